@@ -1,0 +1,120 @@
+// swift-tools-version: 6.2
+// The floors of the house, top of the file is the ground: an import may only point down.
+// `Tests/ArchitectureTests` enforces it; docs/architecture.md says what each target is for.
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+
+func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let words: [Target] = [
+    library("Primitives", [nioCore, collections]),
+    .target(name: "CChecksums"),
+    .target(name: "CLinux"),
+    .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+    .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    library("KafkaWire", ["Primitives", nioCore]),
+    library("KafkaMessages", ["KafkaWire", "Primitives", nioCore]),
+    library("KafkaRecords", ["KafkaWire", "Primitives", nioCore]),
+    library("RecordBatches", ["Primitives", "CChecksums", "CLZ4", "CZstd", "CSnappy", "CZlib", nioCore]),
+    library("ConfigDefinitions", ["Primitives", collections]),
+]
+
+let cores: [Target] = [
+    library("ClusterMetadata", ["Primitives", "KafkaWire", "KafkaRecords", "RecordBatches", collections, nioCore]),
+    library("Consensus", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", collections, nioCore]),
+    library(
+        "Controlling",
+        ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", "ClusterMetadata", collections, nioCore]),
+    library("Replication", ["Primitives", "KafkaWire", collections, nioCore]),
+    library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
+]
+
+let shells: [Target] = [
+    library("Storage", ["Primitives", "RecordBatches", "CChecksums", "CLinux", nioCore, nioPosix, collections, logging]),
+    library("Network", ["Primitives", "CLinux", nioCore, nioPosix, logging]),
+    library(
+        "Runtime",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
+            "GroupCoordination", "Storage", nioCore, collections, logging,
+        ]),
+    library("Configuration", ["Primitives", "ConfigDefinitions", collections, logging, yams]),
+    library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
+]
+
+let services: [Target] = [
+    library(
+        "Broker",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
+            "Consensus",
+            "Controlling", "Replication", "GroupCoordination", "Storage", "Network", "Runtime", "Configuration", "Observability",
+            nioCore, nioPosix, collections, logging,
+        ]),
+    library(
+        "MartletClient",
+        ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore, nioPosix, collections, logging]),
+]
+
+let programs: [Target] = [
+    .executableTarget(
+        name: "martlet",
+        dependencies: [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata", "Storage",
+            "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
+        ],
+        swiftSettings: strict)
+]
+
+let beside: [Target] = [
+    .executableTarget(name: "SchemaCompiler", dependencies: [argumentParser], swiftSettings: strict),
+    library("TestKit", ["Primitives", nioCore]),
+    tests("ArchitectureTests", []),
+    tests("PrimitivesTests", ["Primitives", "TestKit"]),
+    tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "TestKit"], resources: [.copy("Vectors")]),
+    tests("RecordBatchesTests", ["RecordBatches", "CChecksums", "TestKit"], resources: [.copy("Vectors")]),
+    tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit"]),
+    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "TestKit"]),
+    tests("GroupCoordinationTests", ["GroupCoordination", "Runtime", "TestKit"]),
+    tests("ReplicationTests", ["Replication", "TestKit"]),
+    tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
+    tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
+    tests("BrokerTests", ["Broker", "MartletClient", "Storage", "TestKit"]),
+    tests("MartletClientTests", ["MartletClient", "Broker", "TestKit"]),
+]
+
+let package = Package(
+    name: "martlet",
+    products: [
+        .executable(name: "martlet", targets: ["martlet"]),
+        .library(name: "MartletClient", targets: ["MartletClient"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: words + cores + shells + services + programs + beside
+)

@@ -1,0 +1,1 @@
+// The services of a broker, one handler a file.

@@ -1,0 +1,8 @@
+#ifndef MARTLET_CLINUX_H
+#define MARTLET_CLINUX_H
+// Linux calls that the Glibc module of Swift does not show.
+#include <stdint.h>
+
+/// fallocate(2) with FALLOC_FL_KEEP_SIZE. Returns 0 or an errno value.
+int martlet_reserve_extent(int descriptor, int64_t offset, int64_t length);
+#endif

@@ -1,0 +1,1 @@
+// Metadata records to immutable image and delta.

@@ -1,0 +1,1 @@
+// Generated request and response messages live in Generated/.

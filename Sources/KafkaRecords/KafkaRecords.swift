@@ -1,0 +1,1 @@
+// Generated metadata, coordinator and data records live in Generated/.

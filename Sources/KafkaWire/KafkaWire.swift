@@ -1,0 +1,1 @@
+// Primitive codec, headers and the error table of the Kafka protocol.

@@ -1,0 +1,1 @@
+// Listeners, framing, connections.

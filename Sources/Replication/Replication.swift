@@ -1,0 +1,1 @@
+// Replica state of one partition, fetch sessions.

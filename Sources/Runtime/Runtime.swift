@@ -1,0 +1,1 @@
+// Drives a core: append, commit, replay, reply.

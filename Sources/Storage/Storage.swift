@@ -1,0 +1,1 @@
+// Files: segments, indexes, recovery, checkpoints, retention.

@@ -196,7 +196,11 @@ extension MetadataDelta {
     }
 
     private mutating func share(_ partition: inout PartitionImage) {
-        if partition.directories == lastDirectories { partition.directories = lastDirectories } else { lastDirectories = partition.directories }
+        if partition.directories == lastDirectories {
+            partition.directories = lastDirectories
+        } else {
+            lastDirectories = partition.directories
+        }
         if partition.replicas == lastReplicas {
             partition.replicas = lastReplicas
             if partition.isr == lastReplicas { partition.isr = lastReplicas }

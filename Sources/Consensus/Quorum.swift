@@ -59,7 +59,7 @@ public struct QuorumLog: Sendable {
 /// What the shell has to do, in this order.
 public enum QuorumEffect: Sendable {
     /// Write the file quorum-state and make it durable before anything that follows.
-    case persist(QuorumState)
+    case persist(ElectionState)
     /// Append this batch; it has its offsets and epoch. Make it durable, then report `appended(upTo:)`.
     case append(ByteBuffer)
     /// Everything below the offset is committed: it may be applied, and answers that waited for it may go out.
@@ -96,7 +96,7 @@ public struct Quorum: Sendable {
     ///   - persisted: the contents of quorum-state; nil when the file is missing.
     ///   - log: what the log and its newest snapshot hold.
     /// - Throws: `unsupportedVoters` when there is no voter set, or one that this member cannot serve alone.
-    public init(_ configuration: QuorumConfiguration, persisted: QuorumState?, log: QuorumLog) throws(QuorumError) {
+    public init(_ configuration: QuorumConfiguration, persisted: ElectionState?, log: QuorumLog) throws(QuorumError) {
         guard let voters = log.voters ?? configuration.staticVoters else {
             throw .unsupportedVoters(
                 "there are no voters: set controller.quorum.voters, or format the metadata directory with --standalone")
@@ -125,7 +125,7 @@ public struct Quorum: Sendable {
         precondition(role == .resigned, "elected only once per epoch")
         epoch += 1
         role = .leader
-        let state = QuorumState(
+        let state = ElectionState(
             leaderID: configuration.localID, leaderEpoch: epoch,
             staticVoters: kraftVersion == 0 ? Array(voters.voters.keys) : nil)
         let batch = try QuorumControlRecord.batch(startOfEpoch(), baseOffset: endOffset, epoch: epoch, timestamp: now)

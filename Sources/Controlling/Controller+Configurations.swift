@@ -61,7 +61,9 @@ extension Controller {
         return ControllerResult(response, records: request.validateOnly ? [] : withClearedEligibleLeaders(records))
     }
 
-    private func incrementalChange(_ request: IncrementalAlterConfigsRequest.AlterConfigsResource) throws(RequestFailure) -> [VersionedRecord] {
+    private func incrementalChange(_ request: IncrementalAlterConfigsRequest.AlterConfigsResource) throws(RequestFailure)
+        -> [VersionedRecord]
+    {
         let resource = try configResource(request.resourceType, request.resourceName)
         try Self.checkKeys(request.configs.map(\.name))
         let nulls = request.configs.filter { $0.configOperation != 1 && $0.value == nil }.map(\.name)
@@ -89,7 +91,7 @@ extension Controller {
         if !nulls.isEmpty { throw RequestFailure(.invalidRequest, "Null value not supported for : \(nulls.joined(separator: ", "))") }
         var changes: OrderedDictionary<String, String?> = [:]
         for config in request.configs { changes[config.name] = .some(config.value) }
-        let removed = image.configurations.values(of: resource).keys.filter { changes[$0] == nil }
+        let removed = image.configurations.values(of: resource).keys.elements.filter { changes[$0] == nil }
         return try change(resource, explicitly: changes, implicitlyRemoved: removed)
     }
 
@@ -146,7 +148,8 @@ extension Controller {
             if let value, value.utf16.count > Self.maximumValueLength {
                 throw RequestFailure(
                     .invalidConfig,
-                    "The configuration value cannot be added because it exceeds the maximum value size of \(Self.maximumValueLength) bytes.")
+                    "The configuration value cannot be added because it exceeds the maximum value size of \(Self.maximumValueLength) bytes."
+                )
             }
             if let value { all[key] = value } else { all.removeValue(forKey: key) }
             // A broker's key is written again even if it stays the same: it makes the broker read files anew (KAFKA-14136).

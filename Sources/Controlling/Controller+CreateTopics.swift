@@ -225,7 +225,9 @@ extension Controller {
     }
 
     func checkManualAssignment(_ replicas: [NodeID], replicationFactor: Int?) throws(RequestFailure) {
-        func refuse(_ reason: String) -> RequestFailure { RequestFailure(.invalidReplicaAssignment, "The manual partition assignment \(reason)") }
+        func refuse(_ reason: String) -> RequestFailure {
+            RequestFailure(.invalidReplicaAssignment, "The manual partition assignment \(reason)")
+        }
         if replicas.isEmpty { throw refuse("includes an empty replica list.") }
         var previous: NodeID?
         for broker in replicas.sorted() {

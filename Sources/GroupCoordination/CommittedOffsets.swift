@@ -74,7 +74,9 @@ struct CommittedOffsets: Sendable, Equatable {
         openTransactions[group]?[TopicPartition(topic, partition)] != nil
     }
 
-    mutating func replay(_ value: OffsetCommitValue, group: String, topic: String, partition: Int32, at recordOffset: Offset, by producer: ProducerID) {
+    mutating func replay(
+        _ value: OffsetCommitValue, group: String, topic: String, partition: Int32, at recordOffset: Offset, by producer: ProducerID
+    ) {
         let offset = CommittedOffset(value, recordOffset: recordOffset)
         guard producer >= 0 else { return table.set(offset, group: group, topic: topic, partition: partition) }
         pending[producer, default: OffsetTable()].set(offset, group: group, topic: topic, partition: partition)

@@ -23,7 +23,8 @@ public enum CoordinatorRecord: Sendable, Equatable {
     /// - Throws: when a record of a known type is damaged.
     public init?(key: ByteBuffer, value: ByteBuffer?) throws(WireError) {
         guard let type: Int16 = key.getInteger(at: key.readerIndex) else {
-            throw WireError(message: "CoordinatorKey", field: "type", offset: 0, reason: .truncated(needed: 2, remaining: key.readableBytes))
+            throw WireError(
+                message: "CoordinatorKey", field: "type", offset: 0, reason: .truncated(needed: 2, remaining: key.readableBytes))
         }
         var body = key
         body.moveReaderIndex(forwardBy: 2)
@@ -42,10 +43,12 @@ public enum CoordinatorRecord: Sendable, Equatable {
         case Self.offsetCommitType:
             let decoded = try OffsetCommitKey(decoding: body, version: 0)
             self = .offsetCommit(
-                group: decoded.group, topic: decoded.topic, partition: decoded.partition, try value.map { value throws(WireError) in try OffsetCommitValue(decodingWithVersion: value) })
+                group: decoded.group, topic: decoded.topic, partition: decoded.partition,
+                try value.map { value throws(WireError) in try OffsetCommitValue(decodingWithVersion: value) })
         case Self.groupMetadataType:
             let decoded = try GroupMetadataKey(decoding: body, version: 0)
-            self = .groupMetadata(group: decoded.group, try value.map { value throws(WireError) in try GroupMetadataValue(decodingWithVersion: value) })
+            self = .groupMetadata(
+                group: decoded.group, try value.map { value throws(WireError) in try GroupMetadataValue(decodingWithVersion: value) })
         default:
             guard OpaqueRecordKind(rawValue: type).type != nil else { return nil }
             self = .opaque(key: key, value: value)

@@ -127,7 +127,8 @@ extension GroupCoordinator {
         func appendTombstones(_ table: OffsetTable, step: inout GroupStep) {
             for (groupID, offsetsByTopic) in table.groups {
                 for topic in topics {
-                    for (partition, offset) in offsetsByTopic[topic.name] ?? [:] where offset.topicID == .zero || offset.topicID == topic.id {
+                    for (partition, offset) in offsetsByTopic[topic.name] ?? [:] where offset.topicID == .zero || offset.topicID == topic.id
+                    {
                         guard seen.insert("\(partition) \(topic.name) \(groupID)").inserted else { continue }
                         step.records.append(.offsetCommit(group: groupID, topic: topic.name, partition: partition, nil))
                     }

@@ -88,7 +88,8 @@ extension GroupCoordinator {
                 topicResponse.name = topic.name
                 topicResponse.topicId = topic.topicId
                 topicResponse.partitions = topic.partitionIndexes.map { partition in
-                    let isUnstable = requireStable && offsets.hasOpenTransaction(group: request.groupId, topic: topic.name, partition: partition)
+                    let isUnstable =
+                        requireStable && offsets.hasOpenTransaction(group: request.groupId, topic: topic.name, partition: partition)
                     return described(partition, partitions?[partition], requestedTopicID: topic.topicId, isUnstable: isUnstable)
                 }
                 response.topics.append(topicResponse)

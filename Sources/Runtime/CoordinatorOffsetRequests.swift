@@ -9,7 +9,7 @@ extension OffsetCommitRequest {
     ///
     /// - Returns: the answers for what was taken out.
     mutating func resolveTopics(
-        _ lookup: borrowing some GroupTopicLookup, version: Int16
+        _ lookup: some GroupTopicLookup, version: Int16
     ) -> [OffsetCommitResponse.OffsetCommitResponseTopic] {
         var refused: [OffsetCommitResponse.OffsetCommitResponseTopic] = []
         var known: [OffsetCommitRequestTopic] = []
@@ -100,7 +100,7 @@ extension OffsetFetchRequest.OffsetFetchRequestGroup {
     /// Gives every topic its name and takes out those whose id is unknown.
     ///
     /// - Returns: the answers for what was taken out.
-    mutating func resolveTopics(_ lookup: borrowing some GroupTopicLookup) -> [OffsetFetchResponse.OffsetFetchResponseTopics] {
+    mutating func resolveTopics(_ lookup: some GroupTopicLookup) -> [OffsetFetchResponse.OffsetFetchResponseTopics] {
         guard let requested = topics else { return [] }
         var refused: [OffsetFetchResponse.OffsetFetchResponseTopics] = []
         var known: [OffsetFetchRequest.OffsetFetchRequestTopics] = []
@@ -173,7 +173,7 @@ extension OffsetDeleteRequest {
     /// Takes out topics and partitions that do not exist.
     ///
     /// - Returns: the answers for what was taken out.
-    mutating func removeUnknownTopics(_ lookup: borrowing some GroupTopicLookup) -> [OffsetDeleteResponse.OffsetDeleteResponseTopic] {
+    mutating func removeUnknownTopics(_ lookup: some GroupTopicLookup) -> [OffsetDeleteResponse.OffsetDeleteResponseTopic] {
         var refused: [OffsetDeleteResponse.OffsetDeleteResponseTopic] = []
         var known: [OffsetDeleteRequestTopic] = []
         for topic in topics {

@@ -50,13 +50,14 @@ extension CoordinatorRuntime {
         var groupsByPartition: OrderedDictionary<Int32, [String]> = [:]
         for group in OrderedSet(request.groupsNames) { groupsByPartition[partition(for: group), default: []].append(group) }
         guard !groupsByPartition.isEmpty else { return completion(DeleteGroupsResponse()) }
-        let gathered = GatheredResults(expected: groupsByPartition.count) { results in
+        let gathered = GatheredResults<DeleteGroupsResponse.DeletableGroupResult>(expected: groupsByPartition.count) { results in
             var response = DeleteGroupsResponse()
-            response.results = results.map { result in
-                var result = result
-                // Clients before version 3 do not know this error (KIP-1331).
-                if context.apiVersion < 3, result.errorCode == .groupDeletionFailed { result.errorCode = .unknownServerError }
-                return result
+            response.results = results
+            // Clients before version 3 do not know this error (KIP-1331).
+            if context.apiVersion < 3 {
+                for index in results.indices where results[index].errorCode == .groupDeletionFailed {
+                    response.results[index].errorCode = .unknownServerError
+                }
             }
             completion(response)
         }

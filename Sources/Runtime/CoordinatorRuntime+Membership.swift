@@ -13,16 +13,16 @@ extension CoordinatorRuntime {
         // Version 0 knows a session timeout only.
         if context.apiVersion == 0 { request.rebalanceTimeoutMs = request.sessionTimeoutMs }
         let version = context.apiVersion
-        let memberID = request.memberId
+        let admitted = request
         let uuid = uuid()
         let now = now
         shard(for: request.groupId).submitParked(
             now: now,
-            step: { $0.join(request, context: context, uuid: uuid, token: $1, now: now) },
+            step: { $0.join(admitted, context: context, uuid: uuid, token: $1, now: now) },
             failed: { error in
                 var response = JoinGroupResponse()
-                response.errorCode = request.groupId.isEmpty ? .invalidGroupId : error
-                response.memberId = memberID
+                response.errorCode = admitted.groupId.isEmpty ? .invalidGroupId : error
+                response.memberId = admitted.memberId
                 completion(response.normalized(for: version))
             },
             completion: { reply in

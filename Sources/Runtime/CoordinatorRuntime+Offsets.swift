@@ -15,7 +15,7 @@ public protocol GroupTopicLookup {
 extension CoordinatorRuntime {
     /// OffsetCommit. Partitions that do not exist are refused without troubling the group.
     public func commitOffsets(
-        _ request: OffsetCommitRequest, context: GroupRequestContext, topics: borrowing some GroupTopicLookup,
+        _ request: OffsetCommitRequest, context: GroupRequestContext, topics: some GroupTopicLookup,
         completion: @escaping @Sendable (OffsetCommitResponse) -> Void
     ) {
         var admitted = request
@@ -36,7 +36,7 @@ extension CoordinatorRuntime {
 
     /// OffsetFetch, for one group (to version 7) or several.
     public func fetchOffsets(
-        _ request: OffsetFetchRequest, context: GroupRequestContext, topics: borrowing some GroupTopicLookup,
+        _ request: OffsetFetchRequest, context: GroupRequestContext, topics: some GroupTopicLookup,
         completion: @escaping @Sendable (OffsetFetchResponse) -> Void
     ) {
         let version = context.apiVersion
@@ -50,7 +50,7 @@ extension CoordinatorRuntime {
 
     private func fetch(
         _ group: OffsetFetchRequest.OffsetFetchRequestGroup, requireStable: Bool, version: Int16,
-        topics: borrowing some GroupTopicLookup
+        topics: some GroupTopicLookup
     ) -> OffsetFetchResponse.OffsetFetchResponseGroup {
         var group = group
         let refused = version >= 10 ? group.resolveTopics(topics) : []
@@ -75,7 +75,7 @@ extension CoordinatorRuntime {
 
     /// OffsetDelete.
     public func deleteOffsets(
-        _ request: OffsetDeleteRequest, topics: borrowing some GroupTopicLookup,
+        _ request: OffsetDeleteRequest, topics: some GroupTopicLookup,
         completion: @escaping @Sendable (OffsetDeleteResponse) -> Void
     ) {
         var admitted = request

@@ -30,7 +30,9 @@ extension CoordinatorShard {
     }
 
     /// Reads the log and becomes active, unless the term has ended meanwhile.
-    func load(term: UInt64, from log: any CoordinatorLog, clock: () -> CoordinatorInstant) throws(CoordinatorLogError) -> CoordinatorLoadReport {
+    func load(term: UInt64, from log: any CoordinatorLog, clock: () -> CoordinatorInstant) throws(CoordinatorLogError)
+        -> CoordinatorLoadReport
+    {
         var core = GroupCoordinator(configuration: settings.groups)
         var report = CoordinatorLoadReport(partition: partition)
         report.nextOffset = log.logStartOffset

@@ -78,7 +78,9 @@ public struct ScrubWork: Sendable {
         var seesAbort = false
         while position < segmentEnd, scannedBytes < maxBytes {
             if let batch = try validBatch(at: position) {
-                if batch.batch.header.isControl, !hasTransactionIndex, TransactionMarker(batch.bytes)?.isAborted == true { seesAbort = true }
+                if batch.batch.header.isControl, !hasTransactionIndex, TransactionMarker(batch.bytes)?.isAborted == true {
+                    seesAbort = true
+                }
                 position = batch.batch.end
                 nextOffset = batch.batch.lastOffset + 1
                 scannedBytes += batch.batch.size

@@ -185,6 +185,8 @@ public final class MetadataRuntime: Sendable {
     /// Gives up leadership, makes everything durable and closes the log. The runtime answers NOT_CONTROLLER from then on.
     public func close() {
         queue.sync {
+            state.actor.commit()
+            publishPending()
             state.actor.close()
             publishPending()
         }

@@ -1,0 +1,76 @@
+# Everything a developer does, by name. Each target does its own set-up first, so a fresh clone needs
+# nothing but this file and a Swift toolchain. The steps themselves are in Scripts/.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test test-swift test-clients conformance bench soak fuzz generate format lint clean
+
+# Where `make run` listens and keeps its data.
+PORT ?= 9092
+DATA ?= ./data
+
+# Rounds of `make soak`, seconds and seed of `make fuzz`.
+ROUNDS ?= 50
+SECONDS_EACH ?= 60
+SEED ?= 1
+
+# The folder with golden vectors and fixture directories that `make conformance` measures against.
+MARTLET_SHARED ?= ../shared
+export MARTLET_SHARED
+
+help: ## List the targets
+	@echo "Martlet: make TARGET"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing: Debian packages and the Python clients of the tests
+	@Scripts/setup build clients
+
+build: ## Build the release binary, .build/release/martlet
+	@Scripts/setup build
+	@Scripts/build release
+
+run: build ## Start a development broker on 127.0.0.1:9092, data in ./data (PORT=, DATA=)
+	@Scripts/run "$(PORT)" "$(DATA)"
+
+test: ## Run every test: Swift's, and real clients against the real binary
+	@Scripts/setup build clients
+	@Scripts/test swift clients
+
+test-swift: ## Run the Swift tests alone
+	@Scripts/setup build
+	@Scripts/test swift
+
+test-clients: ## Run the tests with real clients alone (ARGS= goes to pytest)
+	@Scripts/setup build clients
+	@Scripts/test clients
+
+conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hold
+	@Scripts/setup build
+	@Scripts/conformance
+
+bench: build ## Compare the broker with the C baseline (BENCH_JSON=FILE writes the results, ARGS= selects)
+	@Scripts/setup bench
+	@Benchmarks/run $(ARGS)
+
+soak: build ## Kill the broker under load, ROUNDS=50 times, and check every acknowledged record
+	@Scripts/setup clients
+	@Scripts/soak "$(ROUNDS)"
+
+fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
+	@Scripts/setup clients
+	@Scripts/fuzz "$(SECONDS_EACH)" "$(SEED)"
+
+generate: ## Write the generated Swift anew from the protocol definitions
+	@Scripts/generated write
+
+format: ## Format the Swift sources in place
+	@echo "==> Formatting Sources, Tests and Package.swift"
+	@swift format format --in-place --parallel --recursive Package.swift Sources Tests
+
+lint: ## Check formatting and that generated code is up to date
+	@Scripts/lint
+	@Scripts/generated check
+
+clean: ## Remove what was built (./data stays)
+	@echo "==> Removing .build and .cache"
+	@rm -rf .build .cache

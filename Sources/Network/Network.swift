@@ -1,1 +1,0 @@
-// Listeners, framing, connections.

@@ -1,0 +1,45 @@
+// The bounds that keep one client, or very many, from taking the broker down. Names and defaults are Kafka's configuration keys'.
+
+/// One address to listen on.
+public struct ListenerEndpoint: Sendable, Hashable {
+    /// Kafka's listener name, e.g. `EXTERNAL`.
+    public var name: String
+    /// Address or host name to bind; empty for all addresses.
+    public var host: String
+    /// TCP port; 0 lets the kernel choose.
+    public var port: Int
+    /// `listener.name.<name>.max.connections`.
+    public var maximumConnections: Int
+
+    public init(name: String, host: String, port: Int, maximumConnections: Int = .max) {
+        self.name = name
+        self.host = host
+        self.port = port
+        self.maximumConnections = maximumConnections
+    }
+}
+
+/// Bounds over requests and connections.
+public struct NetworkLimits: Sendable {
+    /// `socket.request.max.bytes`: a larger frame closes the connection.
+    public var maximumRequestBytes = 104_857_600
+    /// `queued.max.request.bytes`: bytes of requests being received or worked on, over all connections; 0 or less for no bound.
+    /// As in Kafka the bound may be passed by one request per connection that was admitted while bytes were left.
+    public var maximumQueuedRequestBytes = -1
+    /// `connections.max.idle.ms`: a connection without traffic for so long, and without a request in progress, is closed.
+    public var maximumIdleMilliseconds: Int64 = 600_000
+    /// `max.connections`: when reached, further connections wait in the kernel's backlog.
+    public var maximumConnections = Int.max
+    /// `max.connections.per.ip`: when reached, further connections from that address are closed.
+    public var maximumConnectionsPerAddress = Int.max
+    /// `max.connections.per.ip.overrides`: bounds for single addresses, by their text form.
+    public var connectionsPerAddressOverrides: [String: Int] = [:]
+    /// `socket.send.buffer.bytes`; -1 leaves the kernel's own sizing.
+    public var sendBufferBytes = 102_400
+    /// `socket.receive.buffer.bytes`; -1 leaves the kernel's own sizing.
+    public var receiveBufferBytes = 102_400
+    /// `socket.listen.backlog.size`.
+    public var listenBacklog = 50
+
+    public init() {}
+}

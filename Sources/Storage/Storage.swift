@@ -1,1 +1,0 @@
-// Files: segments, indexes, recovery, checkpoints, retention.

@@ -21,7 +21,7 @@ struct RequestContext {
 
     /// The means to answer later, from any thread.
     var responder: Responder {
-        Responder(connection: connection, apiKey: apiKey, version: version, correlationID: correlationID, receivedAt: receivedAt)
+        Responder(connection: connection.handle, apiKey: apiKey, version: version, correlationID: correlationID, receivedAt: receivedAt)
     }
 
     /// Decodes the body; the error names message, field and offset.
@@ -32,7 +32,7 @@ struct RequestContext {
 
 /// Answers one request, once.
 struct Responder: Sendable {
-    let connection: Connection
+    let connection: ConnectionHandle
     let apiKey: ApiKey
     let version: Int16
     let correlationID: Int32
@@ -42,10 +42,10 @@ struct Responder: Sendable {
     func send(_ response: some KafkaResponse) {
         do throws(WireError) {
             let frame = try response.frame(apiKey: apiKey, version: version, correlationID: correlationID)
-            connection.sendFromAnyThread(OutboundFrame(frame))
+            connection.send(OutboundFrame(frame))
         } catch {
             // A response that this version cannot express is a bug of ours; the client must not wait for it for ever.
-            connection.closeFromAnyThread(reason: "the response to \(apiKey) version \(version) cannot be encoded: \(error)")
+            connection.close(reason: "the response to \(apiKey) version \(version) cannot be encoded: \(error)")
         }
     }
 }

@@ -15,6 +15,7 @@ struct FetchPartitionResult {
     var logStartOffset: Offset = -1
     var abortedTransactions: [AbortedTransaction]?
     var slice: LogSlice?
+    var topic: TopicPartitions?
 
     var recordBytes: Int { slice?.length ?? 0 }
 
@@ -32,7 +33,9 @@ final class FetchOperation {
         var maxWaitMilliseconds: Int32
     }
 
-    private let partitions: [(key: FetchSessionKey, position: FetchPosition, partition: Partition?)]
+    private let asked: [(key: FetchSessionKey, position: FetchPosition, topic: TopicPartitions?)]
+    /// The partitions found, in the order of `asked`.
+    private let partitions: [Partition?]
     private let limits: Limits
     private let version: Int16
     private let isolation: ReadIsolation
@@ -43,10 +46,11 @@ final class FetchOperation {
 
     /// - Parameter complete: called once, on the event loop, unless the operation is cancelled before.
     init(
-        partitions: [(key: FetchSessionKey, position: FetchPosition, partition: Partition?)], limits: Limits, version: Int16,
+        asked: [(key: FetchSessionKey, position: FetchPosition, topic: TopicPartitions?)], limits: Limits, version: Int16,
         isolation: ReadIsolation, complete: @escaping ([FetchPartitionResult]) -> Void
     ) {
-        self.partitions = partitions
+        self.asked = asked
+        partitions = asked.map { $0.topic?[$0.key.partition] }
         self.limits = limits
         self.version = version
         self.isolation = isolation
@@ -80,14 +84,14 @@ final class FetchOperation {
         guard !finished, let waiter else { return }
         let (results, satisfied) = read()
         if satisfied { return finish(results) }
-        for (_, _, partition) in partitions { partition?.forget(waiter) }
+        for partition in partitions { partition?.forget(waiter) }
         waiter.rearm()
         enter(waiter, results)
     }
 
     private func enter(_ waiter: FetchWaiter, _ results: [FetchPartitionResult]) {
-        for (index, entry) in partitions.enumerated() {
-            entry.partition?.wait(waiter, beyond: results[index].highWatermark)
+        for (index, partition) in partitions.enumerated() {
+            partition?.wait(waiter, beyond: results[index].highWatermark)
         }
     }
 
@@ -101,21 +105,22 @@ final class FetchOperation {
         deadline?.cancel()
         deadline = nil
         if let waiter {
-            for (_, _, partition) in partitions { partition?.forget(waiter) }
+            for partition in partitions { partition?.forget(waiter) }
         }
         waiter = nil
     }
 
     private func read() -> (results: [FetchPartitionResult], satisfied: Bool) {
         var results: [FetchPartitionResult] = []
-        results.reserveCapacity(partitions.count)
+        results.reserveCapacity(asked.count)
         var remaining = limits.maxBytes
         var total = 0
-        var satisfied = partitions.isEmpty
-        for (key, position, partition) in partitions {
+        var satisfied = asked.isEmpty
+        for (index, (key, position, topic)) in asked.enumerated() {
             var result = FetchPartitionResult(key: key)
-            guard let partition else {
-                result.error = key.topicID == .zero ? .unknownTopicOrPartition : .unknownTopicID
+            result.topic = topic
+            guard let partition = partitions[index] else {
+                result.error = version >= 13 && topic == nil ? .unknownTopicID : .unknownTopicOrPartition
                 results.append(result)
                 satisfied = true
                 continue

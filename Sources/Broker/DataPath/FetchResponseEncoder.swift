@@ -18,7 +18,7 @@ struct FetchResponseEncoder {
     ) -> OutboundFrame {
         var header = allocator.buffer(capacity: 64 + results.count * 96)
         var cuts: [(at: Int, slice: LogSlice)] = []
-        header.writeInteger(Int32(0))  // the frame's size, once it is known
+        header.writeInteger(Int32(0))  // room for the frame's size
         header.writeInteger(correlationID)
         if flexible { header.writeInteger(UInt8(0)) }
         header.writeInteger(Int32(0))  // throttle time
@@ -30,9 +30,6 @@ struct FetchResponseEncoder {
         header.writeCount(topics.count, flexible: flexible)
         for range in topics { writeTopic(results[range], into: &header, &cuts) }
         if flexible { header.writeInteger(UInt8(0)) }
-
-        let recordBytes = cuts.reduce(0) { $0 + $1.slice.length }
-        header.setInteger(Int32(header.writerIndex - 4 + recordBytes), at: 0)
         return Self.frame(header, cuts)
     }
 
@@ -94,20 +91,20 @@ struct FetchResponseEncoder {
     }
 
     private static func frame(_ header: ByteBuffer, _ cuts: [(at: Int, slice: LogSlice)]) -> OutboundFrame {
-        var segments: [OutboundSegment] = []
-        segments.reserveCapacity(cuts.count * 2 + 1)
         var rest = header
-        var written = 0
+        let headLength = cuts.first?.at ?? header.readableBytes
+        guard let head = rest.readSlice(length: headLength) else { preconditionFailure("cuts lie within the header") }
+        var frame = OutboundFrame(head)
+        frame.reserveSegments(cuts.count * 2)
+        var written = headLength
         for cut in cuts {
-            if let bytes = rest.readSlice(length: cut.at - written) { segments.append(.bytes(bytes)) }
-            segments.append(
-                .file(
-                    FileSlice(
-                        owner: cut.slice.file, descriptor: cut.slice.file.descriptor, offset: cut.slice.position, length: cut.slice.length)))
+            if let bytes = rest.readSlice(length: cut.at - written) { frame.append(bytes) }
+            let file = cut.slice.file
+            frame.append(FileSlice(owner: file, descriptor: file.descriptor, offset: cut.slice.position, length: cut.slice.length))
             written = cut.at
         }
-        segments.append(.bytes(rest))
-        return OutboundFrame(segments: segments)
+        frame.append(rest)
+        return frame
     }
 }
 

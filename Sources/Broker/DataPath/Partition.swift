@@ -39,7 +39,7 @@ final class Partition: Sendable {
         var waiters: [FetchWaiter] = []
     }
 
-    init(node: NodeID, topicPartition: TopicPartition, topicID: TopicID, log: sending PartitionLog, leadership: PartitionLeadership) {
+    init(node: NodeID, topicPartition: TopicPartition, topicID: TopicID, log: PartitionLog, leadership: PartitionLeadership) {
         self.node = node
         self.topicPartition = topicPartition
         self.topicID = topicID
@@ -56,9 +56,9 @@ final class Partition: Sendable {
         FetchWaiter.wake(waiters)
     }
 
-    /// Appends the readable bytes of `records`, whose batches get their offsets and the leader's epoch in place.
+    /// Appends the readable bytes of `records`, whose batches get the next offsets and the leader's epoch.
     func append(
-        _ records: inout ByteBuffer, origin: AppendOrigin, requireInSyncReplicas: Bool, now: Timestamp
+        _ records: ByteBuffer, origin: AppendOrigin, requireInSyncReplicas: Bool, now: Timestamp
     ) throws(PartitionError) -> LogAppendResult {
         let outcome = state.withLock { state -> Result<(LogAppendResult, [FetchWaiter]), PartitionError> in
             guard state.leadership.leader == node else { return .failure(.notLeader) }
@@ -66,7 +66,7 @@ final class Partition: Sendable {
                 return .failure(.notEnoughReplicas)
             }
             do throws(StorageError) {
-                let result = try state.log.append(&records, origin: origin, leaderEpoch: state.leadership.leaderEpoch, now: now)
+                let result = try state.log.append(records, origin: origin, leaderEpoch: state.leadership.leaderEpoch, now: now)
                 // With one replica everything appended is replicated everywhere it has to be.
                 state.log.advanceHighWatermark(to: state.log.logEndOffset)
                 return .success((result, state.takeWaiters()))

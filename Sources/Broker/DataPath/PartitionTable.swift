@@ -9,8 +9,10 @@ final class TopicPartitions: Sendable {
     /// How many partitions the topic has in the cluster.
     let count: Int
     private let partitions: [Partition?]
+    let metrics: TopicMetrics
 
-    init(name: String, id: TopicID, partitions: [Partition?]) {
+    init(name: String, id: TopicID, partitions: [Partition?], metrics: TopicMetrics) {
+        self.metrics = metrics
         self.name = name
         self.id = id
         self.partitions = partitions

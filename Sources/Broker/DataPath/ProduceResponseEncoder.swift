@@ -18,10 +18,10 @@ struct ProduceResponseEncoder {
     let correlationID: Int32
     private var flexible: Bool { version >= 9 }
 
-    /// The whole frame, size included.
+    /// The whole frame, with room for its size.
     ///
     /// - Parameter body: the request's body, from which the topics' names are copied.
-    func encode(_ request: ProduceRequestView, body: ByteBuffer, bodyStart: Int, allocator: ByteBufferAllocator) -> ByteBuffer {
+    func encode(_ request: ProduceRequestView, body: ByteBuffer, allocator: ByteBufferAllocator) -> ByteBuffer {
         var frame = allocator.buffer(capacity: 32 + request.topics.count * 24 + request.partitions.count * 48)
         frame.writeInteger(Int32(0))
         frame.writeInteger(correlationID)
@@ -33,7 +33,7 @@ struct ProduceResponseEncoder {
                 frame.writeInteger(topic.id.leastSignificantBits)
             } else {
                 if flexible { frame.writeUnsignedVarint(topic.name.count + 1) } else { frame.writeInteger(Int16(topic.name.count)) }
-                if let name = body.getSlice(at: bodyStart + topic.name.lowerBound, length: topic.name.count) {
+                if let name = body.getSlice(at: body.readerIndex + topic.name.lowerBound, length: topic.name.count) {
                     frame.writeImmutableBuffer(name)
                 }
             }
@@ -43,7 +43,6 @@ struct ProduceResponseEncoder {
         }
         frame.writeInteger(Int32(0))  // throttle time
         if flexible { frame.writeInteger(UInt8(0)) }
-        frame.setInteger(Int32(frame.writerIndex - 4), at: 0)
         return frame
     }
 

@@ -84,13 +84,13 @@ extension BrokerServices {
 
     private static func lookUp(
         _ timestamp: Int64, in log: PartitionLog, readCommitted: Bool
-    ) throws(StorageError) -> TimestampedOffset? {
+    ) throws(StorageError) -> LogOffset? {
         let end = readCommitted ? log.lastStableOffset : log.highWatermark
         switch timestamp {
         case SpecialTimestamp.latest:
-            return TimestampedOffset(offset: end, timestamp: -1, leaderEpoch: log.latestLeaderEpoch ?? -1)
+            return LogOffset(offset: end, leaderEpoch: log.latestLeaderEpoch ?? -1)
         case SpecialTimestamp.earliest, SpecialTimestamp.earliestLocal:
-            return TimestampedOffset(offset: log.logStartOffset, timestamp: -1, leaderEpoch: log.leaderEpoch(at: log.logStartOffset) ?? -1)
+            return log.earliestOffset()
         case SpecialTimestamp.latestTiered, SpecialTimestamp.earliestPendingUpload:
             return nil  // nothing is ever in remote storage
         case SpecialTimestamp.maximum:

@@ -34,12 +34,13 @@ extension BrokerServices {
             answer.errorCode = .invalidTopicException
             return answer
         }
+        let now = SystemClock.now()
         do throws(PartitionError) {
             let outcome = try partition.withLeaderLog(currentLeaderEpoch: -1) { log throws(StorageError) -> DeletionOutcome in
                 guard log.configuration.isDeletionAllowed else { return .compactedTopic }
                 let offset = asked.offset == Self.upToHighWatermark ? log.highWatermark : asked.offset
                 guard offset >= 0, offset <= log.highWatermark else { return .offsetOutOfRange }
-                try log.deleteRecords(before: offset)
+                try log.deleteRecords(before: offset, now: now)
                 return .done(log.logStartOffset)
             }
             switch outcome {

@@ -32,10 +32,8 @@ extension BrokerServices {
             let end = try partition.withLeaderLog(currentLeaderEpoch: asked.currentLeaderEpoch) { log throws(StorageError) in
                 log.endOffset(forEpoch: asked.leaderEpoch)
             }
-            if let end {
-                answer.leaderEpoch = end.leaderEpoch
-                answer.endOffset = end.endOffset
-            }
+            answer.leaderEpoch = end.leaderEpoch
+            answer.endOffset = end.endOffset
         } catch {
             answer.errorCode = error.errorCode
         }

@@ -1,0 +1,51 @@
+// Quotas and metrics.
+
+extension ConfigTable {
+    static let quotaAndMetricKeys: [ConfigDefinition] = [
+        .int("alter.log.dirs.replication.quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
+        .int("alter.log.dirs.replication.quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .className(
+            "client.quota.callback.class", nil, .low, support: .refused("Java classes cannot be loaded, and quotas are not enforced yet"),
+            doc: "The class that decides clients' quotas."),
+        .int("controller.quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
+        .int("controller.quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .int(
+            "kafka.metrics.polling.interval.secs", 10, .atLeast(1), .low,
+            support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
+        .list(
+            "kafka.metrics.reporters", [], .anyList, .low,
+            support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
+        .list(
+            "metric.reporters", ["org.apache.kafka.common.metrics.JmxReporter"], .anyList, .low, mode: .clusterWide,
+            support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener"), doc: "Classes that report metrics."),
+        .int(
+            "metrics.num.samples", 2, .atLeast(1), .low,
+            support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
+        .string(
+            "metrics.recording.level", "INFO", .any, .low,
+            support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
+        .long(
+            "metrics.sample.window.ms", 30_000, .atLeast(1), .low,
+            support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
+        .int("quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
+        .int("quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .int("replication.quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
+        .int("replication.quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .int(
+            "telemetry.max.bytes", 1_048_576, .atLeast(1), .low, support: .acceptedWithoutEffect("client metrics are not collected yet"),
+            doc: "Largest push of client metrics taken."),
+    ]
+
+    /// Throttles of replication that are never in a file.
+    static let dynamicBrokerKeys: [ConfigDefinition] = [
+        .long(
+            "leader.replication.throttled.rate", .max, .atLeast(0), .medium, mode: .clusterWide,
+            doc: "Bytes per second that leaders send to throttled followers."),
+        .long(
+            "follower.replication.throttled.rate", .max, .atLeast(0), .medium, mode: .clusterWide,
+            doc: "Bytes per second that throttled followers fetch."),
+        .long(
+            "replica.alter.log.dirs.io.max.bytes.per.second", .max, .atLeast(0), .medium, mode: .clusterWide,
+            doc: "Bytes per second that moving partitions between directories may use."),
+    ]
+}

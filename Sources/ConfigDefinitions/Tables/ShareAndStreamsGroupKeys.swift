@@ -1,0 +1,88 @@
+// Share groups (KIP-932) and streams groups (KIP-1071).
+
+extension ConfigTable {
+    static let shareGroupKeys: [ConfigDefinition] = [
+        .boolean("errors.deadletterqueue.auto.create.topics.enable", false, .medium, mode: .clusterWide, support: .noShareGroups),
+        .string("errors.deadletterqueue.topic.name.prefix", "dlq.", .any, .medium, mode: .clusterWide, support: .noShareGroups),
+        .int("group.share.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide, support: .noShareGroups),
+        .boolean("group.share.assignor.offload.enable", true, .medium, mode: .clusterWide, support: .noShareGroups),
+        .list("group.share.assignors", ["simple"], .nonEmptyList, .medium, support: .noShareGroups),
+        .int("group.share.delivery.count.limit", 5, .between(2, 10), .medium, support: .noShareGroups),
+        .string(
+            "group.share.dlq.manager.class.name", "org.apache.kafka.server.share.dlq.DefaultShareGroupDLQManager", .any, .medium,
+            internal: true,
+            support: .noShareGroups),
+        .int("group.share.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("group.share.initialize.retry.interval.ms", 30_000, .atLeast(1), .low, internal: true, support: .noShareGroups),
+        .int("group.share.max.assignment.interval.ms", 15_000, .atLeast(0), .medium, support: .noShareGroups),
+        .int("group.share.max.delivery.count.limit", 10, .between(5, 25), .medium, support: .noShareGroups),
+        .int("group.share.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("group.share.max.partition.max.record.locks", 4000, .between(2000, 10_000), .medium, support: .noShareGroups),
+        .int("group.share.max.record.lock.duration.ms", 60_000, .between(30_000, 3_600_000), .medium, support: .noShareGroups),
+        .int("group.share.max.session.timeout.ms", 60_000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("group.share.max.share.sessions", 2000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("group.share.max.size", 200, .between(1, 1000), .medium, support: .noShareGroups),
+        .int("group.share.min.assignment.interval.ms", 0, .atLeast(0), .medium, support: .noShareGroups),
+        .int("group.share.min.delivery.count.limit", 2, .between(2, 5), .medium, support: .noShareGroups),
+        .int("group.share.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("group.share.min.partition.max.record.locks", 100, .between(100, 2000), .medium, support: .noShareGroups),
+        .int("group.share.min.record.lock.duration.ms", 15_000, .between(1000, 30_000), .medium, support: .noShareGroups),
+        .int("group.share.min.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("group.share.partition.max.record.locks", 2000, .between(100, 10_000), .medium, support: .noShareGroups),
+        .string(
+            "group.share.persister.class.name", "org.apache.kafka.server.share.persister.DefaultStatePersister", .any, .medium,
+            internal: true,
+            support: .noShareGroups),
+        .int("group.share.record.lock.duration.ms", 30_000, .between(1000, 3_600_000), .medium, support: .noShareGroups),
+        .int("group.share.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noShareGroups),
+        .int("share.coordinator.append.linger.ms", -1, .atLeast(-1), .medium, support: .noShareGroups),
+        .int(
+            "share.coordinator.cached.buffer.max.bytes", 1_048_588, .atLeast(524_288), .medium, mode: .clusterWide,
+            support: .noShareGroups),
+        .int("share.coordinator.cold.partition.snapshot.interval.ms", 300_000, .atLeast(1), .low, internal: true, support: .noShareGroups),
+        .int("share.coordinator.load.buffer.size", 5_242_880, .atLeast(1), .high, support: .noShareGroups),
+        .int("share.coordinator.snapshot.update.records.per.snapshot", 500, .between(0, 500), .medium, support: .noShareGroups),
+        .int("share.coordinator.state.topic.compression.codec", 0, .any, .high, support: .noShareGroups),
+        .short(
+            "share.coordinator.state.topic.min.isr", 2, .atLeast(1), .high, support: .noShareGroups,
+            doc: "In-sync replicas that the share group state topic needs."),
+        .int(
+            "share.coordinator.state.topic.num.partitions", 50, .atLeast(1), .high, support: .noShareGroups,
+            doc: "Partitions of the share group state topic."),
+        .int("share.coordinator.state.topic.prune.interval.ms", 300_000, .atLeast(1), .low, internal: true, support: .noShareGroups),
+        .short(
+            "share.coordinator.state.topic.replication.factor", 3, .atLeast(1), .high, support: .noShareGroups,
+            doc: "Replicas of the share group state topic."),
+        .int("share.coordinator.state.topic.segment.bytes", 104_857_600, .atLeast(1), .high, support: .noShareGroups),
+        .int("share.coordinator.threads", 1, .atLeast(1), .medium, support: .noShareGroups),
+        .int("share.coordinator.write.timeout.ms", 5000, .atLeast(1), .high, support: .noShareGroups),
+        .int(
+            "share.fetch.purgatory.purge.interval.requests", 1000, .any, .medium,
+            support: .acceptedWithoutEffect("requests that wait leave no trace once they are answered")),
+    ]
+
+    static let streamsGroupKeys: [ConfigDefinition] = [
+        .long("group.streams.acceptable.recovery.lag", 10_000, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide, support: .noStreamsGroups),
+        .boolean("group.streams.assignor.offload.enable", true, .medium, mode: .clusterWide, support: .noStreamsGroups),
+        .list("group.streams.assignors", ["sticky"], .nonEmptyList, .medium, support: .noStreamsGroups),
+        .int("group.streams.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.initial.rebalance.delay.ms", 3000, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.max.assignment.interval.ms", 15_000, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.max.session.timeout.ms", 60_000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.max.size", .max, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.max.standby.replicas", 2, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.max.warmup.replicas", 20, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.min.assignment.interval.ms", 0, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.min.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.min.task.offset.interval.ms", 15_000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.num.standby.replicas", 0, .atLeast(0), .medium, support: .noStreamsGroups),
+        .int("group.streams.num.warmup.replicas", 2, .atLeast(0), .medium, support: .noStreamsGroups),
+        .list("group.streams.rack.aware.assignment.tags", [], .anyList, .low, support: .noStreamsGroups),
+        .int("group.streams.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .int("group.streams.task.offset.interval.ms", 60_000, .atLeast(1), .medium, support: .noStreamsGroups),
+        .className("group.streams.topology.description.plugin.class", nil, .medium, support: .noStreamsGroups),
+    ]
+}

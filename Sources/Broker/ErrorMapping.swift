@@ -17,7 +17,7 @@ extension StorageError {
         case .fencedTransactionCoordinator: .transactionCoordinatorFenced
         case .unexpectedOffset, .offsetOutOfRange: .offsetOutOfRange
         case .outOfSpace, .inputOutput, .offline, .closed, .corruptFile: .kafkaStorageError
-        case .inconsistentTopicID: .inconsistentTopicID
+        case .inconsistentTopicID: .inconsistentTopicId
         case .locked, .notFormatted, .foreignDirectory, .exists: .unknownServerError
         }
     }

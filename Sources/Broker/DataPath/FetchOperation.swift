@@ -120,7 +120,7 @@ final class FetchOperation {
             var result = FetchPartitionResult(key: key)
             result.topic = topic
             guard let partition = partitions[index] else {
-                result.error = version >= 13 && topic == nil ? .unknownTopicID : .unknownTopicOrPartition
+                result.error = version >= 13 && topic == nil ? .unknownTopicId : .unknownTopicOrPartition
                 results.append(result)
                 satisfied = true
                 continue

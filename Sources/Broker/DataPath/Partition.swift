@@ -53,7 +53,32 @@ final class Partition: Sendable {
             state.leadership = leadership
             return state.takeWaiters()
         }
+        becomeLeaderIfNamed()
         FetchWaiter.wake(waiters)
+    }
+
+    func update(configuration: LogConfiguration) {
+        state.withLock { $0.log.configuration = configuration }
+    }
+
+    /// Begins the leader epoch in the log, if this node leads.
+    func becomeLeaderIfNamed() {
+        state.withLock { state in
+            guard state.leadership.leader == node else { return }
+            state.log.assignLeaderEpoch(state.leadership.leaderEpoch)
+            // The only replica: what it holds is replicated.
+            state.log.advanceHighWatermark(to: state.log.logEndOffset)
+        }
+    }
+
+    /// Removes the partition; its files go later.
+    func delete(now: Timestamp) throws(StorageError) {
+        let (outcome, waiters) = state.withLock { state -> (Result<Void, StorageError>, [FetchWaiter]) in
+            state.leadership.leader = -1
+            return (Result { () throws(StorageError) in try state.log.delete(now: now) }, state.takeWaiters())
+        }
+        FetchWaiter.wake(waiters)
+        try outcome.get()
     }
 
     /// Appends the readable bytes of `records`, whose batches get the next offsets and the leader's epoch.

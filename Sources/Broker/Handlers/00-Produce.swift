@@ -29,7 +29,7 @@ extension BrokerServices {
 
     private func append(_ share: inout ProducePartition, of topic: TopicPartitions?, acks: Int16, _ context: RequestContext, _ now: Timestamp) {
         guard let topic else {
-            share.result.error = context.version >= 13 ? .unknownTopicID : .unknownTopicOrPartition
+            share.result.error = context.version >= 13 ? .unknownTopicId : .unknownTopicOrPartition
             return
         }
         guard let partition = topic[share.index] else {

@@ -15,7 +15,7 @@ extension BrokerServices {
             return refuse(context, "Fetch version \(context.version): \(error.field) at offset \(error.offset) cannot be read")
         }
         if let expected = request.clusterID, expected != clusterID {
-            return answer(context, error: .inconsistentClusterID, sessionID: 0, results: [])
+            return answer(context, error: .inconsistentClusterId, sessionID: 0, results: [])
         }
         let decision = fetchSessions.withLock { sessions in
             sessions.begin(
@@ -69,9 +69,9 @@ extension BrokerServices {
 extension FetchSessionFailure {
     fileprivate var errorCode: ErrorCode {
         switch self {
-        case .sessionNotFound: .fetchSessionIDNotFound
+        case .sessionNotFound: .fetchSessionIdNotFound
         case .invalidEpoch: .invalidFetchSessionEpoch
-        case .topicIDMismatch: .fetchSessionTopicIDError
+        case .topicIDMismatch: .fetchSessionTopicIdError
         }
     }
 }

@@ -20,7 +20,7 @@ extension BrokerServices {
                 if let found = image.topics.topic(id: topic.topicId) {
                     answers.append(view.topic(found, context.version))
                 } else {
-                    answers.append(.failed(.unknownTopicID, name: nil, id: topic.topicId))
+                    answers.append(.failed(.unknownTopicId, name: nil, id: topic.topicId))
                 }
             } else if let name = topic.name {
                 if let found = image.topics.topic(named: name) {

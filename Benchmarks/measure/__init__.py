@@ -1,0 +1,1 @@
+"""The benchmarks: C baseline and broker under the same load, in turn, on the same machine."""

@@ -4,6 +4,7 @@ import Configuration
 import KafkaWire
 import Logging
 import NIOCore
+import Observability
 import Primitives
 import Replication
 import Runtime
@@ -21,15 +22,15 @@ final class BrokerServices: Sendable {
     let partitions = PartitionRegistry()
     let loadedLogs = LoadedLogTable()
     let metadataRuntime: MetadataRuntime
-    let groups: GroupServices
+    let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
-    let requestMetrics = RequestMetrics()
+    let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     private let currentImage = Mutex(MetadataImage.empty)
 
     init(
         configuration: BrokerConfiguration, clusterID: String, directories: LogDirectories, metadataRuntime: MetadataRuntime,
-        groups: GroupServices, producerIDs: ProducerIDs, logger: Logger
+        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, logger: Logger
     ) {
         self.configuration = configuration
         nodeID = configuration.nodeID
@@ -38,6 +39,7 @@ final class BrokerServices: Sendable {
         self.metadataRuntime = metadataRuntime
         self.groups = groups
         self.producerIDs = producerIDs
+        self.metrics = metrics
         self.logger = logger
         fetchSessions = Mutex(
             FetchSessionCache(
@@ -56,35 +58,6 @@ final class BrokerServices: Sendable {
     }
 
     let diskFailures = DiskFailureLog()
-}
-
-/// Counts requests by API and version.
-final class RequestMetrics: Sendable {
-    private let counts = (0..<128 * 32).map { _ in AtomicCounter() }
-
-    func count(_ api: ApiKey, _ version: Int16) {
-        let index = Int(api.rawValue) * 32 + Int(min(max(version, 0), 31))
-        if index < counts.count { counts[index].increment() }
-    }
-
-    /// Every API and version that was asked for at least once.
-    var snapshot: [(api: ApiKey, version: Int16, count: UInt64)] {
-        ApiKey.allCases.flatMap { api in
-            (0..<Int16(32)).compactMap { version in
-                let index = Int(api.rawValue) * 32 + Int(version)
-                guard index < counts.count, case let count = counts[index].value, count > 0 else { return nil }
-                return (api, version, count)
-            }
-        }
-    }
-}
-
-/// A counter for the data path.
-final class AtomicCounter: Sendable {
-    private let storage = Atomic<UInt64>(0)
-
-    func increment() { storage.wrappingAdd(1, ordering: .relaxed) }
-    var value: UInt64 { storage.load(ordering: .relaxed) }
 }
 
 /// Writes a failing disk into the log, but not once per request.

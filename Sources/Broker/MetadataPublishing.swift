@@ -20,7 +20,7 @@ extension BrokerServices {
         setImage(image)
         applyConfigurations(changes.configurations, image)
         if !changes.deletedTopics.isEmpty {
-            groups.topicsDeleted(changes.deletedTopics.map(\.name))
+            groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }
         for topic in touched.values where topic.name == InternalTopic.consumerOffsets { assignCoordinators(topic) }
     }
@@ -40,7 +40,7 @@ extension BrokerServices {
             return open(TopicPartition(topic.name, partition.index), topic.id, leadership, configuration)
         }
         partitions.set(
-            TopicPartitions(name: topic.name, id: topic.id, partitions: placed, metrics: known?.metrics ?? TopicMetrics()))
+            TopicPartitions(name: topic.name, id: topic.id, partitions: placed, metrics: metrics.topic(topic.name)))
     }
 
     private func open(
@@ -65,7 +65,8 @@ extension BrokerServices {
     private func delete(_ topic: TopicImage) {
         guard let known = partitions.topic(topic.id) else { return }
         partitions.remove(known)
-        if topic.name == InternalTopic.consumerOffsets { groups.resignAll() }
+        metrics.removeTopic(topic.name)
+        if topic.name == InternalTopic.consumerOffsets { groups.endAllTerms() }
         for partition in known.all {
             do throws(StorageError) {
                 try partition.delete(now: SystemClock.now())

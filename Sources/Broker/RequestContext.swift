@@ -41,7 +41,7 @@ struct Responder: Sendable {
     /// Encodes and sends the response. May be called from any thread.
     func send(_ response: some KafkaResponse) {
         do throws(WireError) {
-            let frame = try response.frame(apiKey: apiKey, version: version, correlationID: correlationID)
+            let frame = try Frame.response(response, version: version, correlationId: correlationID, withSize: true)
             connection.send(OutboundFrame(frame))
         } catch {
             // A response that this version cannot express is a bug of ours; the client must not wait for it for ever.

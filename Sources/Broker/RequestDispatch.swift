@@ -16,6 +16,12 @@ extension BrokerServices {
         .listConfigResources, .describeTopicPartitions,
     ]
 
+    private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
+        servedApis.contains { $0.rawValue == key }
+    }
+
+    private static func isServed(_ api: ApiKey) -> Bool { Int(api.rawValue) < served.count && served[Int(api.rawValue)] }
+
     /// Calls the handler. A handler answers through the context, now or later.
     func dispatch(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
         switch context.apiKey {
@@ -76,16 +82,16 @@ extension BrokerServices: ConnectionDelegate {
         guard let state = connection.context as? ConnectionState else { return }
         let receivedAt = SystemClock.monotonicNanoseconds()
         let header: RequestFrameHeader
-        do throws(WireError) {
+        do throws(FrameCursorError) {
             header = try RequestFrameHeader(frame)
         } catch {
-            return connection.close(reason: "\(error)")
+            return connection.close(reason: "the request's header cannot be read: \(error.field) at offset \(error.offset)")
         }
         let context = RequestContext(
             connection: connection, apiKey: header.apiKey, version: header.version, correlationID: header.correlationID,
             clientID: header.clientID, body: header.body, receivedAt: receivedAt)
-        requestMetrics.count(header.apiKey, header.version)
-        guard Self.servedApis.contains(header.apiKey), let versions = header.apiKey.validVersions, versions.contains(header.version) else {
+        metrics.request(header.apiKey.rawValue).count(version: header.version, bytes: frame.readableBytes)
+        guard Self.isServed(header.apiKey), header.apiKey.validVersions.contains(header.version) else {
             if header.apiKey == .apiVersions { return apiVersionsForUnsupportedVersion(context) }
             return refuse(context, "\(header.apiKey) version \(header.version) is not served; ApiVersions tells what is")
         }

@@ -1,4 +1,5 @@
 // Finds partitions on the data path: a snapshot that is replaced when the metadata changes, and read under a short lock.
+import Observability
 import Primitives
 import Synchronization
 

@@ -55,10 +55,13 @@ extension BrokerServices {
             share.result.baseOffset = result.firstOffset
             share.result.logAppendTime = result.logAppendTime
             share.result.logStartOffset = result.logStartOffset
-            topic.metrics.produced(records: result.recordCount, bytes: range.count)
+            topic.metrics.messagesIn.increment(by: result.recordCount)
+            topic.metrics.bytesIn.increment(by: range.count)
+            topic.metrics.totalProduceRequests.increment()
         } catch {
             share.result.fail(error.errorCode, error.explanation)
-            topic.metrics.produceFailed()
+            topic.metrics.totalProduceRequests.increment()
+            topic.metrics.failedProduceRequests.increment()
             report(error, of: partition)
         }
     }

@@ -62,7 +62,12 @@ extension BrokerServices {
     private func answer(_ context: RequestContext, error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult]) {
         let encoder = FetchResponseEncoder(version: context.version, correlationID: context.correlationID)
         context.connection.send(encoder.encode(error: error, sessionID: sessionID, results: results, allocator: allocator))
-        for result in results where result.recordBytes > 0 { result.topic?.metrics.fetched(bytes: result.recordBytes) }
+        for result in results {
+            guard let metrics = result.topic?.metrics else { continue }
+            metrics.totalFetchRequests.increment()
+            if result.recordBytes > 0 { metrics.bytesOut.increment(by: result.recordBytes) }
+            if result.error != .none { metrics.failedFetchRequests.increment() }
+        }
     }
 }
 

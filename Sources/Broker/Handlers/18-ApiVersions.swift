@@ -1,5 +1,6 @@
 // ApiVersions: what this broker serves. What is not built is absent here, never half there.
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 import NIOCore
@@ -41,7 +42,7 @@ extension BrokerServices {
         let features = image.features
         var response = ApiVersionsResponse()
         response.apiKeys = Self.advertisedVersions
-        response.supportedFeatures = SupportedFeatures.all.compactMap { feature in
+        response.supportedFeatures = Feature.supportedByThisSoftware.compactMap { feature in
             // Clients of versions below 4 fail on features that begin at level 0 (KAFKA-17492).
             if version < 4, feature.minimum == 0 { return nil }
             var key = ApiVersionsResponse.SupportedFeatureKey()
@@ -61,13 +62,11 @@ extension BrokerServices {
         return response
     }
 
-    static let advertisedVersions: [ApiVersionsResponse.ApiVersion] = servedApis.compactMap { api in
-        guard let versions = api.versionsAdvertised else { return nil }
+    static let advertisedVersions: [ApiVersionsResponse.ApiVersion] = servedApis.map { api in
         var entry = ApiVersionsResponse.ApiVersion()
         entry.apiKey = api.rawValue
-        // librdkafka refuses brokers that do not claim Produce version 0 (KAFKA-18659), so Kafka claims it and so do we.
-        entry.minVersion = api == .produce ? 0 : versions.lowerBound
-        entry.maxVersion = versions.upperBound
+        entry.minVersion = api.advertisedVersions.lowerBound
+        entry.maxVersion = api.advertisedVersions.upperBound
         return entry
     }
 

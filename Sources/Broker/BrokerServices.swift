@@ -30,7 +30,7 @@ final class BrokerServices: Sendable {
 
     init(
         configuration: BrokerConfiguration, clusterID: String, directories: LogDirectories, metadataRuntime: MetadataRuntime,
-        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, logger: Logger
+        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, backgroundWork: BackgroundWork, logger: Logger
     ) {
         self.configuration = configuration
         nodeID = configuration.nodeID
@@ -40,10 +40,11 @@ final class BrokerServices: Sendable {
         self.groups = groups
         self.producerIDs = producerIDs
         self.metrics = metrics
+        self.backgroundWork = backgroundWork
         self.logger = logger
         fetchSessions = Mutex(
             FetchSessionCache(
-                slots: configuration.maxIncrementalFetchSessionCacheSlots, seed: UInt64(bitPattern: SystemClock.monotonicNanoseconds())))
+                slots: configuration.network.maxIncrementalFetchSessionCacheSlots, seed: UInt64(bitPattern: SystemClock.monotonicNanoseconds())))
     }
 
     /// The newest metadata.
@@ -58,6 +59,8 @@ final class BrokerServices: Sendable {
     }
 
     let diskFailures = DiskFailureLog()
+    let coordinatedEpochs = CoordinatedEpochs()
+    let backgroundWork: BackgroundWork
 }
 
 /// Writes a failing disk into the log, but not once per request.

@@ -52,11 +52,11 @@ extension BrokerServices {
         topic.replicationFactor = -1
         guard name == InternalTopic.consumerOffsets else { return topic }
         topic.numPartitions = groups.configuration.partitionCount
-        topic.replicationFactor = configuration.offsetsTopicReplicationFactor
+        topic.replicationFactor = configuration.offsets.topicReplicationFactor
         // As Kafka creates it: compacted, in small segments, compressed by nobody but the coordinator.
         topic.configs = [
             .set("cleanup.policy", "compact"),
-            .set("segment.bytes", String(configuration.offsetsTopicSegmentBytes)),
+            .set("segment.bytes", String(configuration.offsets.topicSegmentBytes)),
             .set("compression.type", "producer"),
         ]
         return topic

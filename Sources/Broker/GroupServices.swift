@@ -32,6 +32,7 @@ extension BrokerServices {
         guard let placed = partitions.topic(topic.id) else { return }
         for partition in topic.partitions where partition.index < groups.configuration.partitionCount {
             guard partition.leader == nodeID, let local = placed[partition.index] else {
+                coordinatedEpochs.end(partition.index)
                 groups.endTerm(partition: partition.index)
                 continue
             }

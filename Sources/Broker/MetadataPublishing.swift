@@ -66,7 +66,10 @@ extension BrokerServices {
         guard let known = partitions.topic(topic.id) else { return }
         partitions.remove(known)
         metrics.removeTopic(topic.name)
-        if topic.name == InternalTopic.consumerOffsets { groups.endAllTerms() }
+        if topic.name == InternalTopic.consumerOffsets {
+            coordinatedEpochs.endAll()
+            groups.endAllTerms()
+        }
         for partition in known.all {
             do throws(StorageError) {
                 try partition.delete(now: SystemClock.now())
@@ -90,7 +93,7 @@ extension BrokerServices {
     /// The layers of this broker's configuration: what it was started with, and what the metadata says on top.
     func configurationLayers(_ image: MetadataImage) -> BrokerConfigLayers {
         BrokerConfigLayers(
-            fixed: configuration.values, dynamicDefault: image.configurations.values(of: .clusterDefault),
+            fixed: configuration.layers.fixed, dynamicDefault: image.configurations.values(of: .clusterDefault),
             dynamicBroker: image.configurations.values(of: ConfigResource(.broker, String(nodeID))))
     }
 

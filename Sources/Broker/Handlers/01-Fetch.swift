@@ -34,7 +34,7 @@ extension BrokerServices {
         _ request: FetchRequestView, _ asked: [(key: FetchSessionKey, position: FetchPosition)], sessionID: Int32, isIncremental: Bool,
         _ context: RequestContext, _ state: ConnectionState
     ) {
-        let maxBytes = min(Int(request.maxBytes), configuration.fetchMaxBytes)
+        let maxBytes = min(Int(request.maxBytes), configuration.network.fetchMaxBytes)
         let operation = FetchOperation(
             asked: asked.map { key, position in
                 (key, position, context.version >= 13 ? partitions.topic(key.topicID) : partitions.topic(key.topicName))

@@ -32,7 +32,7 @@ extension BrokerServices {
                 answers.append(.failed(.invalidRequest, name: "", id: .zero))
             }
         }
-        let mayCreate = configuration.autoCreateTopicsEnable && (context.version < 4 || request.allowAutoTopicCreation)
+        let mayCreate = configuration.topics.autoCreateTopicsEnable && (context.version < 4 || request.allowAutoTopicCreation)
         for name in missing {
             answers.append(.failed(missingTopicError(name, mayCreate: mayCreate), name: name, id: .zero))
         }

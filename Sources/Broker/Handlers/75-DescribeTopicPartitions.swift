@@ -18,7 +18,7 @@ extension BrokerServices {
         if let cursor = request.cursor, cursor.partitionIndex < 0 {
             return refuse(context, "DescribeTopicPartitions: the cursor's partition is \(cursor.partitionIndex)")
         }
-        var remaining = max(1, min(Int(request.responsePartitionLimit), configuration.maxRequestPartitionSizeLimit))
+        var remaining = max(1, min(Int(request.responsePartitionLimit), configuration.network.maxRequestPartitionSizeLimit))
         var response = DescribeTopicPartitionsResponse()
         for name in names {
             guard remaining > 0 else {

@@ -8,14 +8,14 @@ final class ProducerIDs: Sendable {
     typealias Allocate = @Sendable (@escaping @Sendable ((first: ProducerID, count: Int32)?) -> Void) -> Void
     typealias Reply = @Sendable (ProducerID?) -> Void
 
-    private struct State {
+    fileprivate struct State {
         var next: ProducerID = 0
         var end: ProducerID = 0
         var isAsking = false
         var waiting: [Reply] = []
     }
 
-    private let state = Mutex(State())
+    fileprivate let state = Mutex(State())
     private let allocate: Allocate
 
     init(allocate: @escaping Allocate) {

@@ -31,9 +31,9 @@ final class Partition: Sendable {
     let topicPartition: TopicPartition
     let topicID: TopicID
     private let node: NodeID
-    private let state: Mutex<State>
+    fileprivate let state: Mutex<State>
 
-    private struct State {
+    fileprivate struct State {
         let log: PartitionLog
         var leadership: PartitionLeadership
         var waiters: [FetchWaiter] = []

@@ -81,7 +81,6 @@ extension BrokerServices {
 
     private func applyConfigurations(_ resources: OrderedSet<ConfigResource>, _ image: MetadataImage) {
         let brokerChanged = resources.contains { $0 == .clusterDefault || $0 == ConfigResource(.broker, String(nodeID)) }
-        if brokerChanged { dynamicConfigurationChanged(image) }
         let names = brokerChanged ? partitions.topics.map(\.name) : resources.filter { $0.kind == .topic }.map(\.name)
         for name in names {
             guard let topic = partitions.topic(name) else { continue }

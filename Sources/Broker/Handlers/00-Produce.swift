@@ -79,7 +79,10 @@ extension BrokerServices {
         if header.sizeInBytes < records.readableBytes {
             return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
         }
-        if version < 7, header.compression == .zstd {
+        guard let compression = try? header.compression else {
+            return (.corruptMessage, "The record batch names a compression that does not exist")
+        }
+        if version < 7, compression == .zstd {
             return (.unsupportedCompressionType, "Produce requests below version 7 may not use zstd")
         }
         return nil

@@ -20,9 +20,11 @@ extension BrokerServices {
             return context.responder.send(
                 findCoordinatorResponse(keys.map { .failed($0, .invalidRequest, reason) }, context.version))
         }
+        let responder = context.responder
+        let listenerName = context.listenerName
         ensureInternalTopic(InternalTopic.consumerOffsets) { [self] in
-            let view = ClusterView(image: image, listenerName: context.listenerName)
-            context.responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, view) }, context.version))
+            let view = ClusterView(image: image, listenerName: listenerName)
+            responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, view) }, responder.version))
         }
     }
 

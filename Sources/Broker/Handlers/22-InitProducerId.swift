@@ -7,26 +7,29 @@ extension BrokerServices {
     func initProducerId(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(InitProducerIdRequest.self)
         let responder = context.responder
-        var response = InitProducerIdResponse()
-        response.producerId = -1
-        response.producerEpoch = -1
         if let id = request.transactionalId {
             // An empty transactional id is a mistake by any rule; a real one needs the transaction coordinator.
-            response.errorCode = id.isEmpty ? .invalidRequest : .coordinatorNotAvailable
-            return responder.send(response)
+            return responder.send(InitProducerIdResponse.failed(id.isEmpty ? .invalidRequest : .coordinatorNotAvailable))
         }
         guard (request.producerId == -1) == (request.producerEpoch == -1) else {
-            response.errorCode = .invalidRequest
-            return responder.send(response)
+            return responder.send(InitProducerIdResponse.failed(.invalidRequest))
         }
         producerIDs.next { id in
-            if let id {
-                response.producerId = id
-                response.producerEpoch = 0
-            } else {
-                response.errorCode = .coordinatorLoadInProgress
-            }
+            guard let id else { return responder.send(InitProducerIdResponse.failed(.coordinatorLoadInProgress)) }
+            var response = InitProducerIdResponse()
+            response.producerId = id
+            response.producerEpoch = 0
             responder.send(response)
         }
+    }
+}
+
+extension InitProducerIdResponse {
+    fileprivate static func failed(_ error: ErrorCode) -> Self {
+        var response = Self()
+        response.errorCode = error
+        response.producerId = -1
+        response.producerEpoch = -1
+        return response
     }
 }

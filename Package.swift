@@ -32,7 +32,8 @@ let words: [Target] = [
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-    library("KafkaWire", ["Primitives", nioCore]),
+    .target(name: "KafkaSchema", swiftSettings: strict),
+    library("KafkaWire", ["Primitives", "KafkaSchema", nioCore]),
     library("KafkaMessages", ["KafkaWire", "Primitives", nioCore]),
     library("KafkaRecords", ["KafkaWire", "Primitives", nioCore]),
     library("RecordBatches", ["Primitives", "CChecksums", "CLZ4", "CZstd", "CSnappy", "CZlib", nioCore]),
@@ -87,14 +88,14 @@ let programs: [Target] = [
 ]
 
 let beside: [Target] = [
-    .executableTarget(name: "SchemaCompiler", dependencies: [argumentParser], swiftSettings: strict),
+    .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
     library("TestKit", ["Primitives", nioCore]),
     tests("ArchitectureTests", []),
     tests("PrimitivesTests", ["Primitives", "TestKit"]),
-    tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "TestKit"], resources: [.copy("Vectors")]),
+    tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema", "TestKit"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums", "TestKit"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit"]),
-    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "TestKit"]),
+    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage", "TestKit"]),
     tests("GroupCoordinationTests", ["GroupCoordination", "Runtime", "TestKit"]),
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),

@@ -8,28 +8,28 @@ extension LogConfiguration {
     init(_ topic: TopicConfiguration, configuration: BrokerConfiguration) {
         self.init()
         segmentBytes = topic.segmentBytes
-        segmentMilliseconds = topic.segmentMs
-        segmentJitterMilliseconds = topic.segmentJitterMs
+        segmentMilliseconds = topic.segmentMilliseconds
+        segmentJitterMilliseconds = topic.segmentJitterMilliseconds
         segmentIndexBytes = topic.segmentIndexBytes
         indexIntervalBytes = topic.indexIntervalBytes
-        retentionMilliseconds = topic.retentionMs
+        retentionMilliseconds = topic.retentionMilliseconds
         retentionBytes = topic.retentionBytes
         maxMessageBytes = topic.maxMessageBytes
         cleanupPolicy = []
         if topic.deletes { cleanupPolicy.insert(.delete) }
         if topic.compacts { cleanupPolicy.insert(.compact) }
-        fileDeleteDelayMilliseconds = topic.fileDeleteDelayMs
+        fileDeleteDelayMilliseconds = topic.fileDeleteDelayMilliseconds
         flushMessages = topic.flushMessages
-        flushMilliseconds = topic.flushMs
+        flushMilliseconds = topic.flushMilliseconds
         timestampType = topic.messageTimestampType == .logAppendTime ? .logAppendTime : .createTime
-        messageTimestampBeforeMaxMilliseconds = topic.messageTimestampBeforeMaxMs
-        messageTimestampAfterMaxMilliseconds = topic.messageTimestampAfterMaxMs
-        minInSyncReplicas = topic.minInsyncReplicas
+        messageTimestampBeforeMaxMilliseconds = topic.messageTimestampBeforeMaxMilliseconds
+        messageTimestampAfterMaxMilliseconds = topic.messageTimestampAfterMaxMilliseconds
+        minInSyncReplicas = topic.minInSyncReplicas
         preallocate = topic.preallocate
-        deleteRetentionMilliseconds = topic.deleteRetentionMs
+        deleteRetentionMilliseconds = topic.deleteRetentionMilliseconds
         minCleanableDirtyRatio = topic.minCleanableDirtyRatio
-        minCompactionLagMilliseconds = topic.minCompactionLagMs
-        maxCompactionLagMilliseconds = topic.maxCompactionLagMs
+        minCompactionLagMilliseconds = topic.minCompactionLagMilliseconds
+        maxCompactionLagMilliseconds = topic.maxCompactionLagMilliseconds
         uncleanLeaderElectionEnable = topic.uncleanLeaderElectionEnable
         compression = .producer
     }

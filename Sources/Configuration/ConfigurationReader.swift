@@ -63,7 +63,7 @@ struct ConfigurationReader {
                 reportSupport(definition, value)
             } catch {
                 failed.insert(key)
-                self.error(key, error.message)
+                self.error(key, error.reason)
             }
         } else if let (listener, rest) = ListenerPrefix.split(key) {
             checkListenerKey(key, text, listener, rest)
@@ -98,7 +98,7 @@ struct ConfigurationReader {
                 warn(key, "is accepted without effect: \(base) cannot be set for one listener")
             }
         } catch {
-            self.error(key, error.message)
+            self.error(key, error.reason)
         }
     }
 
@@ -142,11 +142,6 @@ extension ConfigurationReader {
     func areSound(_ keys: String...) -> Bool { failed.isDisjoint(with: keys) }
 
     mutating func error(_ key: String, _ message: String) {
-        // Kafka's sentences carry the key already; the place in front of ours would repeat it.
-        var message = message
-        if let colon = message.lastIndex(of: ":"), message.hasPrefix("Invalid value"), message.contains("for configuration \(key)") {
-            message = "invalid value '\(texts[key] ?? "")':" + message[message.index(after: colon)...]
-        }
         mistakes.append(ConfigurationMistake(.error, origin(key), key: key, message))
     }
 

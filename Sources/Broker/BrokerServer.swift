@@ -35,25 +35,26 @@ public final class BrokerServer: Sendable {
         public var startMilliseconds: Int64
     }
 
-    private struct Parts {
+    struct Parts {
         var admin: AdminServer?
         var metadata: MetadataRuntime?
         var services: BrokerServices?
         var network: NetworkServer?
         var maintenance: Maintenance?
         var directories: LogDirectories?
-        var registration: NodeRegistration?
+        /// Set once the node is registered.
+        var brokerEpoch: Int64?
     }
 
-    private let configuration: BrokerConfiguration
-    private let log: StructuredLog
-    private let logger: Logger
-    private let health = NodeHealth()
-    private let metrics: KafkaMetrics
-    private let loops: MultiThreadedEventLoopGroup
+    let configuration: BrokerConfiguration
+    let log: StructuredLog
+    let logger: Logger
+    let health = NodeHealth()
+    let metrics: KafkaMetrics
+    let loops: MultiThreadedEventLoopGroup
     /// Timers and the admin endpoint: nothing there may delay a client.
-    private let housekeeping = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    private let backgroundWork = BackgroundWork(threads: 2)
+    let housekeeping = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let backgroundWork = BackgroundWork(threads: 2)
     private let parts = Mutex(Parts())
 
     public init(configuration: BrokerConfiguration, log: StructuredLog, version: String) {
@@ -65,5 +66,48 @@ public final class BrokerServer: Sendable {
             requestKinds: BrokerServices.servedApis.map {
                 RequestKind(apiKey: $0.rawValue, name: $0.name, highestVersion: $0.validVersions.upperBound)
             }, version: version)
+    }
+
+    func update(_ change: (inout Parts) -> Void) { parts.withLock { change(&$0) } }
+
+    func takeParts() -> Parts {
+        parts.withLock { parts in
+            defer { parts = Parts() }
+            return parts
+        }
+    }
+
+    /// Reads the broker's epoch when it is asked for; -1 before the registration.
+    var brokerEpochReader: @Sendable () -> Int64 {
+        { [weak self] in self?.parts.withLock { $0.brokerEpoch } ?? -1 }
+    }
+
+    var housekeepingLoop: any EventLoop { housekeeping.any() }
+
+    var networkListeners: [ListenerEndpoint] {
+        configuration.brokerListeners.map { listener in
+            ListenerEndpoint(
+                name: listener.name, host: listener.host, port: listener.port,
+                maximumConnections: configuration.network.maxConnectionsPerListener[listener.name] ?? .max)
+        }
+    }
+
+    var networkLimits: NetworkLimits {
+        let network = configuration.network
+        var limits = NetworkLimits()
+        limits.maximumRequestBytes = network.socketRequestMaxBytes
+        limits.maximumQueuedRequestBytes = Int(network.queuedMaxRequestBytes)
+        limits.maximumIdleMilliseconds = network.connectionsMaxIdleMilliseconds
+        limits.maximumConnections = network.maxConnections
+        limits.maximumConnectionsPerAddress = network.maxConnectionsPerAddress
+        limits.connectionsPerAddressOverrides = network.maxConnectionsPerAddressOverrides
+        limits.sendBufferBytes = network.socketSendBufferBytes
+        limits.receiveBufferBytes = network.socketReceiveBufferBytes
+        limits.listenBacklog = network.socketListenBacklogSize
+        return limits
+    }
+
+    func observe(_ services: BrokerServices, _ network: NetworkServer) {
+        metrics.observeState { [weak services] in services?.metricsState() ?? KafkaState() }
     }
 }

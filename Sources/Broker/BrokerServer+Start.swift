@@ -38,8 +38,7 @@ extension BrokerServer {
         // Ports that the system chooses must be known before they are advertised.
         let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
         var bound = choosesPorts ? try bind(network) : []
-        let registration = NodeRegistration(configuration: configuration, identity: identity, directories: directories, bound: bound)
-        let brokerEpoch = try activate(metadata, registration)
+        let brokerEpoch = try join(metadata, LocalNode(configuration, identity, bound: bound))
         update { $0.brokerEpoch = brokerEpoch }
         if !choosesPorts { bound = try bind(network) }
 
@@ -200,18 +199,12 @@ extension BrokerServer {
         }
     }
 
-    private func activate(_ metadata: MetadataRuntime, _ registration: NodeRegistration) throws(BrokerStartFailure) -> Int64 {
+    private func join(_ metadata: MetadataRuntime, _ node: LocalNode) throws(BrokerStartFailure) -> Int64 {
         do {
-            try metadata.activate(registering: registration.controllerRequest)
-            let request = registration.brokerRequest
-            let response = try metadata.submitAndWait { (controller, nextOffset) throws(RequestFailure) in
-                try controller.registerBroker(request, nextOffset: nextOffset)
-            }
-            let nodeID = configuration.nodeID
-            try metadata.submitAndWait { (controller, _) throws(RequestFailure) in
-                try controller.unfenceBroker(nodeID, epoch: response.brokerEpoch)
-            }
-            return response.brokerEpoch
+            try metadata.activate(registering: node.controllerRegistration)
+            let epoch = try metadata.registerBroker(node)
+            try metadata.unfenceBroker(node.id, epoch: epoch)
+            return epoch
         } catch {
             throw BrokerStartFailure("the node cannot join its cluster: \(error)")
         }

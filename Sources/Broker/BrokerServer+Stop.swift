@@ -31,14 +31,8 @@ extension BrokerServer {
 
     /// As a Kafka broker does it: controlled shutdown, then fenced, so that the metadata log says that nobody leads these partitions.
     private func beginShutdown(_ metadata: MetadataRuntime, _ epoch: Int64) {
-        let nodeID = configuration.nodeID
         do throws(RequestFailure) {
-            try metadata.submitAndWait { (controller, _) throws(RequestFailure) in
-                try controller.beginControlledShutdown(nodeID, epoch: epoch)
-            }
-            try metadata.submitAndWait { (controller, _) throws(RequestFailure) in
-                try controller.fenceBroker(nodeID, epoch: epoch)
-            }
+            try metadata.stopBroker(configuration.nodeID, epoch: epoch)
         } catch {
             logger.warning("the controlled shutdown was not recorded; the next start sees to it", metadata: ["reason": "\(error)"])
         }

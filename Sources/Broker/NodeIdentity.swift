@@ -1,10 +1,10 @@
 // Who this node is, as its data directories say, and how it introduces itself to the controller.
+import ClusterMetadata
 import Configuration
 import Consensus
-import Controlling
-import KafkaMessages
 import Network
 import Primitives
+import Runtime
 import Storage
 
 /// Cluster id and directory ids, read from `meta.properties` of every directory and checked against each other.
@@ -52,56 +52,31 @@ struct NodeIdentity {
     }
 }
 
-/// The requests with which a node registers as broker and as controller.
-struct NodeRegistration {
-    let brokerRequest: BrokerRegistrationRequest
-    let controllerRequest: ControllerRegistrationRequest
-
+extension LocalNode {
     /// - Parameter bound: listeners whose port the system has chosen.
-    init(configuration: BrokerConfiguration, identity: NodeIdentity, directories: LogDirectories, bound: [NetworkServer.BoundListener]) {
-        let incarnation = KafkaUUID.random()
-        var broker = BrokerRegistrationRequest()
-        broker.brokerId = configuration.nodeID
-        broker.clusterId = identity.clusterID
-        broker.incarnationId = incarnation
-        broker.listeners = configuration.advertisedListeners.map { listener in
-            var entry = BrokerRegistrationRequest.Listener()
-            entry.name = listener.name
-            entry.host = listener.host
-            entry.port = UInt16(clamping: listener.port == 0 ? bound.first { $0.name == listener.name }?.port ?? 0 : listener.port)
-            entry.securityProtocol = listener.securityProtocol.id
-            return entry
+    init(_ configuration: BrokerConfiguration, _ identity: NodeIdentity, bound: [NetworkServer.BoundListener]) {
+        func endpoint(_ listener: Listener) -> NodeEndpoint {
+            let port = listener.port == 0 ? bound.first { $0.name == listener.name }?.port ?? 0 : listener.port
+            return NodeEndpoint(
+                name: listener.name, host: listener.host, port: UInt16(clamping: port), securityProtocol: listener.securityProtocol.id)
         }
-        broker.features = Feature.supportedByThisSoftware.map { feature in
-            var entry = BrokerRegistrationRequest.Feature()
-            entry.name = feature.name
-            entry.minSupportedVersion = feature.minimum
-            entry.maxSupportedVersion = feature.maximum
-            return entry
-        }
-        broker.rack = configuration.rack
-        broker.logDirs = identity.directoryIDs
-        broker.previousBrokerEpoch = identity.previousBrokerEpoch
-        brokerRequest = broker
+        self.init(
+            id: configuration.nodeID, clusterID: identity.clusterID, brokerEndpoints: configuration.advertisedListeners.map(endpoint),
+            controllerEndpoints: configuration.advertisedControllerListeners.map(endpoint), rack: configuration.rack,
+            logDirectories: identity.directoryIDs, previousBrokerEpoch: identity.previousBrokerEpoch)
+    }
+}
 
-        var controller = ControllerRegistrationRequest()
-        controller.controllerId = configuration.nodeID
-        controller.incarnationId = incarnation
-        controller.listeners = configuration.advertisedControllerListeners.map { listener in
-            var entry = ControllerRegistrationRequest.Listener()
-            entry.name = listener.name
-            entry.host = listener.host
-            entry.port = UInt16(clamping: listener.port)
-            entry.securityProtocol = listener.securityProtocol.id
-            return entry
-        }
-        controller.features = broker.features.map { feature in
-            var entry = ControllerRegistrationRequest.Feature()
-            entry.name = feature.name
-            entry.minSupportedVersion = feature.minSupportedVersion
-            entry.maxSupportedVersion = feature.maxSupportedVersion
-            return entry
-        }
-        controllerRequest = controller
+extension BrokerConfiguration {
+    /// `controller.quorum.voters`; nil when the voters are dynamic.
+    var staticVoters: VoterSet? {
+        guard !controllerQuorumVoters.isEmpty else { return nil }
+        let name = controllerListenerNames.first ?? ""
+        return VoterSet(
+            controllerQuorumVoters.map { voter in
+                Voter(
+                    id: voter.id,
+                    endpoints: [.init(name: name, host: voter.address.host, port: UInt16(clamping: voter.address.port))])
+            })
     }
 }

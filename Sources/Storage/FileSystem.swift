@@ -115,7 +115,7 @@ enum FileSystem {
         let temporary = path + ".tmp"
         do throws(StorageError) {
             try withDescriptor(temporary, O_WRONLY | O_CREAT | O_TRUNC) { descriptor throws(StorageError) in
-                try bytes.withUnsafeBytes { bytes throws(StorageError) in
+                try bytes.withBytes { bytes throws(StorageError) in
                     try write(descriptor, bytes, at: 0, path: temporary)
                 }
                 try sync(descriptor, path: temporary)
@@ -201,5 +201,12 @@ enum FileSystem {
     static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "." }
         return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+}
+
+extension [UInt8] {
+    /// As `withUnsafeBytes`, with the error's type kept.
+    func withBytes<Value>(_ body: (UnsafeRawBufferPointer) throws(StorageError) -> Value) throws(StorageError) -> Value {
+        try withUnsafeBufferPointer { buffer throws(StorageError) in try body(UnsafeRawBufferPointer(buffer)) }
     }
 }

@@ -122,7 +122,7 @@ class IndexFile {
         if tail.isEmpty, storedCount > 0 { return }
         let position = storedCount * entrySize
         try FileSystem.withDescriptor(path, O_WRONLY | O_CREAT) { descriptor throws(StorageError) in
-            try tail.withUnsafeBytes { bytes throws(StorageError) in
+            try tail.withBytes { bytes throws(StorageError) in
                 try FileSystem.write(descriptor, bytes, at: position, path: path)
             }
             try FileSystem.truncate(descriptor, to: position + tail.count, path: path)

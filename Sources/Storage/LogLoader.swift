@@ -204,10 +204,12 @@ struct InterruptedWork {
 
     /// Returns whether anything changed.
     func finish(_ names: [String]) throws(StorageError) -> Bool {
-        guard names.contains(where: { $0.hasSuffix(".deleted") || $0.hasSuffix(".cleaned") || $0.hasSuffix(".swap") || $0.hasSuffix(".tmp") })
+        guard
+            names.contains(where: { $0.hasSuffix(".deleted") || $0.hasSuffix(".cleaned") || $0.hasSuffix(".swap") || $0.hasSuffix(".tmp") })
         else { return false }
         for name in names
-        where (name.hasSuffix(".deleted") && !name.hasSuffix(".checkpoint.deleted")) || name.hasSuffix(".cleaned") || name.hasSuffix(".tmp") {
+        where (name.hasSuffix(".deleted") && !name.hasSuffix(".checkpoint.deleted")) || name.hasSuffix(".cleaned") || name.hasSuffix(".tmp")
+        {
             try FileSystem.remove(path + "/" + name)
         }
         // Cleaned files that were not all renamed to swap files: the old segments are still there, whole.

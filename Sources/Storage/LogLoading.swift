@@ -43,16 +43,15 @@ final class LogLoading: Sendable {
         _ directory: LogDirectory, excluding excluded: Set<String> = [], only: TopicPartition? = nil, asAfterCrash: Bool = false
     ) throws(StorageError) {
         try directory.beginUse()
-        var recoveryPoints: [TopicPartition: Offset] = [:]
-        var highWatermarks: [TopicPartition: Offset] = [:]
         // Without recovery points everything is scanned, without high watermarks leaders find them again: neither is worth refusing
         // to start for. Log starts stand nowhere else.
-        recoveryPoints = (try? directory.file(OffsetCheckpointFile.Name.recoveryPoint).read()) ?? [:]
-        highWatermarks = (try? directory.file(OffsetCheckpointFile.Name.highWatermark).read()) ?? [:]
+        let recoveryPoints = (try? directory.file(OffsetCheckpointFile.Name.recoveryPoint).read()) ?? [:]
+        let highWatermarks = (try? directory.file(OffsetCheckpointFile.Name.highWatermark).read()) ?? [:]
         let logStarts = try directory.file(OffsetCheckpointFile.Name.logStart).read()
-        let names = only.map { [(name: $0.description, isDirectory: true)] } ?? nil
+        var names: [(name: String, isDirectory: Bool)] = []
+        if let only { names = [(only.description, true)] } else { names = try FileSystem.names(in: directory.path) }
         var work: [Work] = []
-        for (name, isDirectory) in try names ?? FileSystem.names(in: directory.path) where isDirectory {
+        for (name, isDirectory) in names where isDirectory {
             if PartitionDirectoryName.marker(of: name) == "-delete" {
                 directory.willDelete(directory.path + "/" + name, due: now + 60_000)
             }

@@ -14,7 +14,7 @@ public struct ScrubFinding: Sendable, Hashable {
         case damagedBatches
         /// A closed segment without a single batch, in a topic that is not compacted.
         case emptySegment
-        /// A segment with an abort marker but no `.txnindex`; it is written anew before anybody reads with read_committed.
+        /// A segment with an abort marker but no `.txnindex`, which has been written anew.
         case missingTransactionIndex
     }
 
@@ -78,7 +78,9 @@ public struct ScrubWork: Sendable {
         var seesAbort = false
         while position < segmentEnd, scannedBytes < maxBytes {
             if let batch = try validBatch(at: position) {
-                if batch.batch.header.isControl, !hasTransactionIndex, TransactionMarker(batch.bytes)?.isAborted == true { seesAbort = true }
+                if batch.batch.header.isControl, !hasTransactionIndex, TransactionMarker(batch.bytes)?.isAborted == true {
+                    seesAbort = true
+                }
                 position = batch.batch.end
                 nextOffset = batch.batch.lastOffset + 1
                 scannedBytes += batch.batch.size
@@ -117,8 +119,9 @@ public struct ScrubWork: Sendable {
         let header = try LogSegment.bytes(of: file, at: start, length: min(RecordBatchHeader.size, segmentEnd - start))
         var candidate = start + 1
         if let batch = header.withUnsafeReadableBytes({ StoredBatch($0, position: start) }), batch.end <= segmentEnd {
-            let isLast = batch.end == segmentEnd
-            if try isLast || validBatch(at: batch.end) != nil { candidate = batch.end }
+            var isFollowed = batch.end == segmentEnd
+            if !isFollowed { isFollowed = try validBatch(at: batch.end) != nil }
+            if isFollowed { candidate = batch.end }
         }
         var next = segmentEnd
         search: while candidate < segmentEnd {
@@ -178,10 +181,11 @@ extension PartitionLog {
     /// Takes note of what was found, so that readers are led around it. Returns what is new.
     @discardableResult
     public func finishScrub(_ work: ScrubWork) -> [ScrubFinding] {
-        scrubState.isRunning = false
-        scrubState.position = work.position
-        scrubState.nextOffset = work.nextOffset
-        if work.isAtEnd { scrubState.segmentBase = work.file.baseOffset + 1 }
+        if work.isAtEnd {
+            scrubState = ScrubState(segmentBase: work.endOffset, position: 0, nextOffset: work.endOffset)
+        } else {
+            scrubState = ScrubState(segmentBase: work.file.baseOffset, position: work.position, nextOffset: work.nextOffset)
+        }
         guard let segment = segmentList.first(where: { $0.baseOffset == work.file.baseOffset }) else { return [] }
         return work.findings.filter { finding in
             switch finding.kind {
@@ -192,6 +196,7 @@ extension PartitionLog {
                 break
             case .missingTransactionIndex:
                 hasTransactions = true
+                try? completeTransactionIndex(of: segmentIndex(containing: segment.baseOffset))
             }
             return true
         }
@@ -199,7 +204,6 @@ extension PartitionLog {
 
     /// To be called instead of `finishScrub` when `ScrubWork.run` failed.
     public func abandonScrub() {
-        scrubState.isRunning = false
-        scrubState.segmentBase += 1
+        scrubState = ScrubState(segmentBase: scrubState.segmentBase + 1)
     }
 }

@@ -113,10 +113,17 @@ extension LogSegment {
 
     static func bytes(of file: SegmentFile, at position: Int, length: Int) throws(StorageError) -> ByteBuffer {
         var buffer = ByteBufferAllocator().buffer(capacity: length)
-        try buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { target throws(StorageError) in
-            try FileSystem.read(
-                file.descriptor, into: UnsafeMutableRawBufferPointer(rebasing: target[..<length]), at: position, path: file.path)
+        var failure: StorageError?
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { target in
+            do throws(StorageError) {
+                return try FileSystem.read(
+                    file.descriptor, into: UnsafeMutableRawBufferPointer(rebasing: target[..<length]), at: position, path: file.path)
+            } catch {
+                failure = error
+                return 0
+            }
         }
+        if let failure { throw failure }
         return buffer
     }
 

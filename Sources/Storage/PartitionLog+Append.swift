@@ -147,7 +147,7 @@ extension PartitionLog {
         let active = active
         let configuration = configuration
         // The pointers stay valid: the buffers' storage lives in `batches` and is not touched.
-        try prefixes.withUnsafeBytes { prefixes throws(StorageError) in
+        try prefixes.withBytes { prefixes throws(StorageError) in
             for (index, batch) in batches.enumerated() {
                 batch.bytes.withUnsafeReadableBytes { bytes in
                     let prefix = prefixes.baseAddress.map { UnsafeMutableRawPointer(mutating: $0 + index * 16) }
@@ -182,8 +182,8 @@ extension PartitionLog {
         if lastOffset - active.baseOffset > Offset(Int32.max) { return true }
         let waited = try active.timeWaited(now: now, timestamp: maxTimestamp)
         if active.size > 0, waited > configuration.segmentMilliseconds - active.rollJitter { return true }
-        return try active.offsetIndex().isFull(limit: configuration.segmentIndexBytes)
-            || active.timeIndex().isFull(limit: configuration.segmentIndexBytes)
+        if try active.offsetIndex().isFull(limit: configuration.segmentIndexBytes) { return true }
+        return try active.timeIndex().isFull(limit: configuration.segmentIndexBytes)
     }
 }
 

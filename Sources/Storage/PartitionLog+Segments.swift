@@ -50,7 +50,7 @@ extension PartitionLog {
         } else {
             let bytes = ProducerSnapshotFile.encode(producers.snapshot)
             try FileSystem.withDescriptor(path, O_WRONLY | O_CREAT | O_TRUNC) { descriptor throws(StorageError) in
-                try bytes.withUnsafeBytes { bytes throws(StorageError) in
+                try bytes.withBytes { bytes throws(StorageError) in
                     try FileSystem.write(descriptor, bytes, at: 0, path: path)
                 }
             }

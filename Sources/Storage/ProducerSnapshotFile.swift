@@ -24,7 +24,7 @@ public enum ProducerSnapshotFile {
     /// - Throws: `corruptFile` for a wrong version, checksum or size.
     public static func read(_ path: String) throws(StorageError) -> [ProducerSnapshotEntry] {
         guard let bytes = try FileSystem.contents(of: path) else { throw FileSystem.failure("open", path, 2) }
-        return try bytes.withUnsafeBytes { bytes throws(StorageError) in try decode(bytes, path: path) }
+        return try bytes.withBytes { bytes throws(StorageError) in try decode(bytes, path: path) }
     }
 
     private static func decode(_ bytes: UnsafeRawBufferPointer, path: String) throws(StorageError) -> [ProducerSnapshotEntry] {

@@ -38,7 +38,7 @@ struct TransactionIndex: Equatable {
         guard bytes.count % AbortedTransactionEntry.size == 0 else {
             throw .corruptFile(path: path, reason: "\(bytes.count) bytes are no multiple of \(AbortedTransactionEntry.size)")
         }
-        try bytes.withUnsafeBytes { bytes throws(StorageError) in
+        try bytes.withBytes { bytes throws(StorageError) in
             for start in stride(from: 0, to: bytes.count, by: AbortedTransactionEntry.size) {
                 func field(_ index: Int) -> Int64 {
                     Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: start + 2 + index * 8, as: Int64.self))
@@ -87,7 +87,7 @@ struct TransactionIndex: Equatable {
     /// Adds one entry to the file.
     static func append(_ entry: AbortedTransactionEntry, count: Int, to path: String) throws(StorageError) {
         try FileSystem.withDescriptor(path, O_WRONLY | O_CREAT) { descriptor throws(StorageError) in
-            try entry.bytes.withUnsafeBytes { bytes throws(StorageError) in
+            try entry.bytes.withBytes { bytes throws(StorageError) in
                 try FileSystem.write(descriptor, bytes, at: count * AbortedTransactionEntry.size, path: path)
             }
         }

@@ -13,6 +13,6 @@ struct Martlet: AsyncParsableCommand {
             """,
         version: version,
         groupedSubcommands: [
-            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self, FormatCommand.self])
+            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self])
         ])
 }

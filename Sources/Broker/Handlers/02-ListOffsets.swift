@@ -74,7 +74,7 @@ extension BrokerServices {
             if let found {
                 answer.timestamp = found.timestamp
                 answer.offset = found.offset
-                answer.leaderEpoch = found.leaderEpoch
+                if version >= 4 { answer.leaderEpoch = found.leaderEpoch }
             }
         } catch {
             return .failed(error.errorCode, asked.partitionIndex)

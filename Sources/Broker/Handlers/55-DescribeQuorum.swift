@@ -6,6 +6,7 @@ import Primitives
 extension BrokerServices {
     func describeQuorum(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(DescribeQuorumRequest.self)
-        context.responder.send(metadataRuntime.describeQuorum(request))
+        let responder = context.responder
+        metadataRuntime.describeQuorum(request) { responder.send($0) }
     }
 }

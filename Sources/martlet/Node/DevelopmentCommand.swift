@@ -2,7 +2,6 @@
 import ArgumentParser
 import Broker
 import Configuration
-import Glibc
 import Logging
 import Observability
 
@@ -33,7 +32,7 @@ struct DevelopmentCommand: ParsableCommand {
         do throws(ConfigurationMistakes) {
             loaded = try BrokerConfiguration.development(port: port, dataDirectory: data, adminPort: adminPort, overrides: overrides)
         } catch {
-            fputs("\(error)\n", stderr)
+            Terminal.complain("\(error)")
             throw NodeExit.configuration
         }
         let log = StructuredLog(level: Logger.Level(rawValue: loaded.logLevel) ?? .info, format: logJSON ? .json : .text)
@@ -43,7 +42,7 @@ struct DevelopmentCommand: ParsableCommand {
     private func greet(_ endpoints: BrokerServer.Endpoints) {
         let address = endpoints.listeners.first.map { "127.0.0.1:\($0.port)" } ?? ""
         let server = port == 9092 ? "" : " --bootstrap-server \(address)"
-        print(
+        Terminal.print(
             """
 
             Martlet is ready: Kafka clients connect to \(address). Data is in \(data).
@@ -56,6 +55,6 @@ struct DevelopmentCommand: ParsableCommand {
             Health and metrics: http://127.0.0.1:\(endpoints.adminPort ?? adminPort)/health/ready and /metrics. Stop with Ctrl-C.
 
             """)
-        fflush(stdout)
+
     }
 }

@@ -6,6 +6,7 @@ import Glibc
 import Logging
 import Observability
 import Primitives
+import Synchronization
 
 /// Why a node ended other than by being asked to; the exit status that scripts see.
 enum NodeExit {
@@ -27,7 +28,7 @@ struct NodeRunning {
     func run() throws {
         let signals = SignalWait()
         let logger = log.logger("node")
-        let server = BrokerServer(configuration: configuration, log: log)
+        let server = BrokerServer(configuration: configuration, log: log, version: Martlet.version)
         do throws(BrokerStartFailure) {
             greet(try server.start(formatIfNeeded: formatsIfNeeded))
         } catch {
@@ -43,32 +44,38 @@ struct NodeRunning {
     }
 }
 
-/// Waits for the signals that end a node. They are blocked in every thread made later, so one wait receives them all.
+/// Waits for the signals that end a node, on whichever thread they arrive: the handler only writes the signal's number into a pipe.
 struct SignalWait {
-    private var set = sigset_t()
+    private let reading: Int32
 
     init() {
-        sigemptyset(&set)
-        sigaddset(&set, SIGINT)
-        sigaddset(&set, SIGTERM)
-        pthread_sigmask(SIG_BLOCK, &set, nil)
+        var ends: [Int32] = [0, 0]
+        precondition(pipe(&ends) == 0, "a pipe can be made when a process starts")
+        reading = ends[0]
+        signalPipe.store(ends[1], ordering: .sequentiallyConsistent)
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { number in
+                var byte = UInt8(truncatingIfNeeded: number)
+                _ = write(signalPipe.load(ordering: .relaxed), &byte, 1)
+            }
+        }
         // A client that goes away in the middle of an answer is nothing to die for.
         signal(SIGPIPE, SIG_IGN)
     }
 
     /// The signal's name.
     func wait() -> String {
-        var set = set
-        var number: Int32 = 0
-        repeat {} while sigwait(&set, &number) != 0
-        return number == SIGINT ? "SIGINT" : "SIGTERM"
+        var byte: UInt8 = 0
+        while read(reading, &byte, 1) != 1 {}
+        return Int32(byte) == SIGINT ? "SIGINT" : "SIGTERM"
     }
 
     /// From now on another signal ends the process without waiting for a clean stop.
     func exitOnNext() {
-        var set = set
         signal(SIGINT) { _ in _exit(130) }
         signal(SIGTERM) { _ in _exit(143) }
-        pthread_sigmask(SIG_UNBLOCK, &set, nil)
     }
 }
+
+/// Where the signal handler writes to.
+private let signalPipe = Atomic<Int32>(-1)

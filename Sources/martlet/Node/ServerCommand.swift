@@ -2,7 +2,6 @@
 import ArgumentParser
 import Broker
 import Configuration
-import Glibc
 import Logging
 import Observability
 
@@ -28,7 +27,7 @@ struct ServerCommand: ParsableCommand {
         do throws(ConfigurationMistakes) {
             loaded = try ConfigurationLoader.load(file: config, overrides: overrides)
         } catch {
-            fputs("\(error)\n", stderr)
+            Terminal.complain("\(error)")
             throw NodeExit.configuration
         }
         let level = Logger.Level(rawValue: loaded.configuration.logLevel) ?? .info

@@ -96,7 +96,9 @@ let beside: [Target] = [
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums", "TestKit"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit"]),
     tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "TestKit"]),
-    tests("GroupCoordinationTests", ["GroupCoordination", "Runtime", "TestKit"]),
+    tests(
+        "GroupCoordinationTests",
+        ["GroupCoordination", "Runtime", "TestKit", "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),

@@ -280,4 +280,46 @@ struct OffsetTests {
         #expect(try CoordinatorRecord(key: ByteBuffer(bytes: [0, 99, 1]), value: nil) == nil)
         #expect(throws: WireError.self) { try CoordinatorRecord(key: ByteBuffer(bytes: [0, 1, 0, 9]), value: nil) }
     }
+
+    @Test("Damaged records are refused or harmless, whatever the damage", arguments: 0..<8 as Range<UInt64>)
+    func damagedRecords(seed: UInt64) throws {
+        let harness = GroupHarness()
+        var clients = [GroupClient("a"), GroupClient("b", instanceID: "two")]
+        for index in clients.indices { harness.joinWithID(&clients[index]) }
+        harness.advance(6_000)
+        harness.adopt(&clients)
+        harness.sync(clients[0])
+        harness.commit(clients[0], offset: 7, metadata: "note")
+        let originals = try harness.log.map { try $0.encoded() }
+        var random = SeededRandom(seed: seed)
+        for _ in 0..<500 {
+            var core = GroupCoordinator(configuration: harness.core.configuration)
+            for original in originals {
+                let key = Int.random(in: 0..<4, using: &random) == 0 ? damaged(original.key, &random) : original.key
+                let value = original.value.map { damaged($0, &random) }
+                guard let record = try? CoordinatorRecord(key: key, value: value) else { continue }
+                core.replay(record, offset: 0, producer: -1, now: harness.now)
+            }
+            var timers = core.loaded(now: harness.now).effects
+            for _ in 0..<20 where !timers.isEmpty {
+                guard case .setTimer(let timer, let deadline) = timers.removeFirst() else { continue }
+                let now = CoordinatorInstant(timestamp: harness.now.timestamp, monotonicMilliseconds: deadline)
+                timers += core.timerFired(timer, now: now).effects
+            }
+            #expect(core.list(states: [], types: []).count <= originals.count)
+        }
+    }
+
+    private func damaged(_ original: ByteBuffer, _ random: inout SeededRandom) -> ByteBuffer {
+        var bytes = Array(original.readableBytesView)
+        for _ in 0..<Int.random(in: 0..<4, using: &random) where !bytes.isEmpty {
+            let index = Int.random(in: bytes.indices, using: &random)
+            switch Int.random(in: 0..<3, using: &random) {
+            case 0: bytes[index] = UInt8.random(in: 0...255, using: &random)
+            case 1: bytes.removeLast(bytes.count - index)
+            default: bytes.insert(UInt8.random(in: 0...255, using: &random), at: index)
+            }
+        }
+        return ByteBuffer(bytes: bytes)
+    }
 }

@@ -112,6 +112,4 @@ extension ConfigSupport {
     static let noQuotas = acceptedWithoutEffect("quotas are not enforced yet")
     static let noCompaction = acceptedWithoutEffect("logs are not compacted yet")
     static let ownThreads = acceptedWithoutEffect("requests are worked on by the event loops of num.network.threads")
-    static let reservesAhead = acceptedWithoutEffect(
-        "space ahead of a busy segment is reserved in chunks, without changing the file's size")
 }

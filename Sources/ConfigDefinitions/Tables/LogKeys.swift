@@ -59,8 +59,8 @@ extension ConfigTable {
             synonym: "message.timestamp.type",
             doc: "Whether records keep the producer's timestamp (CreateTime) or get the broker's (LogAppendTime)."),
         .boolean(
-            "log.preallocate", false, .medium, mode: .clusterWide, synonym: "preallocate", support: .reservesAhead,
-            doc: "Whether new segment files are created at their full size."),
+            "log.preallocate", false, .medium, mode: .clusterWide, synonym: "preallocate",
+            doc: "Whether a new segment reserves all of its space at once; its size in the file system does not change."),
         .long(
             "log.retention.bytes", -1, .any, .high, mode: .clusterWide, synonym: "retention.bytes",
             doc: "Bytes of a partition to keep; -1 keeps everything."),

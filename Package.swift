@@ -95,7 +95,7 @@ let beside: [Target] = [
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema", "TestKit"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums", "TestKit"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit"]),
-    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "TestKit"]),
+    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage", "TestKit"]),
     tests("GroupCoordinationTests", ["GroupCoordination", "Runtime", "TestKit"]),
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),

@@ -84,7 +84,10 @@ extension BrokerServer {
                     "a log directory is out of service",
                     metadata: ["directory": "\(directory.path)", "reason": "\(directory.failure.map { "\($0)" } ?? "")"])
             }
-            return (directories, try NodeIdentity(directories, nodeID: configuration.nodeID, metadataDirectory: configuration.metadataLog.directory))
+            return (
+                directories,
+                try NodeIdentity(directories, nodeID: configuration.nodeID, metadataDirectory: configuration.metadataLog.directory)
+            )
         } catch {
             throw BrokerStartFailure("\(error)")
         }
@@ -164,7 +167,8 @@ extension BrokerServer {
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds
         // The topic decides once it exists: a group must be found where its offsets are.
-        runtime.partitionCount = image.topics.topic(named: InternalTopic.consumerOffsets).map { Int32($0.partitions.count) }
+        runtime.partitionCount =
+            image.topics.topic(named: InternalTopic.consumerOffsets).map { Int32($0.partitions.count) }
             ?? configuration.offsets.topicPartitions
         return runtime
     }
@@ -183,14 +187,17 @@ extension BrokerServer {
                 progress: { [health] progress in
                     health.report(
                         .init(
-                            phase: progress.recoveredPartitions > 0 ? "recovering logs" : "opening logs", done: Int64(progress.loadedPartitions),
+                            phase: progress.recoveredPartitions > 0 ? "recovering logs" : "opening logs",
+                            done: Int64(progress.loadedPartitions),
                             total: Int64(progress.partitions), unit: "partitions"))
                 })
             services.loadedLogs.set(loaded.logs)
             for (partition, error) in loaded.failures {
                 logger.error("a partition is out of service", metadata: ["partition": "\(partition)", "reason": "\(error)"])
             }
-            for stray in loaded.strays { logger.warning("a partition of no known topic was put aside", metadata: ["directory": "\(stray)"]) }
+            for stray in loaded.strays {
+                logger.warning("a partition of no known topic was put aside", metadata: ["directory": "\(stray)"])
+            }
             for log in loaded.logs {
                 for remark in log.loadReport.remarks { logger.warning("\(remark)", metadata: ["partition": "\(log.topicPartition)"]) }
             }

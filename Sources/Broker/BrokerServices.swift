@@ -44,7 +44,8 @@ final class BrokerServices: Sendable {
         self.logger = logger
         fetchSessions = Mutex(
             FetchSessionCache(
-                slots: configuration.network.maxIncrementalFetchSessionCacheSlots, seed: UInt64(bitPattern: SystemClock.monotonicNanoseconds())))
+                slots: configuration.network.maxIncrementalFetchSessionCacheSlots,
+                seed: UInt64(bitPattern: SystemClock.monotonicNanoseconds())))
     }
 
     /// The newest metadata.

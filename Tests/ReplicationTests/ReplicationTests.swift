@@ -23,13 +23,17 @@ import Testing
     @Test func incrementalRequestsSpeakOnlyOfChanges() throws {
         var cache = FetchSessionCache(slots: 2, seed: 1)
         let id = try opened(&cache)
-        #expect(cache.finish(sessionID: id, outcomes: [outcome(0, bytes: 0, highWatermark: 5), outcome(1, bytes: 0, highWatermark: 5)]) == [true, true])
+        #expect(
+            cache.finish(sessionID: id, outcomes: [outcome(0, bytes: 0, highWatermark: 5), outcome(1, bytes: 0, highWatermark: 5)]) == [
+                true, true,
+            ])
         guard
             case .incremental(id, let partitions) = cache.begin(
                 sessionID: id, epoch: 1, usesTopicIDs: true, changes: [change(1, offset: 9)], forgotten: [], now: 1)
         else { throw Failure.notOpened }
         #expect(partitions.map(\.position.fetchOffset) == [0, 9])
-        let report = cache.finish(sessionID: id, outcomes: [outcome(0, bytes: 10, highWatermark: 5), outcome(1, bytes: 0, highWatermark: 5)])
+        let report = cache.finish(
+            sessionID: id, outcomes: [outcome(0, bytes: 10, highWatermark: 5), outcome(1, bytes: 0, highWatermark: 5)])
         #expect(report == [true, false])
         // The partition that returned records goes to the end of the line.
         guard
@@ -45,7 +49,11 @@ import Testing
         func failure(_ sessionID: Int32, _ epoch: Int32, ids: Bool = true) -> FetchSessionFailure? {
             if case .failed(let failure) = cache.begin(
                 sessionID: sessionID, epoch: epoch, usesTopicIDs: ids, changes: [], forgotten: [], now: 0)
-            { failure } else { nil }
+            {
+                failure
+            } else {
+                nil
+            }
         }
         #expect(failure(id, 2) == .invalidEpoch)
         #expect(failure(id &+ 1, 1) == .sessionNotFound)

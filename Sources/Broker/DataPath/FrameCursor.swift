@@ -23,7 +23,9 @@ struct FrameCursor: ~Escapable {
     var remaining: Int { span.byteCount - position }
 
     @inline(__always)
-    private mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ field: StaticString, as type: T.Type) throws(FrameCursorError) -> T {
+    private mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ field: StaticString, as type: T.Type) throws(FrameCursorError)
+        -> T
+    {
         guard remaining >= MemoryLayout<T>.size else { throw FrameCursorError(field: field, offset: position) }
         let value = unsafe span.unsafeLoadUnaligned(fromByteOffset: position, as: T.self)
         position += MemoryLayout<T>.size

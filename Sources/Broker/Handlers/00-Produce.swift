@@ -27,7 +27,9 @@ extension BrokerServices {
         answer(context, state)
     }
 
-    private func append(_ share: inout ProducePartition, of topic: TopicPartitions?, acks: Int16, _ context: RequestContext, _ now: Timestamp) {
+    private func append(
+        _ share: inout ProducePartition, of topic: TopicPartitions?, acks: Int16, _ context: RequestContext, _ now: Timestamp
+    ) {
         guard let topic else {
             share.result.error = context.version >= 13 ? .unknownTopicId : .unknownTopicOrPartition
             return

@@ -11,7 +11,8 @@ extension BrokerServices {
         let view = ClusterView(image: image, listenerName: context.listenerName)
         // Version 0 asks for all topics with an empty list, later versions with null.
         guard let asked = request.topics, !(context.version == 0 && asked.isEmpty) else {
-            return context.responder.send(metadataResponse(request, context, view, topics: image.topics.all.map { view.topic($0, context.version) }))
+            return context.responder.send(
+                metadataResponse(request, context, view, topics: image.topics.all.map { view.topic($0, context.version) }))
         }
         var answers: [MetadataResponse.MetadataResponseTopic] = []
         var missing: [String] = []

@@ -70,7 +70,8 @@ extension BrokerServices {
     private func checkNode(_ name: String) throws(ConfigResourceProblem) {
         guard Int32(name) == nodeID else {
             throw ConfigResourceProblem(
-                code: .invalidRequest, message: "Ask broker \(name) itself: this is broker \(nodeID), which knows only its own configuration.")
+                code: .invalidRequest,
+                message: "Ask broker \(name) itself: this is broker \(nodeID), which knows only its own configuration.")
         }
     }
 

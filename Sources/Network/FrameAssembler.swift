@@ -158,7 +158,7 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
         var larger = pool.take(minimumCapacity: stage)
         larger.writeImmutableBuffer(buffer)
         release()
-        buffer = larger
+        buffer = consume larger
         if wholeCapacity >= needed {
             limit(to: needed)
         }

@@ -17,13 +17,13 @@ enum CheckpointFile {
         return Array(lines[2...])
     }
 
-    static func write(_ lines: [String], to path: String) throws(StorageError) {
+    static func write(_ lines: [String], to path: String, sync: Bool = true) throws(StorageError) {
         var text = "0\n\(lines.count)\n"
         for line in lines {
             text += line
             text += "\n"
         }
-        try FileSystem.replace(path, with: Array(text.utf8))
+        try FileSystem.replace(path, with: Array(text.utf8), sync: sync)
     }
 }
 

@@ -95,7 +95,9 @@ let beside: [Target] = [
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums", "TestKit"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
     tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage", "TestKit"]),
-    tests("GroupCoordinationTests", ["GroupCoordination", "Runtime", "TestKit"]),
+    tests(
+        "GroupCoordinationTests",
+        ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),

@@ -48,8 +48,12 @@ public struct TopicConfiguration: Sendable, Equatable {
     /// The values for topics without overrides on a broker with these layers. Compute once, then `applying(_:)` per topic.
     public init(layers: BrokerConfigLayers) {
         self.init()
-        for definition in ConfigTable.topic.definitions {
-            if let value = Self.inherited(definition, layers: layers) { set(definition.name, value) }
+        // Only what is set can differ from the defaults above; a node with very many topics comes here often.
+        for layer in [layers.fixed, layers.dynamicDefault, layers.dynamicBroker] {
+            for key in layer.keys {
+                guard let topicKey = BrokerSynonyms.topicKey(of: key), let definition = ConfigTable.topic[topicKey] else { continue }
+                if let value = Self.inherited(definition, layers: layers) { set(topicKey, value) }
+            }
         }
     }
 
@@ -59,6 +63,9 @@ public struct TopicConfiguration: Sendable, Equatable {
         for (key, text) in overrides {
             if let value = try? ConfigTable.topic.parse(text, key: key) { result.set(key, value) }
         }
+        // For tests only, and above `segment.bytes` wherever it stands.
+        let key = "internal.segment.bytes"
+        if let text = overrides[key], let value = try? ConfigTable.topic.parse(text, key: key) { result.set(key, value) }
         return result
     }
 

@@ -126,7 +126,9 @@ struct ConfigurationReader {
         if let nearest {
             mistakes.append(ConfigurationMistake(.error, origin(key), key: key, "is not a known key", nearestKey: nearest))
         } else {
-            warn(key, "is not a known key; it is kept but has no effect")
+            let message = "is not a known key; it is kept but has no effect"
+            let similar = key.hasPrefix("listener.name.") ? nil : ConfigTable.broker.similar(to: key)
+            mistakes.append(ConfigurationMistake(.warning, origin(key), key: key, message, nearestKey: similar))
         }
     }
 }

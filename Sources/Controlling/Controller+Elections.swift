@@ -25,7 +25,7 @@ extension Controller {
             for partition in topic.partitions where selects(partition) {
                 if settings == nil {
                     let configuration = topicConfiguration(topic.name, layers: layers)
-                    settings = (Int(configuration.minInsyncReplicas), configuration.uncleanLeaderElectionEnable)
+                    settings = (Int(configuration.minInSyncReplicas), configuration.uncleanLeaderElectionEnable)
                 }
                 var builder = makeBuilder(partition, of: topic, minInSyncReplicas: settings?.minInSyncReplicas ?? 1) { replica in
                     replica != removed && replica != uncleanlyStopped && (replica == added || cluster.isActive(replica))
@@ -125,7 +125,7 @@ extension Controller {
         if isNeedless { throw RequestFailure(.electionNotNeeded) }
         let configuration = topicConfiguration(name, layers: layers)
         var builder = makeBuilder(
-            partition, of: topic, minInSyncReplicas: Int(configuration.minInsyncReplicas), isLive: image.cluster.isActive)
+            partition, of: topic, minInSyncReplicas: Int(configuration.minInSyncReplicas), isLive: image.cluster.isActive)
         builder.election = kind
         guard let record = builder.build() else {
             throw RequestFailure(kind == .preferred ? .preferredLeaderNotAvailable : .eligibleLeadersNotAvailable)

@@ -82,6 +82,10 @@ import Testing
         #expect(topic.minCleanableDirtyRatio == 0.1 && topic.retentionBytes == -1)
     }
 
+    @Test func theInternalSegmentSizeWins() {
+        #expect(TopicConfiguration().applying(["internal.segment.bytes": "512", "segment.bytes": "1048576"]).segmentBytes == 512)
+    }
+
     @Test func brokersAreDescribed() throws {
         var layers = BrokerConfigLayers(fixed: ["node.id": "7", "ssl.key.password": "secret", "plugin.password": "hidden"])
         layers.dynamicDefault = ["log.retention.ms": "60000"]

@@ -69,6 +69,13 @@ import Testing
         #expect(try codes(local + text) == expected)
     }
 
+    @Test func theSystemResolvesItsOwnNames() {
+        #expect(HostResolution.addresses(of: "127.0.0.1") == ["127.0.0.1"])
+        #expect(HostResolution.addresses(of: "::1") == ["::1"])
+        #expect(HostResolution.addresses(of: "localhost")?.allSatisfy { $0 == "127.0.0.1" || $0 == "::1" } == true)
+        #expect(HostResolution.addresses(of: "") == nil)
+    }
+
     @Test func findingsReadAsSentences() throws {
         let configuration = try load(
             base + "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\nadvertised.listeners=PLAINTEXT://localhost:9092\nlog.dirs=/data"

@@ -84,6 +84,16 @@ import Testing
             ])
     }
 
+    @Test func strangeKeysGetAHintWhenThereIsOne() throws {
+        let loaded = try load(minimal + "max.connections.per.host=7\nsome.plugins.own.key=1\n")
+        #expect(
+            loaded.warnings.map(\.description) == [
+                "server.properties:7: max.connections.per.host: is not a known key; it is kept but has no effect; did you mean "
+                    + "max.connections.per.ip?",
+                "server.properties:8: some.plugins.own.key: is not a known key; it is kept but has no effect",
+            ])
+    }
+
     @Test func requiredKeysAreAskedFor() {
         let all = errors("")
         #expect(all.contains("configuration: node.id: must be set: every node of a cluster has an id of its own, such as 1"))

@@ -1,0 +1,246 @@
+// What the metadata runtime's queue works on: controller, quorum and log, and what waits for the next commit.
+import ClusterMetadata
+import Consensus
+import Controlling
+import KafkaMessages
+import KafkaRecords
+import KafkaWire
+import Logging
+import NIOCore
+import Primitives
+import Storage
+
+/// Single-threaded. A request changes the controller's image at once, but its publication and its answer wait for `commit`.
+struct MetadataActor {
+    private let configuration: MetadataRuntimeConfiguration
+    private let log: MetadataLog
+    private let logger: Logger
+    private(set) var quorum: Quorum
+    private var controller: Controller
+    private let bootstrap: BootstrapMetadata?
+    private var schedule: SnapshotSchedule
+    private var isWritingSnapshot = false
+    /// Set when the log failed: the state in memory is ahead of the disk for good, so nothing more may be decided.
+    private var failure: RequestFailure?
+    private var committedImage: MetadataImage
+
+    var subscribers: [@Sendable (MetadataPublication) -> Void] = []
+    /// Answers that wait for the next commit; they are told why when it did not come about.
+    var replies: [@Sendable (RequestFailure?) -> Void] = []
+    private var publications: [MetadataPublication] = []
+    private var hasUncommitted = false
+
+    var isActive: Bool { quorum.role == .leader && failure == nil }
+
+    init(
+        _ configuration: MetadataRuntimeConfiguration, log: MetadataLog, loaded: LoadedMetadata, now: Timestamp, logger: Logger
+    ) throws(MetadataStorageError) {
+        self.configuration = configuration
+        self.log = log
+        self.logger = logger
+        do throws(QuorumError) {
+            quorum = try Quorum(configuration.quorum, persisted: loaded.electionState, log: loaded.quorumLog)
+        } catch {
+            throw .quorum(error)
+        }
+        bootstrap = loaded.bootstrap
+        committedImage = loaded.replay.image
+        controller = Controller(
+            configuration.controller, continuing: loaded.replay, seed: KafkaUUID.random().leastSignificantBits)
+        schedule = SnapshotSchedule(
+            maximumBytes: configuration.log.maximumBytesBetweenSnapshots,
+            maximumIntervalMilliseconds: configuration.log.maximumSnapshotIntervalMilliseconds, now: now)
+        schedule.appended(loaded.bytesSinceSnapshot)
+    }
+
+    /// Begins a new epoch and the controller's term.
+    mutating func activate(registering registration: ControllerRegistrationRequest?) throws(MetadataStorageError) {
+        let now = SystemClock.now()
+        do throws(QuorumError) {
+            let effects = try quorum.start(now: now)
+            try perform(effects, now: now)
+        } catch {
+            throw .quorum(error)
+        }
+        if let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now) {
+            publications.append(publication)
+        }
+        do throws(RequestFailure) {
+            let bootstrap = bootstrap
+            _ = try perform { (controller, _) throws(RequestFailure) in try controller.activationRecords(bootstrap: bootstrap) }
+            if let registration, controller.image.features.metadataVersion?.supportsControllerRegistration == true {
+                _ = try perform { (controller, _) throws(RequestFailure) in try controller.registerController(registration) }
+            }
+        } catch {
+            throw .invalidOption(error.description)
+        }
+        commit()
+        if let failure { throw .invalidOption(failure.description) }
+        logger.info(
+            "metadata controller is active",
+            metadata: [
+                "epoch": "\(quorum.epoch)", "metadata.version": "\(controller.image.features.level(of: MetadataVersion.featureName))",
+            ])
+    }
+
+    /// Carries out what the quorum asks for.
+    private mutating func perform(_ effects: [QuorumEffect], now: Timestamp) throws(QuorumError) {
+        for effect in effects {
+            do throws(StorageError) {
+                switch effect {
+                case .persist(let state): try log.persist(state)
+                case .append(let batch):
+                    try log.append(batch, now: now)
+                    hasUncommitted = true
+                    schedule.appended(batch.readableBytes)
+                case .commit, .lead, .resign: break
+                }
+            } catch {
+                throw .corrupt("the metadata log cannot be written: \(error)")
+            }
+        }
+    }
+
+    /// Lets the controller decide and appends what it decided. Committed it is only by `commit`.
+    mutating func perform<Response>(
+        _ decide: (inout Controller, Offset) throws(RequestFailure) -> ControllerResult<Response>
+    ) throws(RequestFailure) -> Response {
+        if let failure { throw failure }
+        guard quorum.role == .leader else { throw RequestFailure(.notController) }
+        let result = try decide(&controller, quorum.endOffset)
+        guard !result.records.isEmpty else { return result.response }
+        let now = SystemClock.now()
+        let baseOffset = quorum.endOffset
+        var values: [ByteBuffer] = []
+        values.reserveCapacity(result.records.count)
+        do throws(MetadataStorageError) {
+            for record in result.records { values.append(try MetadataBatches.encode(record)) }
+        } catch {
+            throw RequestFailure(.unknownServerError, error.description)
+        }
+        let before = quorum
+        do throws(QuorumError) {
+            let effects = try quorum.append(values, isAtomic: result.isAtomic, now: now)
+            do throws(QuorumError) {
+                try perform(effects, now: now)
+            } catch {
+                // A part of the batches may be in the log.
+                fail("\(error)")
+                throw error
+            }
+        } catch {
+            quorum = before
+            throw RequestFailure(failure == nil ? .invalidRequest : .kafkaStorageError, error.description)
+        }
+        do throws(MetadataError) {
+            let publication = try controller.replay(
+                result.records.map(\.record), at: baseOffset, epoch: quorum.epoch, timestamp: now)
+            if let publication { publications.append(publication) }
+        } catch {
+            fail("\(error)")
+            throw RequestFailure(.unknownServerError, error.description)
+        }
+        return result.response
+    }
+
+    /// Makes everything decided so far durable, and by that committed.
+    mutating func commit() {
+        guard hasUncommitted, failure == nil else { return }
+        hasUncommitted = false
+        do throws(StorageError) {
+            if configuration.flushesCommits {
+                try log.flush(now: SystemClock.now())
+            } else {
+                log.log.advanceHighWatermark(to: log.log.logEndOffset)
+            }
+            _ = quorum.appended(upTo: quorum.endOffset)
+        } catch {
+            fail("\(error)")
+        }
+    }
+
+    private mutating func fail(_ reason: String) {
+        logger.critical(
+            "the metadata log has failed; nothing can be changed until this node is started again", metadata: ["reason": "\(reason)"])
+        failure = RequestFailure(.kafkaStorageError, "the metadata log has failed: \(reason)")
+        _ = quorum.resign()
+        // Nobody may see what did not reach the disk.
+        publications = []
+    }
+
+    mutating func takePublications() -> [MetadataPublication] {
+        defer { publications = [] }
+        if let last = publications.last { committedImage = last.image }
+        return publications
+    }
+
+    mutating func takeReplies() -> (replies: [@Sendable (RequestFailure?) -> Void], failure: RequestFailure?) {
+        defer { replies = [] }
+        return (replies, failure)
+    }
+
+    mutating func close() {
+        commit()
+        _ = quorum.resign()
+        do throws(StorageError) {
+            try log.log.close(now: SystemClock.now())
+        } catch {
+            logger.error("the metadata log was not closed cleanly", metadata: ["reason": "\(error)"])
+        }
+    }
+}
+
+/// A snapshot to be written outside of the queue.
+struct MetadataSnapshotWork: Sendable {
+    let id: SnapshotID
+    let path: String
+    let image: MetadataImage
+    let header: [QuorumControlRecord]
+
+    /// Nil when the snapshot is complete and durable.
+    func run() -> MetadataStorageError? {
+        do throws(MetadataStorageError) {
+            try MetadataSnapshotFile.write(
+                to: path, header: header, epoch: id.epoch, timestamp: SystemClock.now(),
+                records: { (body) throws(MetadataStorageError) in try image.forEachRecord(body) })
+            return nil
+        } catch {
+            return error
+        }
+    }
+}
+
+extension MetadataActor {
+    /// What to write if a snapshot is due; nil otherwise, or while one is being written.
+    mutating func beginSnapshot(now: Timestamp) -> MetadataSnapshotWork? {
+        guard !isWritingSnapshot, failure == nil, quorum.role == .leader, controller.transactionStart == nil, schedule.isDue(now: now)
+        else { return nil }
+        return makeSnapshot(now: now)
+    }
+
+    private mutating func makeSnapshot(now: Timestamp) -> MetadataSnapshotWork? {
+        let provenance = committedImage.provenance
+        guard provenance.offset >= 0 else { return nil }
+        let id = SnapshotID(endOffset: provenance.offset + 1, epoch: provenance.epoch)
+        guard log.snapshots.last != id else { return nil }
+        isWritingSnapshot = true
+        schedule.snapshotWritten(now: now)
+        return MetadataSnapshotWork(
+            id: id, path: "\(log.path)/\(id.fileName)", image: committedImage,
+            header: quorum.snapshotHeader(lastContainedTimestamp: provenance.timestamp))
+    }
+
+    mutating func finishSnapshot(_ work: MetadataSnapshotWork, error: MetadataStorageError?, now: Timestamp) {
+        isWritingSnapshot = false
+        if let error {
+            logger.error("a metadata snapshot was not written; the next one will be tried later", metadata: ["reason": "\(error)"])
+            return
+        }
+        guard quorum.role == .leader else { return }
+        do throws(StorageError) {
+            try log.snapshotFinished(work.id, now: now)
+        } catch {
+            logger.error("old metadata was not removed", metadata: ["reason": "\(error)"])
+        }
+    }
+}

@@ -36,6 +36,7 @@ extension ConfigTable {
         .long("log.flush.scheduler.interval.ms", .max, .any, .high, doc: "Time between two checks for partitions that need flushing."),
         .int(
             "log.flush.start.offset.checkpoint.interval.ms", 60_000, .atLeast(0), .high,
+            support: .oneCheckpoint,
             doc: "Time between two writes of the log start offsets."),
         .int(
             "log.index.interval.bytes", 4096, .atLeast(0), .medium, mode: .clusterWide, synonym: "index.interval.bytes",

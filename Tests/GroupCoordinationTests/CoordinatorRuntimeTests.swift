@@ -384,7 +384,7 @@ struct CoordinatorRuntimeTests {
                 }
             }
             group.addTask {
-                for _ in 0..<50 {
+                for _ in 0..<15 {
                     runtime.endTerm(partition: partition)
                     #expect(throws: Never.self) { try runtime.load(partition: partition, from: log) }
                     clock.advance(100)

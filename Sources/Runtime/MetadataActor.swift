@@ -12,6 +12,8 @@ import Storage
 
 /// Single-threaded. A request changes the controller's image at once, but its publication and its answer wait for `commit`.
 struct MetadataActor {
+    private static let bytesWorthASnapshotOnClose: Int64 = 1 << 20
+
     private let configuration: MetadataRuntimeConfiguration
     private let log: MetadataLog
     private let logger: Logger
@@ -179,8 +181,13 @@ struct MetadataActor {
         return (replies, failure)
     }
 
+    /// Everything must have been committed and published before.
     mutating func close() {
-        commit()
+        if isActive, !isWritingSnapshot, controller.transactionStart == nil, schedule.bytes >= Self.bytesWorthASnapshotOnClose {
+            // The next start then reads a state instead of the history that led to it.
+            let work = makeSnapshot(now: SystemClock.now())
+            if let error = work?.run() { logger.warning("no snapshot was written on closing", metadata: ["reason": "\(error)"]) }
+        }
         _ = quorum.resign()
         do throws(StorageError) {
             try log.log.close(now: SystemClock.now())

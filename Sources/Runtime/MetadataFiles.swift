@@ -52,7 +52,7 @@ enum MetadataFiles {
             defer { close(descriptor) }
             try body(&writer)
             guard fchmod(descriptor, mode) == 0 else { throw failure("chmod", temporary) }
-            guard fsync(descriptor) == 0 else { throw failure("fsync", temporary) }
+            guard fdatasync(descriptor) == 0 else { throw failure("fdatasync", temporary) }
         } catch {
             unlink(temporary)
             throw error

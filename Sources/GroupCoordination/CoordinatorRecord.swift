@@ -68,25 +68,29 @@ public enum CoordinatorRecord: Sendable, Equatable {
             // Only version 1 has an expiry of its own; without one, version 4 carries the topic's id.
             let version: Int16 = value.map { $0.expireTimestamp == -1 ? 4 : 1 } ?? 4
             return (
-                try Self.encode(key, type: Self.offsetCommitType),
-                try value.map { value throws(WireError) in try value.encodedWithVersion(version) }
+                try Self.encode(key, prefix: Self.offsetCommitType, version: 0),
+                try value.map { value throws(WireError) in try Self.encode(value, prefix: version, version: version) }
             )
         case .groupMetadata(let group, let value):
             var key = GroupMetadataKey()
             key.group = group
             return (
-                try Self.encode(key, type: Self.groupMetadataType),
-                try value.map { value throws(WireError) in try value.encodedWithVersion(Self.groupMetadataVersion) }
+                try Self.encode(key, prefix: Self.groupMetadataType, version: 0),
+                try value.map { value throws(WireError) in
+                    try Self.encode(value, prefix: Self.groupMetadataVersion, version: Self.groupMetadataVersion)
+                }
             )
         case .opaque(let key, let value):
             return (key, value)
         }
     }
 
-    private static func encode(_ key: some KafkaMessage, type: Int16) throws(WireError) -> ByteBuffer {
-        var writer = WireWriter()
-        writer.int16(type)
-        try key.encode(to: &writer, version: 0)
+    /// Keys begin with their type, values with their version. Reserves enough for nearly all, so that a commit does not grow its
+    /// buffers in small steps.
+    private static func encode(_ message: some KafkaMessage, prefix: Int16, version: Int16) throws(WireError) -> ByteBuffer {
+        var writer = WireWriter(ByteBufferAllocator().buffer(capacity: 128))
+        writer.int16(prefix)
+        try message.encode(to: &writer, version: version)
         return writer.buffer
     }
 }

@@ -189,7 +189,8 @@ extension GroupCoordinator {
             case .commit: offset.commitTimestamp
             case .moment(let timestamp): timestamp
             }
-        return now - began >= configuration.offsetsRetentionMilliseconds
+        // Wraps rather than traps: the timestamp comes from a record that anybody may have written.
+        return now &- began >= configuration.offsetsRetentionMilliseconds
     }
 }
 

@@ -138,8 +138,8 @@ extension DefinitionParser {
         let parser = try DefinitionParser(text, file: file)
         var errors: [ErrorDefinition] = []
         for line in parser.lines {
-            let parts = line.text.split(separator: "\"", maxSplits: 1)
-            var heading = Heading(words: parts[0].split(separator: " "), line: line, file: file)
+            let parts = line.text.split(separator: "\"", maxSplits: 1, omittingEmptySubsequences: false)
+            var heading = Heading(words: parts.first?.split(separator: " ") ?? [], line: line, file: file)
             let code = try heading.integer("the error's code")
             let name = String(try heading.word("the error's name"))
             let isRetriable = heading.accept("retriable")

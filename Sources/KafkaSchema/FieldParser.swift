@@ -55,7 +55,6 @@ extension DefinitionParser {
         }
         let index = message.structures.count
         message.structures.append(StructureDefinition(name: name, versions: field.versions, fields: []))
-        // A field without versions has those of its structure, which later uses may widen: it is read as open here.
         message.structures[index].fields = try fields(depth: depth + 1, versions: field.versions, in: &message)
     }
 

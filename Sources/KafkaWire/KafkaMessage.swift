@@ -81,6 +81,7 @@ extension KafkaMessage {
 
 extension WireReader {
     /// Reads a structure.
+    @inlinable
     public mutating func structure<Value: WireStructure>(of: Value.Type) -> Value {
         var value = Value()
         value.read(from: &self)

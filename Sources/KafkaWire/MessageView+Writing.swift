@@ -18,7 +18,7 @@ extension MessageView {
         guard writer.isFlexible else { return }
         var tags = writer.beginTaggedFields(unknownTaggedFields(object["_unknownTaggedFields"], prefix, &writer))
         for field in present.filter({ $0.tag != nil }).sorted(by: { ($0.tag ?? 0) < ($1.tag ?? 0) }) {
-            guard let tag = field.tag, let value = object[field.name], value != defaultValue(of: field) else { continue }
+            guard let tag = field.tag, let value = object[field.name], !isDefault(value, of: field, version) else { continue }
             writer.beginTaggedField(tag, &tags)
             write(value, field, prefix, &writer)
             writer.endTaggedField(&tags)
@@ -104,7 +104,19 @@ extension MessageView {
         }
     }
 
-    /// A field's default as JSON. A structure's default is written out: all of its fields at theirs.
+    /// Whether a tagged field stays out of the bytes. A structure is at its default when all of its fields are.
+    private func isDefault(_ value: JSONValue, of field: FieldDefinition, _ version: Int16) -> Bool {
+        guard case .structure(let structure) = field.type, case .object(let object) = value, field.defaultText == nil else {
+            return value == defaultValue(of: field)
+        }
+        if object["_unknownTaggedFields"] != nil { return false }
+        return fields(of: structure).allSatisfy { inner in
+            guard inner.versions.contains(version), let value = object[inner.name] else { return true }
+            return isDefault(value, of: inner, version)
+        }
+    }
+
+    /// A field's default as JSON; a structure's is an object without members.
     private func defaultValue(of field: FieldDefinition) -> JSONValue {
         if field.defaultText == "null" || (field.type == .records && field.nullable != nil) { return .null }
         switch field.type {

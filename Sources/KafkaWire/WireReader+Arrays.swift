@@ -35,16 +35,26 @@ extension WireReader {
         return []
     }
 
+    /// Reads an array of structures that may be null. Inlinable, so that each module specializes it for its own structures.
+    @inlinable
     public mutating func nullableArray<Element: WireStructure>(_ field: String, of: Element.Type) -> [Element]? {
-        nullableArray(field, minimum: Element.minimumSize) { reader in
+        guard let count = arrayCount(field, minimum: Element.minimumSize) else { return nil }
+        var elements: [Element] = []
+        elements.reserveCapacity(min(count, 1024))
+        for _ in 0..<count {
             var element = Element()
-            element.read(from: &reader)
-            return element
+            element.read(from: &self)
+            elements.append(element)
+            if hasFailed { break }
         }
+        return elements
     }
 
+    @inlinable
     public mutating func array<Element: WireStructure>(_ field: String, of type: Element.Type) -> [Element] {
-        required(nullableArray(field, of: type), field)
+        if let elements = nullableArray(field, of: type) { return elements }
+        fail(field, .unexpectedNull)
+        return []
     }
 
     public mutating func nullableInt8Array(_ field: String) -> [Int8]? { nullableArray(field, minimum: 1) { $0.int8(field) } }

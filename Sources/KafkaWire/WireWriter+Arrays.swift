@@ -9,13 +9,19 @@ extension WireWriter {
         for value in values { write(&self, value) }
     }
 
+    /// Writes an array of structures that may be null. Inlinable, so that each module specializes it for its own structures.
+    @inlinable
     public mutating func nullableArray<Element: WireStructure>(_ values: [Element]?, _ field: String) {
-        nullableArray(values, field) { $1.write(to: &$0) }
+        length(values?.count, field)
+        guard let values else { return }
+        for value in values { value.write(to: &self) }
     }
 
+    @inlinable
     public mutating func array<Element: WireStructure>(_ values: [Element], _ field: String) { nullableArray(values, field) }
 
     /// Writes an array in a version that allows no null.
+    @inlinable
     public mutating func presentArray<Element: WireStructure>(_ values: [Element]?, _ field: String) {
         if values == nil { fail(field, .unexpectedNull) }
         nullableArray(values, field)
@@ -42,12 +48,14 @@ extension WireWriter {
     public mutating func stringArray(_ values: [String], _ field: String) { nullableStringArray(values, field) }
 
     /// Writes a structure behind its marker, nil for null.
+    @inlinable
     public mutating func nullableStructure<Value: WireStructure>(_ value: Value?) {
         int8(value == nil ? -1 : 1)
         value?.write(to: &self)
     }
 
     /// Writes a structure behind the marker that tagged ones have, nil for null.
+    @inlinable
     public mutating func nullableStructureInTag<Value: WireStructure>(_ value: Value?) {
         int8(value == nil ? 0 : 1)
         value?.write(to: &self)

@@ -102,7 +102,7 @@ extension WireWriter {
     }
 
     /// Writes the length before bytes or an array, nil for null.
-    mutating func length(_ length: Int?, _ field: String) {
+    public mutating func length(_ length: Int?, _ field: String) {
         let length = length ?? -1
         guard length < Int(Int32.max) else {
             fail(field, .tooLong(length))

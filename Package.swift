@@ -14,7 +14,6 @@ let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
-let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
@@ -32,7 +31,8 @@ let words: [Target] = [
     .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
     .systemLibrary(name: "CSnappy", providers: [.apt(["libsnappy-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
-    library("KafkaWire", ["Primitives", nioCore]),
+    .target(name: "KafkaSchema", swiftSettings: strict),
+    library("KafkaWire", ["Primitives", "KafkaSchema", nioCore]),
     library("KafkaMessages", ["KafkaWire", "Primitives", nioCore]),
     library("KafkaRecords", ["KafkaWire", "Primitives", nioCore]),
     library("RecordBatches", ["Primitives", "CChecksums", "CLZ4", "CZstd", "CSnappy", "CZlib", nioCore]),
@@ -56,9 +56,9 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "Storage", nioCore, collections, logging,
+            "GroupCoordination", "Storage", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
-    library("Configuration", ["Primitives", "ConfigDefinitions", collections, logging, yams]),
+    library("Configuration", ["Primitives", "ConfigDefinitions", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
 ]
 
@@ -87,15 +87,17 @@ let programs: [Target] = [
 ]
 
 let beside: [Target] = [
-    .executableTarget(name: "SchemaCompiler", dependencies: [argumentParser], swiftSettings: strict),
+    .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
     library("TestKit", ["Primitives", nioCore]),
     tests("ArchitectureTests", []),
     tests("PrimitivesTests", ["Primitives", "TestKit"]),
-    tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "TestKit"], resources: [.copy("Vectors")]),
+    tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema", "TestKit"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums", "TestKit"], resources: [.copy("Vectors")]),
-    tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit"]),
-    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "TestKit"]),
-    tests("GroupCoordinationTests", ["GroupCoordination", "Runtime", "TestKit"]),
+    tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
+    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage", "TestKit"]),
+    tests(
+        "GroupCoordinationTests",
+        ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
@@ -114,7 +116,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: words + cores + shells + services + programs + beside
 )

@@ -94,6 +94,17 @@ enum BrokerSynonyms {
         }
     }
 
+    /// The topic key whose default a broker key has a part in; nil for most keys.
+    static func topicKey(of key: String) -> String? {
+        switch key {
+        case "log.retention.minutes", "log.retention.hours": "retention.ms"
+        case "log.roll.hours": "segment.ms"
+        case "log.roll.jitter.hours": "segment.jitter.ms"
+        case "log.flush.scheduler.interval.ms": "flush.ms"
+        default: ConfigTable.broker[key]?.synonym
+        }
+    }
+
     /// The keys of `of(_:)`; for `listener.name.NAME.KEY` also the key that it overrides.
     static func names(_ key: String) -> [String] {
         if let base = ListenerPrefix.base(of: key) { return [key, base] }

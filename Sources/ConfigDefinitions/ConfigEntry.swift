@@ -13,6 +13,20 @@ public struct ConfigEntry: Sendable, Equatable {
     public var synonyms: [ConfigSynonym]
     public var documentation: String
 
+    public init(
+        name: String, type: ConfigType, value: ConfigValue?, source: ConfigSource, isReadOnly: Bool, isSensitive: Bool,
+        synonyms: [ConfigSynonym], documentation: String
+    ) {
+        self.name = name
+        self.type = type
+        self.value = value
+        self.source = source
+        self.isReadOnly = isReadOnly
+        self.isSensitive = isSensitive
+        self.synonyms = synonyms
+        self.documentation = documentation
+    }
+
     /// What may be shown: nil when there is no value or it is sensitive.
     public var text: String? { isSensitive ? nil : value?.text }
 

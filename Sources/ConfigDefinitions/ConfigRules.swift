@@ -19,11 +19,11 @@ public enum ConfigRules {
             }
         }
         let effective = TopicConfiguration(layers: layers).applying(texts)
-        if effective.minCompactionLagMs > effective.maxCompactionLagMs {
+        if effective.minCompactionLagMilliseconds > effective.maxCompactionLagMilliseconds {
             throw ConfigError(
                 .conflict, key: "min.compaction.lag.ms",
-                "conflict topic config setting min.compaction.lag.ms (\(effective.minCompactionLagMs)) > max.compaction.lag.ms "
-                    + "(\(effective.maxCompactionLagMs))")
+                "conflict topic config setting min.compaction.lag.ms (\(effective.minCompactionLagMilliseconds)) > max.compaction.lag.ms "
+                    + "(\(effective.maxCompactionLagMilliseconds))")
         }
     }
 
@@ -72,9 +72,9 @@ public enum ConfigRules {
             let session = "\(kind).session.timeout.ms"
             let heartbeat = "\(kind).heartbeat.interval.ms"
             guard values[session] != nil || values[heartbeat] != nil else { continue }
-            let sessionMs = (values[session] ?? layers.value("group.\(session)"))?.integer ?? 0
-            let heartbeatMs = (values[heartbeat] ?? layers.value("group.\(heartbeat)"))?.integer ?? 0
-            if sessionMs <= heartbeatMs {
+            let sessionMilliseconds = (values[session] ?? layers.value("group.\(session)"))?.integer ?? 0
+            let heartbeatMilliseconds = (values[heartbeat] ?? layers.value("group.\(heartbeat)"))?.integer ?? 0
+            if sessionMilliseconds <= heartbeatMilliseconds {
                 throw ConfigError(.conflict, key: session, "\(session) must be greater than \(heartbeat)")
             }
         }

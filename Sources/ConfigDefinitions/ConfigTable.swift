@@ -61,7 +61,15 @@ public struct ConfigTable: Sendable {
     /// The known key most like `name`, when one is so close that a slip of the finger explains it; nil otherwise.
     public func nearest(to name: String) -> String? {
         // One slip in short names, up to three in long ones: `log.dir` must not be taken for a typing error of something else.
-        let limit = min(3, max(1, name.utf8.count / 6))
+        closest(to: name, limit: min(3, max(1, name.utf8.count / 6)))
+    }
+
+    /// The known key that may have been meant by a name that is further off: for a hint, not for a verdict.
+    public func similar(to name: String) -> String? {
+        closest(to: name, limit: name.utf8.count / 4)
+    }
+
+    private func closest(to name: String, limit: Int) -> String? {
         var best: (name: String, distance: Int)?
         for candidate in entries.keys {
             let distance = EditDistance.between(name, candidate, limit: best.map { $0.distance - 1 } ?? limit)

@@ -146,17 +146,22 @@ public struct ConfigError: Error, Sendable, Equatable, CustomStringConvertible {
     public let key: String
     /// A whole sentence for people, fit for an error message on the wire.
     public let message: String
+    /// What is wrong with the value, for places where key and value are shown anyway; the message for the other kinds.
+    public let reason: String
 
-    public init(_ kind: Kind, key: String, _ message: String) {
+    public init(_ kind: Kind, key: String, _ message: String, reason: String? = nil) {
         self.kind = kind
         self.key = key
         self.message = message
+        self.reason = reason ?? message
     }
 
     public var description: String { message }
 
     /// `Invalid value X for configuration Y: Z`, the form that Kafka's clients and their users know.
     public static func invalidValue(_ value: String?, key: String, _ reason: String) -> ConfigError {
-        ConfigError(.invalidValue, key: key, "Invalid value \(value ?? "null") for configuration \(key): \(reason)")
+        ConfigError(
+            .invalidValue, key: key, "Invalid value \(value ?? "null") for configuration \(key): \(reason)",
+            reason: "invalid value '\(value ?? "null")': \(reason)")
     }
 }

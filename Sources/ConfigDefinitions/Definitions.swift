@@ -111,7 +111,7 @@ extension ConfigSupport {
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")
     static let noQuotas = acceptedWithoutEffect("quotas are not enforced yet")
     static let noCompaction = acceptedWithoutEffect("logs are not compacted yet")
+    static let oneCheckpoint = acceptedWithoutEffect(
+        "all checkpoints are written together, as often as log.flush.offset.checkpoint.interval.ms says")
     static let ownThreads = acceptedWithoutEffect("requests are worked on by the event loops of num.network.threads")
-    static let reservesAhead = acceptedWithoutEffect(
-        "space ahead of a busy segment is reserved in chunks, without changing the file's size")
 }

@@ -34,16 +34,19 @@ public final class Connection {
         self.listenerName = listenerName
         self.remoteAddress = remoteAddress
         self.localAddress = localAddress
-        self.remoteHost = remoteAddress?.ipAddress ?? ""
+        let host = remoteAddress?.ipAddress ?? ""
+        // An IPv4 client of a socket that listens on both families.
+        self.remoteHost = host.hasPrefix("::ffff:") && host.contains(".") ? String(host.dropFirst(7)) : host
         self.eventLoop = eventLoop
         self.transport = transport
     }
 
     /// Answers the request in progress. Called on the loop, from within `received` or at any time later.
-    public func send(_ frame: OutboundFrame) {
+    /// - Parameter reason: if given, the connection is closed once the answer is with the kernel.
+    public func send(_ frame: OutboundFrame, closingAfterwards reason: String? = nil) {
         eventLoop.assertInEventLoop()
         guard isOpen else { return }
-        transport.send(frame)
+        transport.send(frame, closingAfterwards: reason)
     }
 
     /// Ends the request in progress without an answer (Produce with acks=0).

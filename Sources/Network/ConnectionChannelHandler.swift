@@ -1,4 +1,6 @@
-// Where SwiftNIO ends: turns a channel's bytes into frames, one at a time, and a handler's answers into writes.
+// Where SwiftNIO ends. One of these per connection: takes bytes off the channel, hands out one frame at a time, writes the answers
+// at the end of the read cycle. The answer to a frame usually comes while the frame is being delivered; then the loop below simply
+// goes on to the next one, and all answers leave together.
 import Logging
 import NIOCore
 
@@ -6,113 +8,304 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = IOData
 
-    private let server: NetworkServer.Shared
-    private let counters: LoopCounters
-    private let listenerName: String
-    private var connection: Connection!
-    private var channelContext: ChannelHandlerContext!
-    private var accumulated = ByteBuffer()
-    private var requestInProgress = false
-    private var delivering = false
+    /// Answers are sent on before so many bytes of them have gathered; the next frame waits for them if the client does not read.
+    static let outboundThreshold = 65_536
 
-    init(server: NetworkServer.Shared, counters: LoopCounters, listenerName: String) {
-        self.server = server
-        self.counters = counters
-        self.listenerName = listenerName
+    let listenerIndex: Int
+    /// Position in the loop's list.
+    var loopIndex = 0
+    private(set) var lastActiveTick = 0
+
+    private let server: NetworkServer.Shared
+    private let loop: LoopState
+    private let assembler: FrameAssembler
+    private let listener: ListenerEndpoint
+    private var attached: Attached?
+    private var outbound = OutboundQueue()
+    private var requestInProgress = false
+    // Bytes taken from the request memory for the request being received, and for the one in progress.
+    private var reservedForNext = 0
+    private var reservedInProgress = 0
+    private var isDelivering = false
+    // An answer's last byte left while frames were being delivered.
+    private var deliverAgain = false
+    private var isOutputBlocked = false
+    private var isWaitingForMemory = false
+    private var hasSeenFirstBytes = false
+    private var closeReasonAfterFlush: String?
+    private var countedAddress: String?
+
+    /// What exists from the moment the channel is active.
+    private struct Attached {
+        let connection: Connection
+        let context: ChannelHandlerContext
+        let socket: Int32?
     }
 
+    init(server: NetworkServer.Shared, loop: LoopState, listenerIndex: Int) {
+        self.server = server
+        self.loop = loop
+        self.listenerIndex = listenerIndex
+        listener = server.listeners[listenerIndex]
+        assembler = FrameAssembler(pool: loop.pool, maximumFrameBytes: server.limits.maximumRequestBytes)
+    }
+
+    /// The allocator to be installed in the channel.
+    var receiveAllocator: any RecvByteBufferAllocator { assembler }
+
+    // MARK: NIO's events
+
     func channelActive(context: ChannelHandlerContext) {
-        channelContext = context
-        connection = Connection(
-            id: server.nextConnectionID(), listenerName: listenerName, remoteAddress: context.remoteAddress,
+        let connection = Connection(
+            id: server.nextConnectionID(), listenerName: listener.name, remoteAddress: context.remoteAddress,
             localAddress: context.localAddress, eventLoop: context.eventLoop, transport: self)
-        LoopCounters.add(1, to: counters.connectionsOpened)
+        let address = connection.remoteHost
+        guard server.admission.admit(address: address) else {
+            LoopCounters.add(1, to: loop.counters.connectionsRejected)
+            server.warn(
+                .tooManyConnectionsFromAddress,
+                "too many connections from \(address) (max.connections.per.ip): a connection to listener \(listener.name) was closed")
+            context.close(promise: nil)
+            return
+        }
+        countedAddress = address
+        // Absent for transports without a socket of their own, such as a future TLS handler's; everything then goes through NIO.
+        let socket = try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
+        attached = Attached(connection: connection, context: context, socket: socket ?? nil)
+        lastActiveTick = loop.tick
+        loop.add(self)
         server.delegate.connectionOpened(connection)
+        if loop.isDraining { closeIfDone() }
+        guard connection.isOpen else { return }
         context.read()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var buffer = unwrapInboundIn(data)
-        LoopCounters.add(buffer.readableBytes, to: counters.bytesReceived)
-        accumulated.writeBuffer(&buffer)
+        let count = assembler.received(unwrapInboundIn(data))
+        LoopCounters.add(count, to: loop.counters.bytesReceived)
+        lastActiveTick = loop.tick
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        guard !assembler.hasLostBytes else {
+            close(reason: "the connection ended within a request")
+            return
+        }
         deliver()
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        if let address = countedAddress {
+            server.admission.release(address: address)
+            countedAddress = nil
+        }
+        assembler.release()
+        outbound.removeAll()
+        releaseMemory(reservedForNext + reservedInProgress)
+        reservedForNext = 0
+        reservedInProgress = 0
+        guard let connection = attached?.connection else { return }
+        attached = nil
         connection.isOpen = false
-        LoopCounters.add(1, to: counters.connectionsClosed)
+        loop.remove(self)
         server.delegate.connectionClosed(connection)
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        close(reason: "\(error)")
+        // A reset by the peer; the channel closes itself after most errors, but not after all.
+        attached?.connection.isOpen = false
+        context.close(promise: nil)
     }
 
+    // MARK: frames
+
+    /// Hands out frames until one stays unanswered, the bytes are used up, or the client does not take its answers.
     private func deliver() {
-        guard !delivering else { return }
-        delivering = true
-        while connection.isOpen, !requestInProgress, let frame = nextFrame() {
-            requestInProgress = true
-            LoopCounters.add(1, to: counters.requests)
-            server.delegate.received(frame: frame, on: connection)
+        guard let attached else { return }
+        guard !isDelivering else {
+            deliverAgain = true
+            return
         }
-        delivering = false
-        guard connection.isOpen else { return }
-        channelContext.flush()
-        if !requestInProgress {
-            channelContext.read()
+        isDelivering = true
+        repeat {
+            deliverAgain = false
+            while attached.connection.isOpen, !requestInProgress, !isOutputBlocked, closeReasonAfterFlush == nil,
+                let frame = nextFrame()
+            {
+                requestInProgress = true
+                LoopCounters.add(1, to: loop.counters.requests)
+                server.delegate.received(frame: frame, on: attached.connection)
+                if outbound.byteCount >= Self.outboundThreshold { flush() }
+            }
+            flush()
+        } while deliverAgain
+        isDelivering = false
+        guard attached.connection.isOpen else { return }
+        readMore(attached.context)
+    }
+
+    /// One read is always under way while the client may send, which is also how its leaving is noticed; but bytes beyond that stay
+    /// in the kernel while a request is in progress.
+    private func readMore(_ context: ChannelHandlerContext) {
+        let mustWait = requestInProgress || isOutputBlocked || isWaitingForMemory
+        if mustWait, assembler.hasBytes {
+            assembler.prepareForWaiting()
+            return
         }
+        if loop.isDraining || closeReasonAfterFlush != nil {
+            closeIfDone()
+            return
+        }
+        assembler.prepareForReading()
+        context.read()
     }
 
     private func nextFrame() -> ByteBuffer? {
-        guard let size: Int32 = accumulated.getInteger(at: accumulated.readerIndex) else { return nil }
-        guard size >= 0, Int(size) <= server.limits.maximumRequestBytes else {
-            close(reason: "request of \(size) bytes")
+        guard !isWaitingForMemory, !loop.isDraining, recognizesFirstBytes() else { return nil }
+        if let size = assembler.readPrefix() {
+            reject(size)
             return nil
         }
-        guard accumulated.readableBytes >= 4 + Int(size) else { return nil }
-        accumulated.moveReaderIndex(forwardBy: 4)
-        let frame = accumulated.readSlice(length: Int(size))
-        accumulated.discardReadBytes()
+        if server.memory.isBounded, reservedForNext == 0, assembler.expected > 0 {
+            guard server.memory.reserve(assembler.expected, waitingOn: loop) else {
+                isWaitingForMemory = true
+                loop.waitForMemory(self)
+                return nil
+            }
+            reservedForNext = assembler.expected
+        }
+        guard case .complete(let frame) = assembler.nextFrame() else { return nil }
+        reservedInProgress = reservedForNext
+        reservedForNext = 0
         return frame
     }
 
-    func send(_ frame: OutboundFrame) {
-        precondition(requestInProgress, "an answer without a request")
-        var frame = frame
-        frame.fillInSize()
-        LoopCounters.add(frame.totalLength, to: counters.bytesSent)
-        channelContext.write(wrapOutboundOut(.byteBuffer(frame.head)), promise: nil)
-        for segment in frame.rest {
-            switch segment {
-            case .bytes(let buffer):
-                channelContext.write(wrapOutboundOut(.byteBuffer(buffer)), promise: nil)
-            case .file(let slice):
-                let handle = NIOFileHandle(_deprecatedTakingOwnershipOfDescriptor: slice.descriptor)
-                let region = FileRegion(fileHandle: handle, readerIndex: slice.offset, endIndex: slice.offset + slice.length)
-                let written = channelContext.eventLoop.makePromise(of: Void.self)
-                written.futureResult.whenComplete { _ in
-                    // Gives the descriptor back to its owner, who closes it.
-                    _ = try? handle.takeDescriptorOwnership()
-                    withExtendedLifetime(slice.owner) {}
-                }
-                channelContext.write(wrapOutboundOut(.fileRegion(region)), promise: written)
-            }
-        }
-        completeWithoutResponse()
-    }
-
-    func completeWithoutResponse() {
-        requestInProgress = false
+    func resumeAfterMemoryWait() {
+        guard isWaitingForMemory else { return }
+        isWaitingForMemory = false
         deliver()
     }
 
+    private func recognizesFirstBytes() -> Bool {
+        guard !hasSeenFirstBytes, let bytes = assembler.firstBytes else { return true }
+        hasSeenFirstBytes = true
+        guard let foreign = ForeignProtocol(firstBytes: bytes), let connection = attached?.connection else { return true }
+        server.warn(
+            foreign == .tls ? .tlsClient : .httpClient, foreign.remedy(listener: listener.name),
+            ["listener": "\(listener.name)", "client": "\(connection.remoteHost)"])
+        close(reason: "\(foreign.rawValue) spoken to a plaintext listener")
+        return false
+    }
+
+    private func reject(_ size: Int) {
+        guard let connection = attached?.connection else { return }
+        let explanation =
+            size < 0
+            ? "a request announced the impossible size \(size): this is not a Kafka client, or its stream is broken"
+            : "a request of \(size) bytes exceeds socket.request.max.bytes=\(server.limits.maximumRequestBytes)"
+        server.warn(
+            .oversizedRequest, "\(explanation); the connection was closed",
+            ["listener": "\(listener.name)", "client": "\(connection.remoteHost)"])
+        close(reason: explanation)
+    }
+
+    // MARK: answers
+
+    func send(_ frame: OutboundFrame, closingAfterwards reason: String?) {
+        precondition(requestInProgress, "an answer without a request")
+        var frame = frame
+        frame.fillInSize()
+        LoopCounters.add(frame.totalLength, to: loop.counters.bytesSent)
+        outbound.append(frame)
+        closeReasonAfterFlush = closeReasonAfterFlush ?? reason
+        complete()
+    }
+
+    func completeWithoutResponse() {
+        precondition(requestInProgress, "a request completed twice")
+        complete()
+    }
+
+    private func complete() {
+        requestInProgress = false
+        lastActiveTick = loop.tick
+        releaseMemory(reservedInProgress)
+        reservedInProgress = 0
+        // From within `received` the loop in `deliver` goes on by itself.
+        if !isDelivering { deliver() }
+    }
+
+    private func releaseMemory(_ count: Int) {
+        if count > 0 { server.memory.release(count) }
+    }
+
+    /// Writes what has gathered. While NIO still works on earlier answers there is nothing here: no frame is delivered then.
+    private func flush() {
+        guard !outbound.isEmpty, !isOutputBlocked, let attached, attached.connection.isOpen else { return }
+        guard let socket = attached.socket, attached.context.channel.isActive else {
+            writeThroughChannel(attached.context)
+            return
+        }
+        switch outbound.write(to: socket, gathering: loop) {
+        case .done:
+            break
+        case .blocked:
+            writeThroughChannel(attached.context)
+        case .failed(let reason):
+            close(reason: reason)
+        }
+    }
+
+    private func writeThroughChannel(_ context: ChannelHandlerContext) {
+        isOutputBlocked = true
+        let segments = outbound.takeRemaining()
+        let written = context.eventLoop.makePromise(of: Void.self)
+        for (index, segment) in segments.enumerated() {
+            let promise = index == segments.count - 1 ? written : nil
+            switch segment {
+            case .bytes(let buffer):
+                context.write(wrapOutboundOut(.byteBuffer(buffer)), promise: promise)
+            case .file(let slice):
+                write(slice, through: context, promise)
+            }
+        }
+        context.flush()
+        written.futureResult.assumeIsolated().whenComplete { [self] result in
+            isOutputBlocked = false
+            lastActiveTick = loop.tick
+            if case .success = result { deliver() }
+        }
+    }
+
+    private func write(_ slice: FileSlice, through context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
+        // NIO's handle insists on being closed or relieved of its descriptor; the file belongs to the slice's owner.
+        let handle = NIOFileHandle(_deprecatedTakingOwnershipOfDescriptor: slice.descriptor)
+        let region = FileRegion(fileHandle: handle, readerIndex: slice.offset, endIndex: slice.offset + slice.length)
+        let promise = promise ?? context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.whenComplete { _ in
+            _ = try? handle.takeDescriptorOwnership()
+            withExtendedLifetime(slice.owner) {}
+        }
+        context.write(wrapOutboundOut(.fileRegion(region)), promise: promise)
+    }
+
+    // MARK: closing
+
+    /// True if nothing keeps an idle connection alive. A client that does not take its answer for so long counts as idle too.
+    var mayBeIdle: Bool { !requestInProgress }
+
+    /// Closes if no request is in progress and no answer is under way; otherwise that happens when both are done.
+    func closeIfDone() {
+        guard !requestInProgress, !isOutputBlocked, outbound.isEmpty else { return }
+        close(reason: closeReasonAfterFlush ?? "the broker is stopping")
+    }
+
     func close(reason: String) {
-        connection.isOpen = false
-        server.logger.debug("closing connection", metadata: ["connection": "\(connection.id)", "reason": "\(reason)"])
-        channelContext.close(promise: nil)
+        guard let attached, attached.connection.isOpen else { return }
+        attached.connection.isOpen = false
+        server.logger.debug(
+            "closing connection",
+            metadata: ["connection": "\(attached.connection.id)", "client": "\(attached.connection.remoteHost)", "reason": "\(reason)"])
+        attached.context.close(promise: nil)
     }
 }

@@ -34,10 +34,11 @@ public struct NetworkLimits: Sendable {
     public var maximumConnectionsPerAddress = Int.max
     /// `max.connections.per.ip.overrides`: bounds for single addresses, by their text form.
     public var connectionsPerAddressOverrides: [String: Int] = [:]
-    /// `socket.send.buffer.bytes`; -1 leaves the kernel's own sizing.
-    public var sendBufferBytes = 102_400
-    /// `socket.receive.buffer.bytes`; -1 leaves the kernel's own sizing.
-    public var receiveBufferBytes = 102_400
+    /// `socket.send.buffer.bytes`; -1 leaves it to the kernel, which sizes the buffer by the connection's speed. Kafka's own default of
+    /// 100 KiB switches that off; set it only if the operator did.
+    public var sendBufferBytes = -1
+    /// `socket.receive.buffer.bytes`; as for `sendBufferBytes`.
+    public var receiveBufferBytes = -1
     /// `socket.listen.backlog.size`.
     public var listenBacklog = 50
 

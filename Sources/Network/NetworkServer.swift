@@ -2,6 +2,7 @@
 import Logging
 import NIOCore
 import NIOPosix
+import Primitives
 import Synchronization
 
 /// Listens on a broker's addresses and feeds the frames of all clients to one delegate.
@@ -15,22 +16,12 @@ public final class NetworkServer: Sendable {
         public var port: Int { address.port ?? 0 }
     }
 
-    /// What every connection needs to know.
-    final class Shared: Sendable {
-        let limits: NetworkLimits
-        let delegate: any ConnectionDelegate
-        let logger: Logger
-        private let lastConnectionID = Atomic<UInt64>(0)
-
-        init(limits: NetworkLimits, delegate: any ConnectionDelegate, logger: Logger) {
-            self.limits = limits
-            self.delegate = delegate
-            self.logger = logger
-        }
-
-        func nextConnectionID() -> ConnectionID {
-            ConnectionID(value: lastConnectionID.wrappingAdd(1, ordering: .relaxed).newValue)
-        }
+    /// Open connections of one listener on one event loop.
+    public struct ConnectionCount: Sendable, Hashable {
+        public var listener: String
+        /// Index of the event loop, Kafka's network processor.
+        public var eventLoop: Int
+        public var count: Int
     }
 
     private struct State {
@@ -38,60 +29,53 @@ public final class NetworkServer: Sendable {
         var listeners: [any Channel] = []
     }
 
-    private let listeners: [ListenerEndpoint]
     private let shared: Shared
     private let group: any EventLoopGroup
-    private let counters = LoopCounters()
+    private let loops: [LoopState]
+    private let loopsByIdentity: [ObjectIdentifier: LoopState]
     private let state = Mutex(State())
 
+    /// - Parameters:
+    ///   - eventLoopGroup: accepts and serves; belongs to the caller and is not shut down here.
+    ///   - delegate: kept for as long as the server lives.
     public init(
         listeners: [ListenerEndpoint], limits: NetworkLimits = NetworkLimits(), eventLoopGroup: any EventLoopGroup,
         delegate: any ConnectionDelegate, logger: Logger
     ) {
-        self.listeners = listeners
         group = eventLoopGroup
-        shared = Shared(limits: limits, delegate: delegate, logger: logger)
+        shared = Shared(listeners: listeners, limits: limits, delegate: delegate, logger: logger)
+        var loops: [LoopState] = []
+        var byIdentity: [ObjectIdentifier: LoopState] = [:]
+        for eventLoop in eventLoopGroup.makeIterator() {
+            let loop = LoopState(
+                eventLoop: eventLoop, listenerCount: listeners.count, idleMilliseconds: limits.maximumIdleMilliseconds)
+            loops.append(loop)
+            byIdentity[ObjectIdentifier(eventLoop)] = loop
+        }
+        self.loops = loops
+        loopsByIdentity = byIdentity
     }
+
+    // MARK: life
 
     /// Binds every listener and accepts connections. Blocks for the moment that takes; must not be called on an event loop.
     /// If one listener fails, those bound before are closed again.
     public func start() throws(NetworkError) -> [BoundListener] {
-        let first = state.withLock { state in
+        let isFirst = state.withLock { state in
             defer { state.started = true }
             return !state.started
         }
-        guard first else { throw .alreadyStarted }
+        guard isFirst else { throw .alreadyStarted }
         var bound: [BoundListener] = []
-        for listener in listeners {
+        for index in shared.listeners.indices {
             do {
-                let channel = try bootstrap(listener).bind(host: listener.host.isEmpty ? "0.0.0.0" : listener.host, port: listener.port)
-                    .wait()
-                state.withLock { $0.listeners.append(channel) }
-                if let address = channel.localAddress {
-                    bound.append(BoundListener(name: listener.name, address: address))
-                }
+                bound.append(try bind(index))
             } catch {
                 stopAccepting()
-                throw .bindFailed(listener: listener.name, host: listener.host, port: listener.port, reason: "\(error)")
+                throw error
             }
         }
         return bound
-    }
-
-    private func bootstrap(_ listener: ListenerEndpoint) -> ServerBootstrap {
-        let shared = shared
-        let counters = counters
-        return ServerBootstrap(group: group)
-            .serverChannelOption(.backlog, value: Int32(shared.limits.listenBacklog))
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelOption(.autoRead, value: false)
-            .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let handler = ConnectionChannelHandler(server: shared, counters: counters, listenerName: listener.name)
-                    try channel.pipeline.syncOperations.addHandler(handler)
-                }
-            }
     }
 
     /// Closes the listening sockets; open connections go on.
@@ -105,16 +89,159 @@ public final class NetworkServer: Sendable {
         }
     }
 
-    /// Stops accepting, lets requests in progress be answered for at most `deadline`, then closes every connection.
-    /// Must not be called on an event loop.
+    /// Stops accepting, closes connections that are doing nothing, lets requests in progress be answered for at most `deadline`, then
+    /// closes the rest. Blocks until all are gone; must not be called on an event loop.
     public func close(drainingFor deadline: TimeAmount) {
         stopAccepting()
+        let drained = loops.map { loop in
+            loop.eventLoop.flatSubmit { loop.drain() }
+        }
+        for loop in loops {
+            loop.eventLoop.scheduleTask(in: deadline) { loop.closeAll(reason: "the broker is stopping and cannot wait any longer") }
+        }
+        for future in drained {
+            try? future.wait()
+        }
     }
+
+    // MARK: numbers
 
     /// Totals over all connections since the start.
     public var totals: NetworkCounters {
         var totals = NetworkCounters()
-        totals.add(counters)
+        for loop in loops {
+            totals.add(loop.counters)
+        }
         return totals
+    }
+
+    /// Open connections by listener and event loop.
+    public var connectionCounts: [ConnectionCount] {
+        shared.listeners.indices.flatMap { listener in
+            loops.indices.map { loop in
+                ConnectionCount(
+                    listener: shared.listeners[listener].name, eventLoop: loop,
+                    count: loops[loop].connectionsByListener[listener].value.load(ordering: .relaxed))
+            }
+        }
+    }
+
+    /// Bytes of requests being received or in progress, if `queued.max.request.bytes` bounds them; else 0.
+    public var queuedRequestBytes: Int { shared.memory.usedBytes }
+
+    // MARK: listening
+
+    private func bind(_ index: Int) throws(NetworkError) -> BoundListener {
+        let listener = shared.listeners[index]
+        // No host means every address of both families, where the machine has both.
+        let hosts = listener.host.isEmpty ? ["::", "0.0.0.0"] : [listener.host]
+        var failure = "no address to bind"
+        for host in hosts {
+            let address: SocketAddress
+            do {
+                address = try SocketAddress.makeAddressResolvingHost(host, port: listener.port)
+            } catch {
+                if listener.host.isEmpty { continue }
+                throw .unresolvableHost(listener: listener.name, host: listener.host, reason: "\(error)")
+            }
+            do {
+                let channel = try bootstrap(index).bind(to: address).wait()
+                guard let local = channel.localAddress else { continue }
+                state.withLock { $0.listeners.append(channel) }
+                return BoundListener(name: listener.name, address: local)
+            } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
+                failure = "\(error)"
+            } catch {
+                throw .bindFailed(listener: listener.name, host: listener.host, port: listener.port, reason: "\(error)")
+            }
+        }
+        throw .bindFailed(listener: listener.name, host: listener.host, port: listener.port, reason: failure)
+    }
+
+    private func bootstrap(_ index: Int) -> ServerBootstrap {
+        let shared = shared
+        let loops = loopsByIdentity
+        let limits = shared.limits
+        let listener = shared.listeners[index].name
+        var bootstrap = ServerBootstrap(group: group)
+            .serverChannelOption(.backlog, value: Int32(clamping: limits.listenBacklog))
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            // One at a time where the number matters, else as many as wait.
+            .serverChannelOption(.maxMessagesPerRead, value: UInt(shared.admission.isBounded ? 1 : 16))
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let gate = AcceptGate(
+                        admission: shared.admission, listener: index,
+                        warn: { shared.warn(.connectionsExhausted, "listener \(listener): no more connections for now (max.connections)") },
+                        failed: { shared.warn(.acceptFailed, "listener \(listener): cannot accept a connection: \($0)") })
+                    try channel.pipeline.syncOperations.addHandler(gate)
+                }
+            }
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.socketOption(.so_keepalive), value: 1)
+            .childChannelOption(.autoRead, value: false)
+            // One read per turn: the frame is worked on while it is in the cache, and other connections get theirs.
+            .childChannelOption(.maxMessagesPerRead, value: 1)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else { throw ChannelError.operationUnsupported }
+                    let handler = ConnectionChannelHandler(server: shared, loop: loop, listenerIndex: index)
+                    try channel.syncOptions?.setOption(.recvAllocator, value: handler.receiveAllocator)
+                    try channel.pipeline.syncOperations.addHandler(handler)
+                }
+            }
+        if limits.sendBufferBytes > 0 {
+            bootstrap = bootstrap.childChannelOption(.socketOption(.so_sndbuf), value: SocketOptionValue(limits.sendBufferBytes))
+        }
+        if limits.receiveBufferBytes > 0 {
+            // On the listening socket too, because the window of a connection is settled before it is accepted.
+            let size = SocketOptionValue(limits.receiveBufferBytes)
+            bootstrap = bootstrap.serverChannelOption(.socketOption(.so_rcvbuf), value: size)
+            bootstrap = bootstrap.childChannelOption(.socketOption(.so_rcvbuf), value: size)
+        }
+        return bootstrap
+    }
+}
+
+extension NetworkServer {
+    /// What every connection needs to know.
+    final class Shared: Sendable {
+        /// Messages that clients can provoke, each limited by itself.
+        enum Warning: Int, CaseIterable, Sendable {
+            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, connectionsExhausted, acceptFailed
+        }
+
+        private static let warningIntervalMilliseconds: Int64 = 10_000
+
+        let listeners: [ListenerEndpoint]
+        let limits: NetworkLimits
+        let delegate: any ConnectionDelegate
+        let logger: Logger
+        let admission: ConnectionAdmission
+        let memory: RequestMemory
+        private let lastConnectionID = Atomic<UInt64>(0)
+        private let limiters: [MessageRateLimiter]
+
+        init(listeners: [ListenerEndpoint], limits: NetworkLimits, delegate: any ConnectionDelegate, logger: Logger) {
+            self.listeners = listeners
+            self.limits = limits
+            self.delegate = delegate
+            self.logger = logger
+            admission = ConnectionAdmission(limits: limits, listeners: listeners)
+            memory = RequestMemory(bound: limits.maximumQueuedRequestBytes)
+            limiters = Warning.allCases.map { _ in MessageRateLimiter(intervalMilliseconds: Self.warningIntervalMilliseconds) }
+        }
+
+        func nextConnectionID() -> ConnectionID {
+            ConnectionID(value: lastConnectionID.wrappingAdd(1, ordering: .relaxed).newValue)
+        }
+
+        /// Logs a warning at most once per interval and kind, with the number of those held back.
+        func warn(_ warning: Warning, _ message: @autoclosure () -> String, _ metadata: Logger.Metadata = [:]) {
+            guard let suppressed = limiters[warning.rawValue].admit(now: SystemClock.monotonicMilliseconds()) else { return }
+            var metadata = metadata
+            if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
+            logger.warning("\(message())", metadata: metadata)
+        }
     }
 }

@@ -87,24 +87,34 @@ public struct RecordBatchBuilder: Sendable {
     ///   - maxTimestamp: what the header says, such as the time of append; the records' maximum when nil.
     /// - Throws: `compressionFailed`.
     public consuming func build(lastOffset: Offset? = nil, maxTimestamp: Timestamp? = nil) throws(RecordBatchError) -> ByteBuffer {
+        guard compression.type != .none, count > 0 else { return buildUncompressed(lastOffset: lastOffset, maxTimestamp: maxTimestamp) }
+        var section = buffer
+        section.moveReaderIndex(to: RecordBatchHeader.size)
+        var result = ByteBufferAllocator().buffer(capacity: RecordBatchHeader.size + section.readableBytes / 2)
+        result.writeRepeatingByte(0, count: RecordBatchHeader.size)
+        try compression.compress(section, into: &result)
+        writeHeader(into: &result, compression: compression.type, lastOffset: lastOffset, maxTimestamp: maxTimestamp)
+        return result
+    }
+
+    /// Finish the batch without compressing it, whatever `compression` says. Cannot fail.
+    public consuming func buildUncompressed(lastOffset: Offset? = nil, maxTimestamp: Timestamp? = nil) -> ByteBuffer {
         // Taken out of the builder, so that writing the header finds one owner and copies nothing.
         var result = ByteBuffer()
         swap(&result, &buffer)
-        var type = CompressionType.none
-        if compression.type != .none, count > 0 {
-            type = compression.type
-            result.moveReaderIndex(to: RecordBatchHeader.size)
-            let section = result
-            result = ByteBufferAllocator().buffer(capacity: RecordBatchHeader.size + section.readableBytes / 2)
-            result.writeRepeatingByte(0, count: RecordBatchHeader.size)
-            try compression.compress(section, into: &result)
-        }
+        writeHeader(into: &result, compression: .none, lastOffset: lastOffset, maxTimestamp: maxTimestamp)
+        return result
+    }
+
+    private func writeHeader(
+        into result: inout ByteBuffer, compression: CompressionType, lastOffset: Offset?, maxTimestamp: Timestamp?
+    ) {
         var header = RecordBatchHeader()
         header.baseOffset = baseOffset
         header.batchLength = Int32(result.readableBytes - RecordBatchHeader.logOverhead)
         header.partitionLeaderEpoch = partitionLeaderEpoch
         header.attributes = RecordBatchAttributes(
-            compression: type, timestampType: timestampType, isTransactional: isTransactional, isControl: isControl,
+            compression: compression, timestampType: timestampType, isTransactional: isTransactional, isControl: isControl,
             hasDeleteHorizon: hasDeleteHorizon)
         header.lastOffsetDelta = Int32((lastOffset ?? max(baseOffset, nextOffset - 1)) - baseOffset)
         header.baseTimestamp = baseTimestamp ?? -1
@@ -115,7 +125,6 @@ public struct RecordBatchBuilder: Sendable {
         header.recordCount = Int32(count)
         header.write(into: &result, at: 0)
         RecordBatchHeader.updateChecksum(of: result.readableBytes, in: &result, at: 0)
-        return result
     }
 }
 

@@ -22,7 +22,7 @@ extension RecordBatchHeader {
 
     /// Set the base offset of the batch at `index`. Not under the checksum.
     ///
-    /// In place only while the buffer alone owns its storage; a slice that shares it is copied whole by `ByteBuffer`. Who must not
+    /// In place only while the buffer alone owns its storage; a slice that shares it is copied first by `ByteBuffer`. Who must not
     /// copy writes `leaderPrefix` in front of the batch's bytes from 16 on instead.
     public static func setBaseOffset(_ offset: Offset, in buffer: inout ByteBuffer, at index: Int) {
         buffer.setInteger(offset, at: index + Position.baseOffset)

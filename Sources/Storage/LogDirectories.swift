@@ -1,5 +1,7 @@
 // A node's `log.dirs` together: opening them, loading their partitions in parallel, placing new partitions, closing.
+import Glibc
 import Primitives
+import Synchronization
 
 /// How the data directories are opened.
 public struct LogDirectoriesConfiguration: Sendable {
@@ -45,81 +47,138 @@ public enum ExpectedTopic: Sendable, Equatable {
 
 /// All data directories of a node.
 public final class LogDirectories: Sendable {
+    /// Those that could be opened.
     public let directories: [LogDirectory]
+    /// Those that could not, and why.
+    public let unavailable: [(path: String, error: StorageError)]
+    private let recoveryThreadsPerDirectory: Int
 
-    /// Opens and locks the directories, creating those that are missing. One that fails is offline from the start.
+    /// Opens and locks the directories, creating those that are missing.
     /// - Throws: `locked`, or the first failure when none can be opened.
     public init(_ configuration: LogDirectoriesConfiguration) throws(StorageError) {
-        directories = []
+        var opened: [LogDirectory] = []
+        var failed: [(path: String, error: StorageError)] = []
+        for path in configuration.paths {
+            do throws(StorageError) {
+                opened.append(try LogDirectory(path: path, headroomBytes: configuration.headroomBytes))
+            } catch {
+                if case .locked = error { throw error }
+                failed.append((path, error))
+            }
+        }
+        if opened.isEmpty, let first = failed.first { throw first.error }
+        directories = opened
+        unavailable = failed
+        recoveryThreadsPerDirectory = max(1, configuration.recoveryThreadsPerDirectory)
     }
 
     public var online: [LogDirectory] { directories.filter { !$0.isOffline } }
 
     /// Opens all partitions in parallel, except those of `excluded` topics (the metadata log, which comes first).
     ///
+    /// The high watermarks are those of the checkpoint: who leads a partition with one replica advances it to the log's end.
     /// - Parameters:
     ///   - configuration: a topic's settings.
     ///   - expected: what the metadata log says of a partition; called with the id that `partition.metadata` gives, if it does.
-    ///   - progress: called from several threads, now and then.
+    ///   - progress: called from several threads, after each partition and during long scans.
     public func load(
         excluding excluded: Set<String> = ["__cluster_metadata"], now: Timestamp,
         configuration: @escaping @Sendable (String) -> LogConfiguration,
         expected: @escaping @Sendable (TopicPartition, TopicID?) -> ExpectedTopic,
         progress: @escaping @Sendable (LoadProgress) -> Void
     ) throws(StorageError) -> LoadedLogs {
-        LoadedLogs()
+        let loading = LogLoading(now: now, configuration: configuration, expected: expected, progress: progress)
+        for directory in online {
+            do throws(StorageError) {
+                try loading.collect(directory, excluding: excluded)
+            } catch {
+                if case .corruptFile = error { throw error }
+                directory.fail(with: error)
+            }
+        }
+        return loading.run(threads: recoveryThreadsPerDirectory * max(1, online.count))
     }
 
-    /// Opens one partition wherever it is, or nil. `asAfterCrash` ignores the clean shutdown marker, as KRaft does for its own log.
+    /// Opens one partition wherever it is, or nil. `asAfterCrash` scans the whole log whatever the checkpoints say, as KRaft does with
+    /// its own.
     public func open(
         _ topicPartition: TopicPartition, topicID: TopicID?, configuration: LogConfiguration, asAfterCrash: Bool = false, now: Timestamp
     ) throws(StorageError) -> PartitionLog? {
-        nil
+        for directory in online where FileSystem.exists(directory.path + "/\(topicPartition)") {
+            let loading = LogLoading(
+                now: now, configuration: { _ in configuration }, expected: { _, _ in topicID.map { .known($0) } ?? .unknown },
+                progress: { _ in })
+            try loading.collect(directory, only: topicPartition, asAfterCrash: asAfterCrash)
+            let loaded = loading.run(threads: 1)
+            if let failure = loaded.failures.first { throw failure.error }
+            return loaded.logs.first
+        }
+        return nil
     }
 
     /// Creates a partition in the directory with the fewest partitions.
     public func create(
         _ topicPartition: TopicPartition, topicID: TopicID, configuration: LogConfiguration, now: Timestamp
     ) throws(StorageError) -> PartitionLog {
-        throw .offline(path: "")
+        guard let directory = online.min(by: { $0.partitionCount < $1.partitionCount }) else {
+            throw .offline(path: directories.first?.path ?? unavailable.first?.path ?? "")
+        }
+        return try directory.create(topicPartition, topicID: topicID, configuration: configuration, now: now)
     }
 
     /// Writes the last checkpoints and the clean shutdown markers of directories online, and unlocks them. Call after every
-    /// partition's `close`, with their checkpoints.
+    /// partition's `close`.
     ///
-    /// - Parameter clean: false leaves the markers out, so that the next start recovers.
-    public func close(_ checkpoints: [PartitionCheckpoint], brokerEpoch: Int64, clean: Bool = true) throws(StorageError) {}
+    /// - Parameters:
+    ///   - checkpoints: those of the closed partitions, with the directory each is in.
+    ///   - brokerEpoch: kept in the marker (KIP-966); -1 when unknown.
+    ///   - clean: false leaves the markers out, so that the next start recovers.
+    public func close(
+        _ checkpoints: [(directory: LogDirectory, checkpoint: PartitionCheckpoint)], brokerEpoch: Int64, clean: Bool = true
+    ) throws(StorageError) {
+        var failure: StorageError?
+        for directory in directories {
+            // One wait for all that the logs wrote when they were closed.
+            defer { directory.unlock() }
+            if directory.isOffline { continue }
+            do throws(StorageError) {
+                try FileSystem.syncAll(directory.path)
+                try directory.writeCheckpoints(checkpoints.filter { $0.directory === directory }.map(\.checkpoint))
+                if clean { try directory.writeCleanShutdown(brokerEpoch: brokerEpoch) }
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let failure { throw failure }
+    }
 }
 
-/// One data directory.
-public final class LogDirectory: Sendable {
-    public let path: String
-    /// Whether the last process stopped cleanly.
-    public let hadCleanShutdown: Bool
-
-    init(path: String, hadCleanShutdown: Bool) {
-        self.path = path
-        self.hadCleanShutdown = hadCleanShutdown
+extension LogDirectory {
+    /// Creates a partition in this directory.
+    public func create(
+        _ topicPartition: TopicPartition, topicID: TopicID, configuration: LogConfiguration, now: Timestamp
+    ) throws(StorageError) -> PartitionLog {
+        if let failure { throw failure }
+        try beginUse()
+        let path = self.path + "/\(topicPartition)"
+        guard mkdir(path, 0o755) == 0 else {
+            if errno == EEXIST { throw .exists(path: path) }
+            throw FileSystem.failure("create", path)
+        }
+        do throws(StorageError) {
+            if topicID != .zero { try PartitionMetadataFile.write(topicID, to: path + "/" + PartitionMetadataFile.name) }
+            var state = LoadedState()
+            state.segments = [try LogSegment.create(directory: path, baseOffset: 0, now: now)]
+            let log = PartitionLog(
+                topicPartition: topicPartition, topicID: topicID, logDirectory: self, path: path, configuration: configuration,
+                state: state, now: now)
+            log.configure(log.active)
+            log.directoryNeedsSync = true
+            countPartition(1)
+            return log
+        } catch {
+            try? FileSystem.removeDirectory(path)
+            throw error
+        }
     }
-
-    /// `meta.properties`; nil when the directory is not formatted.
-    public var properties: MetaProperties? { nil }
-    /// An earlier failure took it out of service.
-    public var isOffline: Bool { failure != nil }
-    public var failure: StorageError? { nil }
-    /// Takes the directory out of service.
-    public func fail(with error: StorageError) {}
-
-    /// Writes `meta.properties`.
-    public func write(_ properties: MetaProperties) throws(StorageError) {}
-
-    /// Writes recovery-point-, replication- and log-start-offset-checkpoint. Call every few seconds with the state of all partitions
-    /// of this directory.
-    public func writeCheckpoints(_ checkpoints: [PartitionCheckpoint]) throws(StorageError) {}
-
-    /// Removes directories of deleted partitions whose time has come, and reserves headroom again when there is space.
-    public func maintain(now: Timestamp) {}
-
-    /// Bytes of the file system: all, and free for this process.
-    public func space() throws(StorageError) -> (total: Int, free: Int) { (0, 0) }
 }

@@ -1,155 +1,222 @@
 // One partition's log: segments, indexes, producers, epochs and the offsets that bound what may be read.
 import NIOCore
 import Primitives
+import RecordBatches
 
 /// A partition's directory, opened.
 ///
 /// Not thread-safe: it belongs behind its owner's `Mutex`, and is sendable only so that it can be put there. What may block for long
-/// is split so that it runs outside of the lock (`beginFlush`, `FlushWork.run`, `finishFlush`).
+/// is split so that it runs outside of the lock (`beginFlush`, `FlushWork.run`, `finishFlush`; `beginScrub`, `ScrubWork.run`,
+/// `finishScrub`).
+///
+/// An idle partition costs about 1 KiB and no descriptor: segments and indexes open when somebody reads or writes.
 public final class PartitionLog: @unchecked Sendable {
     public let topicPartition: TopicPartition
     /// `KafkaUUID.zero` for a log of unknown topic.
     public let topicID: TopicID
-    public internal(set) var logStartOffset: Offset = 0
-    public internal(set) var logEndOffset: Offset = 0
-    public internal(set) var highWatermark: Offset = 0
+    /// The data directory that holds the partition.
+    public let logDirectory: LogDirectory
+    /// The partition's directory.
+    public internal(set) var path: String
+    public internal(set) var logStartOffset: Offset
+    public internal(set) var logEndOffset: Offset
+    public internal(set) var highWatermark: Offset
     /// Everything below it is flushed; a recovery starts here.
-    public internal(set) var recoveryPoint: Offset = 0
+    public internal(set) var recoveryPoint: Offset
     /// Takes effect from the next append, roll and retention on.
-    public var configuration: LogConfiguration
+    public var configuration: LogConfiguration {
+        didSet { validation = Self.validation(for: configuration) }
+    }
     /// What opening the log found.
     public internal(set) var loadReport = LogLoadReport()
 
-    init(topicPartition: TopicPartition, topicID: TopicID, configuration: LogConfiguration) {
+    /// Ascending; the last one is the active one. Never empty while the log is open.
+    var segmentList: [LogSegment]
+    var producers: ProducerStates
+    var epochs: LeaderEpochs
+    /// Offsets of the snapshot files, ascending.
+    var snapshotOffsets: [Offset]
+    /// What the producers have seen; a snapshot is taken up to here.
+    var producersEndOffset: Offset
+    /// Whether transactions were seen here: then a segment without `.txnindex` is looked through before read_committed may trust it.
+    var hasTransactions = false
+    var isClosed = false
+    var deletedFiles: [DeletedFiles] = []
+    var lastFlush: Timestamp
+    var directoryNeedsSync = false
+    var validation: RecordBatchValidation
+    var recentBatches = RecentBatches()
+    var limitCache: (offset: Offset, place: LogPlace)?
+    var scrubState = ScrubState()
+
+    init(
+        topicPartition: TopicPartition, topicID: TopicID, logDirectory: LogDirectory, path: String, configuration: LogConfiguration,
+        state: LoadedState, now: Timestamp
+    ) {
+        precondition(!state.segments.isEmpty, "a log has at least one segment")
         self.topicPartition = topicPartition
         self.topicID = topicID
+        self.logDirectory = logDirectory
+        self.path = path
         self.configuration = configuration
+        segmentList = state.segments
+        producers = state.producers
+        epochs = state.epochs
+        snapshotOffsets = state.snapshotOffsets
+        producersEndOffset = state.logEndOffset
+        logStartOffset = state.logStartOffset
+        logEndOffset = state.logEndOffset
+        highWatermark = min(max(state.highWatermark, state.logStartOffset), state.logEndOffset)
+        recoveryPoint = min(max(state.recoveryPoint, state.logStartOffset), state.logEndOffset)
+        hasTransactions = state.hasTransactions
+        loadReport = state.report
+        lastFlush = now
+        validation = Self.validation(for: configuration)
+        producers.highWatermarkMoved(to: highWatermark)
     }
 
-    /// The partition's directory.
-    public var path: String { "" }
+    private static func validation(for configuration: LogConfiguration) -> RecordBatchValidation {
+        var validation = RecordBatchValidation()
+        validation.maximumBatchSize = configuration.maxMessageBytes
+        validation.isCompacted = configuration.cleanupPolicy.contains(.compact)
+        validation.timestampType = configuration.timestampType
+        validation.timestampBeforeMaximum = configuration.messageTimestampBeforeMaxMilliseconds
+        validation.timestampAfterMaximum = configuration.messageTimestampAfterMaxMilliseconds
+        if case .fixed(let type, let level) = configuration.compression {
+            validation.targetCompression = Compression(type, level: level.map { Int($0) })
+        }
+        return validation
+    }
+
+    // MARK: State
+
     /// The first offset of the oldest open transaction, or the high watermark (KIP-98).
-    public var lastStableOffset: Offset { highWatermark }
+    public var lastStableOffset: Offset {
+        min(highWatermark, max(producers.firstUnstableOffset ?? highWatermark, logStartOffset))
+    }
+
     /// Bytes of all segments.
-    public var sizeInBytes: Int { 0 }
-    public var segments: [SegmentSummary] { [] }
+    public var sizeInBytes: Int { segmentList.reduce(0) { $0 + $1.size } }
+
+    public var segments: [SegmentSummary] {
+        segmentList.map {
+            SegmentSummary(baseOffset: $0.baseOffset, sizeInBytes: $0.size, path: $0.path(".log"), isActive: $0 === active)
+        }
+    }
+
     /// Producers with state, by id.
-    public var activeProducers: [ActiveProducer] { [] }
+    public var activeProducers: [ActiveProducer] {
+        producers.snapshot.map {
+            ActiveProducer(
+                producerID: $0.producerID, producerEpoch: $0.producerEpoch, lastSequence: $0.lastSequence, lastTimestamp: $0.timestamp,
+                coordinatorEpoch: $0.coordinatorEpoch, currentTransactionFirstOffset: $0.currentTransactionFirstOffset)
+        }
+    }
+
+    /// Leader epochs and where they begin.
+    public var leaderEpochs: [LeaderEpochEntry] { epochs.entries }
+
     /// Of the newest entry in the epoch checkpoint; nil for none.
-    public var latestLeaderEpoch: LeaderEpoch? { nil }
+    public var latestLeaderEpoch: LeaderEpoch? { epochs.latest?.epoch }
+
     /// For `LogDirectory.writeCheckpoints`.
     public var checkpoint: PartitionCheckpoint {
         PartitionCheckpoint(
             topicPartition: topicPartition, recoveryPoint: recoveryPoint, highWatermark: highWatermark, logStartOffset: logStartOffset,
-            firstSegmentBaseOffset: 0)
+            firstSegmentBaseOffset: segmentList[0].baseOffset)
     }
 
-    /// Appends the readable bytes of `records`, one or more whole batches, which get the next offsets and `leaderEpoch`.
-    ///
-    /// The buffer is not changed and not copied: what the leader sets is written in front of the producer's own bytes.
-    /// - Throws: what the caller did wrong, or `isDiskFailure`; nothing is appended then.
-    public func append(
-        _ records: ByteBuffer, origin: AppendOrigin, leaderEpoch: LeaderEpoch, now: Timestamp
-    ) throws(StorageError) -> LogAppendResult {
-        throw .closed(path: path)
+    var active: LogSegment { segmentList[segmentList.count - 1] }
+
+    func checkOpen() throws(StorageError) {
+        if isClosed { throw .closed(path: path) }
+        if logDirectory.isOffline { throw .offline(path: logDirectory.path) }
     }
 
-    /// Appends batches that have their offsets and epochs, as a follower or the metadata log does.
-    ///
-    /// The first batch must not begin before `logEndOffset`; gaps are allowed, since compaction makes them.
-    public func appendAsFollower(_ records: ByteBuffer, now: Timestamp) throws(StorageError) -> LogAppendResult {
-        throw .closed(path: path)
-    }
+    // MARK: Offsets
 
     /// Notes that `epoch` begins at the log's end, when this node becomes leader (KIP-101).
-    public func assignLeaderEpoch(_ epoch: LeaderEpoch) {}
+    public func assignLeaderEpoch(_ epoch: LeaderEpoch) {
+        epochs.assign(epoch, startOffset: logEndOffset)
+    }
 
     /// Sets the high watermark, bounded by the log's start and end; it may also go back.
     /// - Returns: whether it changed.
     @discardableResult
-    public func advanceHighWatermark(to offset: Offset) -> Bool { false }
-
-    /// Finds the bytes from the batch that holds `offset` on.
-    ///
-    /// - Parameter minOneBatch: return the first batch even if it is larger than `maxBytes` (KIP-74).
-    /// - Throws: `offsetOutOfRange` outside of log start and log end.
-    public func read(
-        from offset: Offset, maxBytes: Int, minOneBatch: Bool, isolation: ReadIsolation
-    ) throws(StorageError) -> LogReadResult {
-        throw .closed(path: path)
+    public func advanceHighWatermark(to offset: Offset) -> Bool {
+        let bounded = min(max(offset, logStartOffset), logEndOffset)
+        guard bounded != highWatermark else { return false }
+        highWatermark = bounded
+        producers.highWatermarkMoved(to: bounded)
+        return true
     }
-
-    /// As `read`, but brings the bytes into memory and only whole batches of them: for replay and tools.
-    public func readBytes(
-        from offset: Offset, maxBytes: Int, minOneBatch: Bool, isolation: ReadIsolation
-    ) throws(StorageError) -> ByteBuffer {
-        throw .closed(path: path)
-    }
-
-    /// The first record at or after `timestamp` (in log order); nil when there is none.
-    public func offset(forTimestamp timestamp: Timestamp) throws(StorageError) -> LogOffset? { nil }
-
-    /// The record with the largest timestamp, the first one if there are several (KIP-734); nil in an empty log.
-    public func offsetOfMaxTimestamp() throws(StorageError) -> LogOffset? { nil }
-
-    /// Where the log starts, with the epoch there (ListOffsets' earliest).
-    public func earliestOffset() -> LogOffset { LogOffset(offset: logStartOffset) }
 
     /// Where `epoch` ends (OffsetForLeaderEpoch, KIP-101).
-    public func endOffset(forEpoch epoch: LeaderEpoch) -> EpochEndOffset { .undefined }
+    public func endOffset(forEpoch epoch: LeaderEpoch) -> EpochEndOffset {
+        epochs.endOffset(for: epoch, logEndOffset: logEndOffset)
+    }
 
-    /// Moves the log's start (DeleteRecords, KIP-107) and removes segments that lie wholly below it.
-    /// - Throws: `offsetOutOfRange` beyond the high watermark.
-    @discardableResult
-    public func deleteRecords(before offset: Offset, now: Timestamp) throws(StorageError) -> RetentionResult { RetentionResult() }
-
-    /// Cuts off everything from `offset` on.
-    public func truncate(to offset: Offset, now: Timestamp) throws(StorageError) {}
-
-    /// Empties the log; it goes on at `offset`.
-    public func truncateFullyAndStart(at offset: Offset, now: Timestamp) throws(StorageError) {}
-
-    /// Removes what `retention.ms`, `retention.bytes` and the log's start allow to remove; compacted topics keep theirs.
-    public func enforceRetention(now: Timestamp) throws(StorageError) -> RetentionResult { RetentionResult() }
-
-    /// Deletes files of removed segments once `file.delete.delay.ms` is over. Returns how many are left.
-    @discardableResult
-    public func removeDeletedFiles(now: Timestamp) -> Int { 0 }
+    /// Where the log starts, with the epoch there (ListOffsets' earliest).
+    public func earliestOffset() -> LogOffset {
+        LogOffset(offset: logStartOffset, leaderEpoch: epochs.epoch(at: logStartOffset) ?? -1)
+    }
 
     /// Forgets producers that were idle for `producer.id.expiration.ms` and have no open transaction.
-    public func removeExpiredProducers(now: Timestamp) {}
-
-    /// Begins a new segment, unless the active one is empty.
-    public func roll(now: Timestamp) throws(StorageError) {}
-
-    /// Whether `flush.ms` is over since the last flush and there is something to flush.
-    public func isFlushDue(now: Timestamp) -> Bool { false }
-
-    /// Flushes everything below `offset` (the log's end when nil) and moves the recovery point there. Blocks for as long as the disk
-    /// takes: prefer `beginFlush`.
-    public func flush(upTo offset: Offset? = nil, now: Timestamp) throws(StorageError) {}
-
-    /// What to flush so that the recovery point can move up to `offset` (the log's end when nil); nil when it is there already.
-    public func beginFlush(upTo offset: Offset? = nil) throws(StorageError) -> FlushWork? { nil }
-
-    /// Moves the recovery point after `FlushWork.run` succeeded.
-    public func finishFlush(_ work: FlushWork, now: Timestamp) {}
-
-    /// Gives back descriptors and mappings of segments that were not used since `monotonicMilliseconds`.
-    public func releaseIdleResources(unusedSince monotonicMilliseconds: Int64) {}
-
-    /// Flushes, writes the producer snapshot and indexes as Kafka does on a clean stop, gives reserved extents back, closes.
-    public func close(now: Timestamp) throws(StorageError) {}
-
-    /// Renames the directory to `topic-N.HEX-delete`; its files go when `LogDirectory.removeDeletedDirectories` finds it due.
-    public func delete(now: Timestamp) throws(StorageError) {}
+    public func removeExpiredProducers(now: Timestamp) {
+        producers.removeExpired(now: now, after: configuration.producerIDExpirationMilliseconds)
+    }
 }
 
-/// Files to be flushed outside of the log's lock.
-public struct FlushWork: Sendable {
-    /// The recovery point once the work is done.
-    public let offset: Offset
+/// A place in the log's files.
+struct LogPlace {
+    var segmentBase: Offset
+    var position: Int
+}
 
-    /// Blocks until the bytes are on the disk.
-    public func run() throws(StorageError) {}
+/// Positions of the batches appended last, so that readers at the log's end need no index and no read.
+struct RecentBatches {
+    private static let capacity = 32
+    private var entries: [(baseOffset: Offset, position: Int)] = []
+    private var next = 0
+
+    mutating func append(_ baseOffset: Offset, position: Int) {
+        if entries.count < Self.capacity {
+            entries.append((baseOffset, position))
+        } else {
+            entries[next] = (baseOffset, position)
+        }
+        next = (next + 1) % Self.capacity
+    }
+
+    mutating func removeAll() {
+        entries = []
+        next = 0
+    }
+
+    /// The position of the batch that holds `offset`, and where it ends if a later one is known. Nil when older than all entries.
+    func find(_ offset: Offset) -> (position: Int, end: Int?)? {
+        var end: Int?
+        var back = 1
+        while back <= entries.count {
+            let entry = entries[(next - back + Self.capacity) % Self.capacity]
+            if entry.baseOffset <= offset { return (entry.position, end) }
+            end = entry.position
+            back += 1
+        }
+        return nil
+    }
+}
+
+/// What loading a partition's directory makes out of its files.
+struct LoadedState {
+    var segments: [LogSegment] = []
+    var producers = ProducerStates()
+    var epochs = LeaderEpochs()
+    var snapshotOffsets: [Offset] = []
+    var logStartOffset: Offset = 0
+    var logEndOffset: Offset = 0
+    var highWatermark: Offset = 0
+    var recoveryPoint: Offset = 0
+    var hasTransactions = false
+    var report = LogLoadReport()
 }

@@ -19,8 +19,8 @@ enum House {
         Floor(
             name: "words",
             targets: [
-                "Primitives", "CChecksums", "CLinux", "CLZ4", "CZstd", "CSnappy", "CZlib", "KafkaWire", "KafkaMessages", "KafkaRecords",
-                "RecordBatches", "ConfigDefinitions",
+                "Primitives", "CChecksums", "CLinux", "CLZ4", "CZstd", "CSnappy", "CZlib", "KafkaSchema", "KafkaWire", "KafkaMessages",
+                "KafkaRecords", "RecordBatches", "ConfigDefinitions",
             ],
             foreignModules: everywhere.union(system)),
         // Cores decide; they have no clock, no logger, no event loop and no files.

@@ -36,6 +36,7 @@ extension ConfigTable {
         .long("log.flush.scheduler.interval.ms", .max, .any, .high, doc: "Time between two checks for partitions that need flushing."),
         .int(
             "log.flush.start.offset.checkpoint.interval.ms", 60_000, .atLeast(0), .high,
+            support: .oneCheckpoint,
             doc: "Time between two writes of the log start offsets."),
         .int(
             "log.index.interval.bytes", 4096, .atLeast(0), .medium, mode: .clusterWide, synonym: "index.interval.bytes",
@@ -59,8 +60,8 @@ extension ConfigTable {
             synonym: "message.timestamp.type",
             doc: "Whether records keep the producer's timestamp (CreateTime) or get the broker's (LogAppendTime)."),
         .boolean(
-            "log.preallocate", false, .medium, mode: .clusterWide, synonym: "preallocate", support: .reservesAhead,
-            doc: "Whether new segment files are created at their full size."),
+            "log.preallocate", false, .medium, mode: .clusterWide, synonym: "preallocate",
+            doc: "Whether a new segment reserves all of its space at once; its size in the file system does not change."),
         .long(
             "log.retention.bytes", -1, .any, .high, mode: .clusterWide, synonym: "retention.bytes",
             doc: "Bytes of a partition to keep; -1 keeps everything."),

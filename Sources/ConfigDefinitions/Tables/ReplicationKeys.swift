@@ -31,7 +31,9 @@ extension ConfigTable {
             "replica.fetch.response.max.bytes", 10_485_760, .atLeast(0), .medium, support: .oneNode,
             doc: "Bytes a follower asks for per request."),
         .int("replica.fetch.wait.max.ms", 500, .any, .high, support: .oneNode, doc: "How long a follower waits for them."),
-        .long("replica.high.watermark.checkpoint.interval.ms", 5000, .any, .high, doc: "Time between two writes of the high watermarks."),
+        .long(
+            "replica.high.watermark.checkpoint.interval.ms", 5000, .any, .high, support: .oneCheckpoint,
+            doc: "Time between two writes of the high watermarks."),
         .long(
             "replica.lag.time.max.ms", 30_000, .any, .high, support: .oneNode,
             doc: "A follower behind for this long leaves the in-sync replicas."),

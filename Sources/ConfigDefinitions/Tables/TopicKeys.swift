@@ -79,8 +79,8 @@ extension ConfigTable {
             "min.insync.replicas", 1, .atLeast(1), .medium, mode: .clusterWide, synonym: "min.insync.replicas",
             doc: "Replicas that must have a record before acks=all is answered."),
         .boolean(
-            "preallocate", false, .medium, mode: .clusterWide, synonym: "log.preallocate", support: .reservesAhead,
-            doc: "Whether new segment files are created at their full size."),
+            "preallocate", false, .medium, mode: .clusterWide, synonym: "log.preallocate",
+            doc: "Whether a new segment reserves all of its space at once; its size in the file system does not change."),
         .long(
             "remote.copy.lag.bytes", -1, .atLeast(-1), .medium, mode: .clusterWide, synonym: "log.remote.copy.lag.bytes",
             support: .noTieredStorage, doc: "Bytes that may wait before they are copied to remote storage."),

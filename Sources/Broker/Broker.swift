@@ -1,1 +1,0 @@
-// The services of a broker, one handler a file.

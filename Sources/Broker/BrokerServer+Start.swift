@@ -1,0 +1,227 @@
+// Starting: directories, metadata, logs, coordinators, listeners, in the order in which each needs the one before.
+import ClusterMetadata
+import Configuration
+import Consensus
+import Controlling
+import GroupCoordination
+import KafkaMessages
+import KafkaWire
+import Logging
+import Network
+import Observability
+import Primitives
+import RecordBatches
+import Runtime
+import Storage
+import Synchronization
+
+extension BrokerServer {
+    /// Starts the node and serves clients. Blocks until it does.
+    ///
+    /// - Parameter formatIfNeeded: formats empty data directories with a new cluster id instead of refusing them.
+    public func start(formatIfNeeded: Bool = false) throws(BrokerStartFailure) -> Endpoints {
+        let began = SystemClock.monotonicMilliseconds()
+        let adminPort = try startAdmin()
+        let (directories, identity) = try openDirectories(formatIfNeeded: formatIfNeeded)
+        update { $0.directories = directories }
+        let metadata = try openMetadata(directories, identity)
+        update { $0.metadata = metadata }
+        let services = makeServices(directories, metadata, identity)
+        update { $0.services = services }
+        try loadLogs(services, metadata.image)
+        metadata.subscribe { publication in services.publish(publication.image, publication.changes) }
+
+        health.report(.init(phase: "joining the cluster"))
+        let network = NetworkServer(
+            listeners: networkListeners, limits: networkLimits, eventLoopGroup: loops, delegate: services, logger: log.logger("network"))
+        update { $0.network = network }
+        // Ports that the system chooses must be known before they are advertised.
+        let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
+        var bound = choosesPorts ? try bind(network) : []
+        let brokerEpoch = try join(metadata, LocalNode(configuration, identity, bound: bound))
+        update { $0.brokerEpoch = brokerEpoch }
+        if !choosesPorts { bound = try bind(network) }
+
+        observe(services, network)
+        let maintenance = Maintenance(services: services, eventLoop: housekeepingLoop)
+        maintenance.start()
+        update { $0.maintenance = maintenance }
+        health.reportReady()
+        let elapsed = SystemClock.monotonicMilliseconds() - began
+        logger.info(
+            "ready",
+            metadata: [
+                "node": "\(configuration.nodeID)", "cluster": "\(identity.clusterID)", "milliseconds": "\(elapsed)",
+                "listeners": "\(bound.map { "\($0.name)=\($0.address)" }.joined(separator: " "))",
+                "partitions": "\(services.partitions.all.count)",
+            ])
+        return Endpoints(
+            listeners: bound.map { ($0.name, $0.port) }, adminPort: adminPort, clusterID: identity.clusterID, startMilliseconds: elapsed)
+    }
+
+    private func startAdmin() throws(BrokerStartFailure) -> Int? {
+        guard let address = configuration.adminListeners.first else { return nil }
+        let admin = AdminServer(eventLoopGroup: housekeeping, health: health, registry: metrics.registry, logger: log.logger("admin"))
+        do throws(AdminServerError) {
+            let port = try admin.start(host: address.host, port: address.port)
+            update { $0.admin = admin }
+            return port
+        } catch {
+            throw BrokerStartFailure("\(error)")
+        }
+    }
+
+    private func openDirectories(formatIfNeeded: Bool) throws(BrokerStartFailure) -> (LogDirectories, NodeIdentity) {
+        let paths = configuration.storage.logDirectories
+        if formatIfNeeded { try formatMissing(paths) }
+        do throws(StorageError) {
+            var settings = LogDirectoriesConfiguration(paths: paths)
+            settings.recoveryThreadsPerDirectory = configuration.storage.recoveryThreadsPerDirectory
+            settings.headroomBytes = configuration.storage.headroomBytes
+            let directories = try LogDirectories(settings)
+            for directory in directories.directories where directory.isOffline {
+                logger.error(
+                    "a log directory is out of service",
+                    metadata: ["directory": "\(directory.path)", "reason": "\(directory.failure.map { "\($0)" } ?? "")"])
+            }
+            return (
+                directories,
+                try NodeIdentity(directories, nodeID: configuration.nodeID, metadataDirectory: configuration.metadataLog.directory)
+            )
+        } catch {
+            throw BrokerStartFailure("\(error)")
+        }
+    }
+
+    /// Formats directories that are not formatted yet; those that are keep their cluster.
+    private func formatMissing(_ paths: [String]) throws(BrokerStartFailure) {
+        guard !paths.allSatisfy({ MetadataFormat.isFormatted($0) }) else { return }
+        do {
+            let known = try paths.lazy.compactMap { try MetaProperties(path: "\($0)/\(MetaProperties.fileName)")?.clusterID }.first
+            var format = MetadataFormat(
+                nodeID: configuration.nodeID, clusterID: known ?? KafkaUUID.random().description, directories: paths,
+                metadataDirectory: configuration.metadataLog.directory)
+            format.ignoresFormatted = true
+            let report = try format.run()
+            logger.info(
+                "formatted",
+                metadata: [
+                    "directories": "\(report.formatted.joined(separator: " "))", "cluster": "\(format.clusterID)",
+                    "metadata.version": "\(report.metadataVersion)",
+                ])
+        } catch {
+            throw BrokerStartFailure("the data directories cannot be formatted: \(error)")
+        }
+    }
+
+    private func openMetadata(_ directories: LogDirectories, _ identity: NodeIdentity) throws(BrokerStartFailure) -> MetadataRuntime {
+        health.report(.init(phase: "reading metadata"))
+        let settings = configuration.metadataLog
+        var log = MetadataLogConfiguration(directory: settings.directory)
+        log.segmentBytes = settings.segmentBytes
+        log.segmentMilliseconds = settings.segmentMilliseconds
+        log.maximumBytesBetweenSnapshots = settings.maxRecordBytesBetweenSnapshots
+        log.maximumSnapshotIntervalMilliseconds = settings.maxSnapshotIntervalMilliseconds
+        log.retentionBytes = settings.maxRetentionBytes
+        log.retentionMilliseconds = settings.maxRetentionMilliseconds
+        let quorum = QuorumConfiguration(
+            localID: configuration.nodeID, localDirectoryID: identity.metadataDirectoryID,
+            localEndpoints: configuration.advertisedControllerListeners.map {
+                Voter.Endpoint(name: $0.name, host: $0.host, port: UInt16(clamping: $0.port))
+            }, staticVoters: configuration.staticVoters)
+        let controller = ControllerConfiguration(
+            nodeID: configuration.nodeID, clusterID: identity.clusterID, fixed: configuration.layers.fixed)
+        do throws(MetadataStorageError) {
+            return try MetadataRuntime(
+                MetadataRuntimeConfiguration(log: log, quorum: quorum, controller: controller), directories: directories,
+                logger: self.log.logger("metadata"))
+        } catch {
+            throw BrokerStartFailure("the metadata cannot be read: \(error)")
+        }
+    }
+
+    private func makeServices(_ directories: LogDirectories, _ metadata: MetadataRuntime, _ identity: NodeIdentity) -> BrokerServices {
+        let epoch = brokerEpochReader
+        let producerIDs = ProducerIDs { [configuration] reply in
+            var request = AllocateProducerIdsRequest()
+            request.brokerId = configuration.nodeID
+            request.brokerEpoch = epoch()
+            let asked = request
+            metadata.submit({ (controller) throws(RequestFailure) in try controller.allocateProducerIDs(asked) }) { outcome in
+                reply((try? outcome.get()).map { ($0.producerIdStart, $0.producerIdLen) })
+            }
+        }
+        return BrokerServices(
+            configuration: configuration, clusterID: identity.clusterID, directories: directories, metadataRuntime: metadata,
+            groups: CoordinatorRuntime(configuration: coordinatorConfiguration(metadata.image)), producerIDs: producerIDs, metrics: metrics,
+            backgroundWork: backgroundWork, logger: logger)
+    }
+
+    private func coordinatorConfiguration(_ image: MetadataImage) -> CoordinatorRuntimeConfiguration {
+        var runtime = CoordinatorRuntimeConfiguration()
+        runtime.groups.minimumSessionTimeoutMilliseconds = Int32(clamping: configuration.groups.minSessionTimeoutMilliseconds)
+        runtime.groups.maximumSessionTimeoutMilliseconds = Int32(clamping: configuration.groups.maxSessionTimeoutMilliseconds)
+        runtime.groups.initialRebalanceDelayMilliseconds = Int32(clamping: configuration.groups.initialRebalanceDelayMilliseconds)
+        runtime.groups.maximumGroupSize = configuration.groups.maxSize
+        runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
+        runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
+        runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds
+        // The topic decides once it exists: a group must be found where its offsets are.
+        runtime.partitionCount =
+            image.topics.topic(named: InternalTopic.consumerOffsets).map { Int32($0.partitions.count) }
+            ?? configuration.offsets.topicPartitions
+        return runtime
+    }
+
+    private func loadLogs(_ services: BrokerServices, _ image: MetadataImage) throws(BrokerStartFailure) {
+        let nodeID = configuration.nodeID
+        do throws(StorageError) {
+            let loaded = try services.directories.load(
+                now: SystemClock.now(), configuration: { topic in services.logConfiguration(of: topic, image) },
+                expected: { partition, _ in
+                    guard let topic = image.topics.topic(named: partition.topic), let entry = topic.partition(partition.partition) else {
+                        return .absent
+                    }
+                    return entry.replicas.contains(nodeID) ? .known(topic.id) : .absent
+                },
+                progress: { [health] progress in
+                    health.report(
+                        .init(
+                            phase: progress.recoveredPartitions > 0 ? "recovering logs" : "opening logs",
+                            done: Int64(progress.loadedPartitions),
+                            total: Int64(progress.partitions), unit: "partitions"))
+                })
+            services.loadedLogs.set(loaded.logs)
+            for (partition, error) in loaded.failures {
+                logger.error("a partition is out of service", metadata: ["partition": "\(partition)", "reason": "\(error)"])
+            }
+            for stray in loaded.strays {
+                logger.warning("a partition of no known topic was put aside", metadata: ["directory": "\(stray)"])
+            }
+            for log in loaded.logs {
+                for remark in log.loadReport.remarks { logger.warning("\(remark)", metadata: ["partition": "\(log.topicPartition)"]) }
+            }
+        } catch {
+            throw BrokerStartFailure("the logs cannot be opened: \(error)")
+        }
+    }
+
+    private func join(_ metadata: MetadataRuntime, _ node: LocalNode) throws(BrokerStartFailure) -> Int64 {
+        do {
+            try metadata.activate(registering: node.controllerRegistration)
+            let epoch = try metadata.registerBroker(node)
+            try metadata.unfenceBroker(node.id, epoch: epoch)
+            return epoch
+        } catch {
+            throw BrokerStartFailure("the node cannot join its cluster: \(error)")
+        }
+    }
+
+    private func bind(_ network: NetworkServer) throws(BrokerStartFailure) -> [NetworkServer.BoundListener] {
+        do throws(NetworkError) {
+            return try network.start()
+        } catch {
+            throw BrokerStartFailure("\(error)")
+        }
+    }
+}

@@ -1,0 +1,113 @@
+// A whole node: opens what is on disk, follows the metadata, serves clients, and stops so that the next start finds all in order.
+import ClusterMetadata
+import Configuration
+import GroupCoordination
+import KafkaMessages
+import KafkaWire
+import Logging
+import NIOCore
+import NIOPosix
+import Network
+import Observability
+import Primitives
+import Runtime
+import Storage
+import Synchronization
+
+/// Why a node does not start, for people: what is wrong, and what to do about it.
+public struct BrokerStartFailure: Error, CustomStringConvertible {
+    public let description: String
+
+    init(_ description: String) {
+        self.description = description
+    }
+}
+
+/// One node: broker and controller in one process.
+public final class BrokerServer: Sendable {
+    /// Where a started node listens.
+    public struct Endpoints: Sendable {
+        public var listeners: [(name: String, port: Int)]
+        /// Nil when health and metrics are not served.
+        public var adminPort: Int?
+        public var clusterID: String
+        /// From `start` until clients were served.
+        public var startMilliseconds: Int64
+    }
+
+    struct Parts {
+        var admin: AdminServer?
+        var metadata: MetadataRuntime?
+        var services: BrokerServices?
+        var network: NetworkServer?
+        var maintenance: Maintenance?
+        var directories: LogDirectories?
+        /// Set once the node is registered.
+        var brokerEpoch: Int64?
+    }
+
+    let configuration: BrokerConfiguration
+    let log: StructuredLog
+    let logger: Logger
+    let health = NodeHealth()
+    let metrics: KafkaMetrics
+    let loops: MultiThreadedEventLoopGroup
+    /// Timers and the admin endpoint: nothing there may delay a client.
+    let housekeeping = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let backgroundWork = BackgroundWork(threads: 2)
+    private let parts = Mutex(Parts())
+
+    public init(configuration: BrokerConfiguration, log: StructuredLog, version: String) {
+        self.configuration = configuration
+        self.log = log
+        logger = log.logger("broker")
+        loops = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.network.networkThreads))
+        metrics = KafkaMetrics(
+            requestKinds: BrokerServices.servedApis.map {
+                RequestKind(apiKey: $0.rawValue, name: $0.name, highestVersion: $0.validVersions.upperBound)
+            }, version: version)
+    }
+
+    func update(_ change: (inout Parts) -> Void) { parts.withLock { change(&$0) } }
+
+    func takeParts() -> Parts {
+        parts.withLock { parts in
+            defer { parts = Parts() }
+            return parts
+        }
+    }
+
+    /// Reads the broker's epoch when it is asked for; -1 before the registration.
+    var brokerEpochReader: @Sendable () -> Int64 {
+        { [weak self] in self?.parts.withLock { $0.brokerEpoch } ?? -1 }
+    }
+
+    var housekeepingLoop: any EventLoop { housekeeping.any() }
+
+    var networkListeners: [ListenerEndpoint] {
+        configuration.brokerListeners.map { listener in
+            ListenerEndpoint(
+                name: listener.name, host: listener.host, port: listener.port,
+                maximumConnections: configuration.network.maxConnectionsPerListener[listener.name] ?? .max)
+        }
+    }
+
+    var networkLimits: NetworkLimits {
+        let network = configuration.network
+        var limits = NetworkLimits()
+        limits.maximumRequestBytes = network.socketRequestMaxBytes
+        limits.maximumQueuedRequestBytes = Int(network.queuedMaxRequestBytes)
+        limits.maximumIdleMilliseconds = network.connectionsMaxIdleMilliseconds
+        limits.maximumConnections = network.maxConnections
+        limits.maximumConnectionsPerAddress = network.maxConnectionsPerAddress
+        limits.connectionsPerAddressOverrides = network.maxConnectionsPerAddressOverrides
+        limits.sendBufferBytes = network.socketSendBufferBytes
+        limits.receiveBufferBytes = network.socketReceiveBufferBytes
+        limits.listenBacklog = network.socketListenBacklogSize
+        return limits
+    }
+
+    func observe(_ services: BrokerServices, _ network: NetworkServer) {
+        metrics.observeState { [weak services] in services?.metricsState() ?? KafkaState() }
+    }
+}

@@ -1,0 +1,84 @@
+// Everything that the handlers work with, gathered once and shared by all event loops.
+import ClusterMetadata
+import Configuration
+import KafkaWire
+import Logging
+import NIOCore
+import Observability
+import Primitives
+import Replication
+import Runtime
+import Storage
+import Synchronization
+
+/// A broker's services. Handlers are its extensions, one file for each API.
+final class BrokerServices: Sendable {
+    let configuration: BrokerConfiguration
+    let nodeID: NodeID
+    let clusterID: String
+    let logger: Logger
+    let allocator = ByteBufferAllocator()
+    let directories: LogDirectories
+    let partitions = PartitionRegistry()
+    let loadedLogs = LoadedLogTable()
+    let metadataRuntime: MetadataRuntime
+    let groups: CoordinatorRuntime
+    let producerIDs: ProducerIDs
+    let metrics: KafkaMetrics
+    let fetchSessions: Mutex<FetchSessionCache>
+    private let currentImage = Mutex(MetadataImage.empty)
+
+    init(
+        configuration: BrokerConfiguration, clusterID: String, directories: LogDirectories, metadataRuntime: MetadataRuntime,
+        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, backgroundWork: BackgroundWork, logger: Logger
+    ) {
+        self.configuration = configuration
+        nodeID = configuration.nodeID
+        self.clusterID = clusterID
+        self.directories = directories
+        self.metadataRuntime = metadataRuntime
+        self.groups = groups
+        self.producerIDs = producerIDs
+        self.metrics = metrics
+        self.backgroundWork = backgroundWork
+        self.logger = logger
+        fetchSessions = Mutex(
+            FetchSessionCache(
+                slots: configuration.network.maxIncrementalFetchSessionCacheSlots,
+                seed: UInt64(bitPattern: SystemClock.monotonicNanoseconds())))
+    }
+
+    /// The newest metadata.
+    var image: MetadataImage { currentImage.withLock { $0 } }
+
+    func setImage(_ image: MetadataImage) { currentImage.withLock { $0 = image } }
+
+    /// Reports what a client cannot mend: failures of the disk.
+    func report(_ error: PartitionError, of partition: Partition) {
+        guard case .storage(let cause) = error, cause.isDiskFailure else { return }
+        diskFailures.report(cause, partition: partition.topicPartition, logger: logger)
+    }
+
+    let diskFailures = DiskFailureLog()
+    let coordinatedEpochs = CoordinatedEpochs()
+    let backgroundWork: BackgroundWork
+}
+
+/// Writes a failing disk into the log, but not once per request.
+final class DiskFailureLog: Sendable {
+    private let lastReport = Mutex<[TopicPartition: Int64]>([:])
+    private static let intervalMilliseconds: Int64 = 10_000
+
+    func report(_ error: StorageError, partition: TopicPartition, logger: Logger) {
+        let now = SystemClock.monotonicMilliseconds()
+        let isDue = lastReport.withLock { last in
+            if let previous = last[partition], now - previous < Self.intervalMilliseconds { return false }
+            last[partition] = now
+            return true
+        }
+        guard isDue else { return }
+        logger.error(
+            "records cannot be written; producers get KAFKA_STORAGE_ERROR and retry, reading goes on",
+            metadata: ["partition": "\(partition)", "reason": "\(error)"])
+    }
+}

@@ -1,0 +1,107 @@
+// The metadata image as the clients of one listener may see it: endpoints of that listener, live replicas, leaders that can be reached.
+import ClusterMetadata
+import KafkaMessages
+import KafkaWire
+import Primitives
+
+/// Topics that belong to the cluster itself.
+enum InternalTopic {
+    static let consumerOffsets = "__consumer_offsets"
+    static let transactionState = "__transaction_state"
+    static let shareGroupState = "__share_group_state"
+
+    static func isInternal(_ name: String) -> Bool {
+        name == consumerOffsets || name == transactionState || name == shareGroupState
+    }
+}
+
+/// Bit fields of the operations that a principal may perform, while there is no authorizer: everything the kind of resource knows.
+enum AuthorizedOperations {
+    /// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+    static let topic: Int32 = 0b1101_1111_1000
+    /// CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
+    static let cluster: Int32 = 0b1_1111_1010_0000
+    /// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
+    static let group: Int32 = 0b1101_0100_1000
+}
+
+/// One listener's view of a metadata image.
+struct ClusterView {
+    struct Node {
+        var id: NodeID
+        var host: String
+        var port: Int32
+        var rack: String?
+        var isFenced: Bool
+    }
+
+    let image: MetadataImage
+    let listenerName: String
+
+    /// Every broker that has the listener, fenced ones included.
+    var allNodes: [Node] {
+        image.cluster.brokers.values.compactMap { broker in
+            broker.endpoint(listener: listenerName).map {
+                Node(id: broker.id, host: $0.host, port: Int32($0.port), rack: broker.rack, isFenced: broker.isFenced)
+            }
+        }
+    }
+
+    /// The brokers that clients may use.
+    var nodes: [Node] { allNodes.filter { !$0.isFenced } }
+
+    /// A broker to name as controller: brokers forward, so any will do (as Kafka does with KRaft).
+    var anyNodeID: NodeID { nodes.first?.id ?? -1 }
+
+    func node(_ id: NodeID) -> Node? {
+        guard let broker = image.cluster.broker(id), !broker.isFenced, let endpoint = broker.endpoint(listener: listenerName) else {
+            return nil
+        }
+        return Node(id: id, host: endpoint.host, port: Int32(endpoint.port), rack: broker.rack, isFenced: false)
+    }
+
+    /// A topic as a Metadata response of that version shows it.
+    func topic(_ topic: TopicImage, _ version: Int16) -> MetadataResponse.MetadataResponseTopic {
+        var answer = MetadataResponse.MetadataResponseTopic()
+        answer.name = topic.name
+        answer.topicId = topic.id
+        answer.isInternal = InternalTopic.isInternal(topic.name)
+        answer.partitions = topic.partitions.map { partition($0, version) }
+        return answer
+    }
+
+    private func partition(_ partition: PartitionImage, _ version: Int16) -> MetadataResponse.MetadataResponsePartition {
+        // Version 0 reports an error for replicas that are away, later versions list them all and say which are offline.
+        let replicas = version == 0 ? partition.replicas.filter(isReachable) : partition.replicas
+        let isr = version == 0 ? partition.isr.filter(isReachable) : partition.isr
+        var answer = MetadataResponse.MetadataResponsePartition()
+        answer.partitionIndex = partition.index
+        answer.leaderEpoch = partition.leaderEpoch
+        answer.replicaNodes = replicas
+        answer.isrNodes = isr
+        answer.offlineReplicas = offlineReplicas(partition)
+        if node(partition.leader) != nil {
+            answer.leaderId = partition.leader
+            if replicas.count < partition.replicas.count || isr.count < partition.isr.count { answer.errorCode = .replicaNotAvailable }
+        } else {
+            answer.leaderId = PartitionImage.noLeader
+            let isRegistered = image.cluster.broker(partition.leader) != nil
+            answer.errorCode = isRegistered && version >= 6 ? .listenerNotFound : .leaderNotAvailable
+        }
+        return answer
+    }
+
+    /// Replicas on brokers that are fenced, lack this listener, or lost the directory.
+    func offlineReplicas(_ partition: PartitionImage) -> [NodeID] {
+        partition.replicas.filter { id in
+            guard let broker = image.cluster.broker(id), isReachable(id) else { return true }
+            guard let directory = partition.directory(of: id), !DirectoryID.isReserved(directory) else { return false }
+            return !broker.logDirectories.isEmpty && !broker.logDirectories.contains(directory)
+        }
+    }
+
+    private func isReachable(_ id: NodeID) -> Bool {
+        guard let broker = image.cluster.broker(id) else { return false }
+        return !broker.isFenced && broker.endpoint(listener: listenerName) != nil
+    }
+}

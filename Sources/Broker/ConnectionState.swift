@@ -1,0 +1,13 @@
+// What the broker remembers of a connection. Lives on the connection's event loop.
+import Primitives
+
+/// One connection's state: kept in `Connection.context`.
+final class ConnectionState {
+    /// Filled anew by every produce request, so that small requests allocate nothing.
+    var produce = ProduceRequestView()
+    /// The fetch that waits for records, if there is one.
+    var fetch: FetchOperation?
+    /// As ApiVersions told (KIP-511).
+    var clientSoftwareName = "unknown"
+    var clientSoftwareVersion = "unknown"
+}

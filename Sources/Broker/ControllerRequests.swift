@@ -1,0 +1,73 @@
+// The way from a request to the controller and back: decide, commit, apply, answer.
+import Controlling
+import KafkaMessages
+import KafkaWire
+import Logging
+import Primitives
+import Runtime
+
+extension BrokerServices {
+    /// Lets the controller decide. The answer goes out when the records are committed and this broker has taken them over, so that
+    /// a client finds its topic as soon as it hears that it exists.
+    func decide<Response: KafkaResponse>(
+        _ responder: Responder,
+        _ step: @escaping @Sendable (inout Controller) throws(RequestFailure) -> ControllerResult<Response>,
+        refused: @escaping @Sendable (RequestFailure) -> Response
+    ) {
+        metadataRuntime.submit(step) { outcome in
+            switch outcome {
+            case .success(let response): responder.send(response)
+            case .failure(let failure): responder.send(refused(failure))
+            }
+        }
+    }
+
+    /// Why Kafka would refuse the name of a topic; nil when it would not.
+    func topicNameProblem(_ name: String) -> String? { TopicName.problem(with: name) }
+
+    /// Creates topics because somebody asked about them, with the broker's defaults (`auto.create.topics.enable`).
+    func autoCreateTopics(_ names: [String], done: @escaping @Sendable () -> Void) {
+        var request = CreateTopicsRequest()
+        request.timeoutMs = 30_000
+        request.topics = names.map(automaticTopic)
+        let creation = request
+        metadataRuntime.submit({ (controller) throws(RequestFailure) in try controller.createTopics(creation) }) { [logger] outcome in
+            if case .failure(let failure) = outcome {
+                logger.warning("topics were not created automatically", metadata: ["topics": "\(names)", "reason": "\(failure)"])
+            }
+            done()
+        }
+    }
+
+    /// Calls back when the internal topic is there, or could not be created.
+    func ensureInternalTopic(_ name: String, done: @escaping @Sendable () -> Void) {
+        if image.topics.topic(named: name) != nil { return done() }
+        autoCreateTopics([name], done: done)
+    }
+
+    private func automaticTopic(_ name: String) -> CreateTopicsRequest.CreatableTopic {
+        var topic = CreateTopicsRequest.CreatableTopic()
+        topic.name = name
+        topic.numPartitions = -1
+        topic.replicationFactor = -1
+        guard name == InternalTopic.consumerOffsets else { return topic }
+        topic.numPartitions = groups.configuration.partitionCount
+        topic.replicationFactor = configuration.offsets.topicReplicationFactor
+        // As Kafka creates it: compacted, in small segments, compressed by nobody but the coordinator.
+        topic.configs = [
+            .set("cleanup.policy", "compact"),
+            .set("segment.bytes", String(configuration.offsets.topicSegmentBytes)),
+            .set("compression.type", "producer"),
+        ]
+        return topic
+    }
+}
+
+extension CreateTopicsRequest.CreatableTopicConfig {
+    fileprivate static func set(_ name: String, _ value: String) -> Self {
+        var config = Self()
+        config.name = name
+        config.value = value
+        return config
+    }
+}

@@ -1,0 +1,85 @@
+// What group coordination needs of the broker: its logs, its topics, its threads.
+import ClusterMetadata
+import GroupCoordination
+import KafkaWire
+import Logging
+import NIOCore
+import Primitives
+import Runtime
+import Storage
+
+extension RequestContext {
+    /// The request's sender as group coordination knows it.
+    var group: GroupRequestContext {
+        GroupRequestContext(apiVersion: version, clientID: clientID ?? "", clientHost: "/\(connection.remoteHost)")
+    }
+}
+
+/// Answers the coordinator's questions about topics from one image.
+struct ImageTopicLookup: GroupTopicLookup {
+    let topics: TopicsImage
+
+    func topicName(for id: TopicID) -> String? { topics.topic(id: id)?.name }
+    func topicID(for name: String) -> TopicID? { topics.topic(named: name)?.id }
+    func hasPartition(topic: String, partition: Int32) -> Bool { topics.topic(named: topic)?.partition(partition) != nil }
+}
+
+extension BrokerServices {
+    var topicLookup: ImageTopicLookup { ImageTopicLookup(topics: image.topics) }
+
+    /// Begins to coordinate the groups of every partition of __consumer_offsets that this node leads.
+    func assignCoordinators(_ topic: TopicImage) {
+        guard let placed = partitions.topic(topic.id) else { return }
+        for partition in topic.partitions where partition.index < groups.configuration.partitionCount {
+            guard partition.leader == nodeID, let local = placed[partition.index] else {
+                coordinatedEpochs.end(partition.index)
+                groups.endTerm(partition: partition.index)
+                continue
+            }
+            guard coordinatedEpochs.begin(partition.index, partition.leaderEpoch) else { continue }
+            let term = groups.beginTerm(partition: partition.index)
+            backgroundWork.run { [groups, logger] in
+                do throws(CoordinatorLogError) {
+                    let log = PartitionCoordinatorLog(partition: local)
+                    try groups.load(partition: partition.index, term: term, from: log)
+                } catch {
+                    logger.error(
+                        "groups cannot be loaded; their clients are told to wait",
+                        metadata: ["partition": "\(local.topicPartition)", "reason": "\(error.code)"])
+                }
+            }
+        }
+    }
+}
+
+/// A partition of __consumer_offsets as the coordinator's log.
+final class PartitionCoordinatorLog: CoordinatorLog {
+    private let partition: Partition
+
+    init(partition: Partition) {
+        self.partition = partition
+    }
+
+    func append(_ batch: ByteBuffer, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
+        do throws(PartitionError) {
+            let result = try partition.append(batch, origin: .coordinator, requireInSyncReplicas: true, now: now)
+            return CoordinatorAppend(baseOffset: result.firstOffset, highWatermark: result.lastOffset + 1)
+        } catch {
+            throw CoordinatorLogError(error.errorCode)
+        }
+    }
+
+    func readCommitted(from offset: Offset, maximumBytes: Int) throws(CoordinatorLogError) -> ByteBuffer {
+        do throws(StorageError) {
+            return try partition.withLog { log throws(StorageError) in
+                try log.readBytes(from: offset, maxBytes: maximumBytes, minOneBatch: true, isolation: .highWatermark)
+            }
+        } catch {
+            throw CoordinatorLogError(error.errorCode)
+        }
+    }
+
+    var logStartOffset: Offset {
+        (try? partition.withLog { log throws(StorageError) in log.logStartOffset }) ?? 0
+    }
+}

@@ -1,0 +1,111 @@
+// Produce: from the socket's buffer into the logs, and the answer, without leaving the connection's event loop.
+import KafkaWire
+import NIOCore
+import Network
+import Primitives
+import RecordBatches
+import Storage
+
+extension BrokerServices {
+    func produce(_ context: RequestContext, _ state: ConnectionState) {
+        do throws(FrameCursorError) {
+            try state.produce.read(context.body, version: context.version)
+        } catch {
+            return refuse(context, "Produce version \(context.version): \(error.field) at offset \(error.offset) cannot be read")
+        }
+        guard state.produce.acks >= -1, state.produce.acks <= 1 else {
+            for index in state.produce.partitions.indices { state.produce.partitions[index].result.error = .invalidRequiredAcks }
+            return answer(context, state)
+        }
+        let now = SystemClock.now()
+        for topic in state.produce.topics {
+            let found = context.version >= 13 ? partitions.topic(topic.id) : partitions.topic(context.body.text(at: topic.name))
+            for index in topic.partitions {
+                append(&state.produce.partitions[index], of: found, acks: state.produce.acks, context, now)
+            }
+        }
+        answer(context, state)
+    }
+
+    private func append(
+        _ share: inout ProducePartition, of topic: TopicPartitions?, acks: Int16, _ context: RequestContext, _ now: Timestamp
+    ) {
+        guard let topic else {
+            share.result.error = context.version >= 13 ? .unknownTopicId : .unknownTopicOrPartition
+            return
+        }
+        guard let partition = topic[share.index] else {
+            share.result.error = topic.contains(share.index) ? .notLeaderOrFollower : .unknownTopicOrPartition
+            return
+        }
+        guard let range = share.records,
+            let records = context.body.getSlice(at: context.body.readerIndex + range.lowerBound, length: range.count)
+        else {
+            share.result.fail(.invalidRecord, "Produce requests of version \(context.version) must have a record batch for every partition")
+            return
+        }
+        if let problem = Self.problem(with: records, version: context.version) {
+            return share.result.fail(problem.error, problem.message)
+        }
+        if InternalTopic.isInternal(topic.name), context.clientID != "__admin_client" {
+            // Kafka lets only its own admin client write to the cluster's own topics.
+            share.result.error = .invalidTopicException
+            return
+        }
+        do throws(PartitionError) {
+            let result = try partition.append(records, origin: .client, requireInSyncReplicas: acks == -1, now: now)
+            share.result.baseOffset = result.firstOffset
+            share.result.logAppendTime = result.logAppendTime
+            share.result.logStartOffset = result.logStartOffset
+            topic.metrics.messagesIn.increment(by: result.recordCount)
+            topic.metrics.bytesIn.increment(by: range.count)
+            topic.metrics.totalProduceRequests.increment()
+        } catch {
+            share.result.fail(error.errorCode, error.explanation)
+            topic.metrics.totalProduceRequests.increment()
+            topic.metrics.failedProduceRequests.increment()
+            report(error, of: partition)
+        }
+    }
+
+    /// What versions 3 and later demand of a partition's records: exactly one batch of magic 2; zstd only from version 7 (KIP-110).
+    private static func problem(with records: ByteBuffer, version: Int16) -> (error: ErrorCode, message: String)? {
+        guard records.readableBytes >= RecordBatchHeader.size else {
+            return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
+        }
+        guard let header = try? RecordBatchHeader(from: records) else {
+            return RecordBatchHeader.magic(in: records) == 2
+                ? (.corruptMessage, "The record batch's length cannot be right")
+                : (.invalidRecord, "Produce requests of version \(version) may hold record batches of magic 2 only")
+        }
+        if header.sizeInBytes < records.readableBytes {
+            return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
+        }
+        guard let compression = try? header.compression else {
+            return (.corruptMessage, "The record batch names a compression that does not exist")
+        }
+        if version < 7, compression == .zstd {
+            return (.unsupportedCompressionType, "Produce requests below version 7 may not use zstd")
+        }
+        return nil
+    }
+
+    private func answer(_ context: RequestContext, _ state: ConnectionState) {
+        if state.produce.acks == 0 {
+            // Nobody waits for an answer. After a failure closing the connection is the only way to tell the producer.
+            if let failed = state.produce.partitions.first(where: { $0.result.error != .none }) {
+                return context.connection.close(reason: "a produce request with acks=0 failed: \(failed.result.error.name)")
+            }
+            return context.connection.completeWithoutResponse()
+        }
+        let encoder = ProduceResponseEncoder(version: context.version, correlationID: context.correlationID)
+        context.connection.send(OutboundFrame(encoder.encode(state.produce, body: context.body, allocator: allocator)))
+    }
+}
+
+extension ProduceResult {
+    fileprivate mutating func fail(_ error: ErrorCode, _ message: String?) {
+        self.error = error
+        self.message = message
+    }
+}

@@ -1,0 +1,82 @@
+// Fetch: opens, uses or closes the session, reads, waits if there is too little, answers with file ranges.
+import KafkaWire
+import NIOCore
+import Network
+import Primitives
+import Replication
+import Storage
+
+extension BrokerServices {
+    func fetch(_ context: RequestContext, _ state: ConnectionState) {
+        let request: FetchRequestView
+        do throws(FrameCursorError) {
+            request = try FetchRequestView(context.body, version: context.version)
+        } catch {
+            return refuse(context, "Fetch version \(context.version): \(error.field) at offset \(error.offset) cannot be read")
+        }
+        if let expected = request.clusterID, expected != clusterID {
+            return answer(context, error: .inconsistentClusterId, sessionID: 0, results: [])
+        }
+        let decision = fetchSessions.withLock { sessions in
+            sessions.begin(
+                sessionID: request.sessionID, epoch: request.sessionEpoch, usesTopicIDs: context.version >= 13,
+                changes: request.partitions, forgotten: request.forgotten, now: SystemClock.monotonicMilliseconds())
+        }
+        switch decision {
+        case .failed(let failure): answer(context, error: failure.errorCode, sessionID: 0, results: [])
+        case .sessionless: serve(request, request.partitions, sessionID: 0, isIncremental: false, context, state)
+        case .opened(let id): serve(request, request.partitions, sessionID: id, isIncremental: false, context, state)
+        case .incremental(let id, let partitions): serve(request, partitions, sessionID: id, isIncremental: true, context, state)
+        }
+    }
+
+    private func serve(
+        _ request: FetchRequestView, _ asked: [(key: FetchSessionKey, position: FetchPosition)], sessionID: Int32, isIncremental: Bool,
+        _ context: RequestContext, _ state: ConnectionState
+    ) {
+        let maxBytes = min(Int(request.maxBytes), configuration.network.fetchMaxBytes)
+        let operation = FetchOperation(
+            asked: asked.map { key, position in
+                (key, position, context.version >= 13 ? partitions.topic(key.topicID) : partitions.topic(key.topicName))
+            },
+            limits: .init(
+                minBytes: min(Int(request.minBytes), maxBytes), maxBytes: maxBytes, maxWaitMilliseconds: request.maxWaitMilliseconds),
+            version: context.version,
+            isolation: request.replicaID >= 0 ? .logEnd : request.isolationLevel == 1 ? .lastStable : .highWatermark
+        ) { [self, unowned state] results in
+            state.fetch = nil
+            finish(context, sessionID: sessionID, isIncremental: isIncremental, results)
+        }
+        state.fetch = operation
+        operation.start(on: context.connection.eventLoop)
+    }
+
+    private func finish(_ context: RequestContext, sessionID: Int32, isIncremental: Bool, _ results: [FetchPartitionResult]) {
+        guard sessionID != 0 else { return answer(context, error: .none, sessionID: 0, results: results) }
+        let outcomes = results.map { (key: $0.key, outcome: $0.outcome) }
+        let report = fetchSessions.withLock { $0.finish(sessionID: sessionID, outcomes: outcomes) }
+        let reported = isIncremental ? zip(results, report).compactMap { $1 ? $0 : nil } : results
+        answer(context, error: .none, sessionID: sessionID, results: reported)
+    }
+
+    private func answer(_ context: RequestContext, error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult]) {
+        let encoder = FetchResponseEncoder(version: context.version, correlationID: context.correlationID)
+        context.connection.send(encoder.encode(error: error, sessionID: sessionID, results: results, allocator: allocator))
+        for result in results {
+            guard let metrics = result.topic?.metrics else { continue }
+            metrics.totalFetchRequests.increment()
+            if result.recordBytes > 0 { metrics.bytesOut.increment(by: result.recordBytes) }
+            if result.error != .none { metrics.failedFetchRequests.increment() }
+        }
+    }
+}
+
+extension FetchSessionFailure {
+    fileprivate var errorCode: ErrorCode {
+        switch self {
+        case .sessionNotFound: .fetchSessionIdNotFound
+        case .invalidEpoch: .invalidFetchSessionEpoch
+        case .topicIDMismatch: .fetchSessionTopicIdError
+        }
+    }
+}

@@ -1,0 +1,11 @@
+// LeaveGroup: members go.
+import KafkaMessages
+import KafkaWire
+
+extension BrokerServices {
+    func leaveGroup(_ context: RequestContext) throws(WireError) {
+        let request = try context.decode(LeaveGroupRequest.self)
+        let responder = context.responder
+        groups.leave(request, context: context.group) { responder.send($0) }
+    }
+}

@@ -1,0 +1,11 @@
+// SyncGroup: the leader hands in the assignment, everybody fetches theirs.
+import KafkaMessages
+import KafkaWire
+
+extension BrokerServices {
+    func syncGroup(_ context: RequestContext) throws(WireError) {
+        let request = try context.decode(SyncGroupRequest.self)
+        let responder = context.responder
+        groups.sync(request, context: context.group) { responder.send($0) }
+    }
+}

@@ -1,0 +1,23 @@
+// CreateTopics: decided by the controller; the broker adds what only it sees in a response.
+import Controlling
+import KafkaMessages
+import KafkaWire
+
+extension BrokerServices {
+    func createTopics(_ context: RequestContext) throws(WireError) {
+        let request = try context.decode(CreateTopicsRequest.self)
+        decide(context.responder) { (controller) throws(RequestFailure) in
+            try controller.createTopics(request)
+        } refused: { failure in
+            var response = CreateTopicsResponse()
+            response.topics = request.topics.map { topic in
+                var result = CreateTopicsResponse.CreatableTopicResult()
+                result.name = topic.name
+                result.errorCode = failure.code
+                result.errorMessage = failure.description
+                return result
+            }
+            return response
+        }
+    }
+}

@@ -1,0 +1,84 @@
+// DescribeTopicPartitions: topics page by page, with eligible leader replicas (KIP-966).
+import ClusterMetadata
+import KafkaMessages
+import KafkaWire
+import Primitives
+
+extension BrokerServices {
+    func describeTopicPartitions(_ context: RequestContext) throws(WireError) {
+        let request = try context.decode(DescribeTopicPartitionsRequest.self)
+        let view = ClusterView(image: image, listenerName: context.listenerName)
+        let first = request.cursor?.topicName ?? ""
+        let asksForAll = request.topics.isEmpty
+        let asked = asksForAll ? view.image.topics.all.map(\.name) : request.topics.map(\.name)
+        let names = Set(asked).filter { $0 >= first }.sorted()
+        if let cursor = request.cursor, !asksForAll, !names.contains(cursor.topicName) {
+            return refuse(context, "DescribeTopicPartitions: the topics asked for do not contain the cursor's topic \(cursor.topicName)")
+        }
+        if let cursor = request.cursor, cursor.partitionIndex < 0 {
+            return refuse(context, "DescribeTopicPartitions: the cursor's partition is \(cursor.partitionIndex)")
+        }
+        var remaining = max(1, min(Int(request.responsePartitionLimit), configuration.network.maxRequestPartitionSizeLimit))
+        var response = DescribeTopicPartitionsResponse()
+        for name in names {
+            guard remaining > 0 else {
+                response.nextCursor = .at(name, 0)
+                break
+            }
+            guard let topic = view.image.topics.topic(named: name) else {
+                if !asksForAll { response.topics.append(unknownTopic(name)) }
+                continue
+            }
+            let start = name == first ? Int(request.cursor?.partitionIndex ?? 0) : 0
+            let page = topic.partitions.dropFirst(start).prefix(remaining)
+            response.topics.append(describe(topic, page, view))
+            remaining -= page.count
+            if start + page.count < topic.partitions.count {
+                response.nextCursor = .at(name, Int32(start + page.count))
+                break
+            }
+        }
+        context.responder.send(response)
+    }
+
+    private func unknownTopic(_ name: String) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {
+        var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
+        answer.errorCode = topicNameProblem(name) == nil ? .unknownTopicOrPartition : .invalidTopicException
+        answer.name = name
+        answer.isInternal = InternalTopic.isInternal(name)
+        answer.topicAuthorizedOperations = AuthorizedOperations.topic
+        return answer
+    }
+
+    private func describe(
+        _ topic: TopicImage, _ partitions: ArraySlice<PartitionImage>, _ view: ClusterView
+    ) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {
+        var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
+        answer.name = topic.name
+        answer.topicId = topic.id
+        answer.isInternal = InternalTopic.isInternal(topic.name)
+        answer.topicAuthorizedOperations = AuthorizedOperations.topic
+        answer.partitions = partitions.map { partition in
+            var entry = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition()
+            entry.partitionIndex = partition.index
+            entry.leaderId = view.node(partition.leader)?.id ?? PartitionImage.noLeader
+            entry.leaderEpoch = partition.leaderEpoch
+            entry.replicaNodes = partition.replicas
+            entry.isrNodes = partition.isr
+            entry.eligibleLeaderReplicas = partition.eligibleLeaderReplicas
+            entry.lastKnownElr = partition.lastKnownElr
+            entry.offlineReplicas = view.offlineReplicas(partition)
+            return entry
+        }
+        return answer
+    }
+}
+
+extension DescribeTopicPartitionsResponse.Cursor {
+    fileprivate static func at(_ topic: String, _ partition: Int32) -> Self {
+        var cursor = Self()
+        cursor.topicName = topic
+        cursor.partitionIndex = partition
+        return cursor
+    }
+}

@@ -1,0 +1,158 @@
+// What a broker does unasked: checkpoints, retention, flushing, the coordinator's timers. One timer thread that sleeps nearly always;
+// whatever touches a disk runs on the background threads.
+import Collections
+import Logging
+import NIOCore
+import Primitives
+import Runtime
+import Storage
+import Synchronization
+
+/// Runs the periodic work of a broker.
+final class Maintenance: Sendable {
+    private let services: BrokerServices
+    private let eventLoop: any EventLoop
+    private let tasks = Mutex<[RepeatedTask]>([])
+    /// Work of one kind does not overlap with itself, however slow the disk is.
+    private let running = Mutex<Set<String>>([])
+
+    init(services: BrokerServices, eventLoop: any EventLoop) {
+        self.services = services
+        self.eventLoop = eventLoop
+    }
+
+    /// How often timers of groups are looked at.
+    private static let coordinatorTick = TimeAmount.milliseconds(50)
+    /// How long a segment's descriptor and mappings stay open without use.
+    private static let idleResourceMilliseconds: Int64 = 60_000
+
+    func start() {
+        let storage = services.configuration.storage
+        let first = TimeAmount.milliseconds(storage.initialTaskDelayMilliseconds)
+        every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
+        inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
+        inBackground("retention", every: storage.retentionCheckIntervalMilliseconds, after: first) { $0.enforceRetention() }
+        inBackground("deletion", every: 5_000, after: first) { $0.removeDeletedFiles() }
+        inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
+        inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
+        inBackground("resources", every: Self.idleResourceMilliseconds, after: first) { $0.releaseIdleResources() }
+    }
+
+    func stop() {
+        let running = tasks.withLock { tasks in
+            defer { tasks = [] }
+            return tasks
+        }
+        for task in running { task.cancel() }
+    }
+
+    private func every(_ interval: TimeAmount, after delay: TimeAmount, _ work: @escaping @Sendable () -> Void) {
+        let task = eventLoop.scheduleRepeatedTask(initialDelay: delay, delay: interval) { _ in work() }
+        tasks.withLock { $0.append(task) }
+    }
+
+    private func inBackground(
+        _ name: String, every milliseconds: Int64, after delay: TimeAmount, _ work: @escaping @Sendable (BrokerServices) -> Void
+    ) {
+        every(.milliseconds(max(1, min(milliseconds, 86_400_000))), after: delay) { [self] in
+            guard running.withLock({ $0.insert(name).inserted }) else { return }
+            services.backgroundWork.run { [self] in
+                work(services)
+                _ = running.withLock { $0.remove(name) }
+            }
+        }
+    }
+}
+
+extension CoordinatorRuntime {
+    /// `advance()`, but only when a timer is due.
+    func advanceIfDue() {
+        if let deadline = nextDeadline, deadline <= SystemClock.monotonicMilliseconds() { advance() }
+    }
+}
+
+extension BrokerServices {
+    /// Writes every directory's checkpoints.
+    func checkpoint() {
+        var byDirectory: [String: [PartitionCheckpoint]] = [:]
+        for partition in partitions.all {
+            guard let entry = try? partition.withLog({ log throws(StorageError) in (log.path, log.checkpoint) }) else { continue }
+            byDirectory[directoryPath(of: entry.0), default: []].append(entry.1)
+        }
+        for directory in directories.online {
+            attempt("checkpoint", directory.path) { () throws(StorageError) in
+                try directory.writeCheckpoints(byDirectory[directory.path] ?? [])
+            }
+        }
+    }
+
+    func enforceRetention() {
+        let now = SystemClock.now()
+        for partition in partitions.all {
+            attempt("retention", partition.topicPartition.description) { () throws(StorageError) in
+                let result = try partition.withLog { log throws(StorageError) in try log.enforceRetention(now: now) }
+                guard !result.removedSegments.isEmpty else { return }
+                logger.info(
+                    "retention removed segments",
+                    metadata: [
+                        "partition": "\(partition.topicPartition)", "segments": "\(result.removedSegments.count)",
+                        "bytes": "\(result.removedBytes)", "logStartOffset": "\(result.logStartOffset)",
+                    ])
+            }
+        }
+    }
+
+    func removeDeletedFiles() {
+        let now = SystemClock.now()
+        for partition in partitions.all {
+            _ = try? partition.withLog { log throws(StorageError) in log.removeDeletedFiles(now: now) }
+        }
+        for directory in directories.online { directory.maintain(now: now) }
+    }
+
+    /// Flushes partitions whose `flush.ms` is over, outside of their locks.
+    func flushDue() {
+        for partition in partitions.all { flush(partition, onlyIfDue: true) }
+    }
+
+    func flush(_ partition: Partition, onlyIfDue: Bool) {
+        attempt("flush", partition.topicPartition.description) { () throws(StorageError) in
+            let now = SystemClock.now()
+            let work = try partition.withLog { log throws(StorageError) -> FlushWork? in
+                guard !onlyIfDue || log.isFlushDue(now: now) else { return nil }
+                return try log.beginFlush()
+            }
+            guard let work else { return }
+            let start = SystemClock.monotonicNanoseconds()
+            try work.run()
+            metrics.logFlushTime.record(nanoseconds: SystemClock.monotonicNanoseconds() - start)
+            try partition.withLog { log throws(StorageError) in log.finishFlush(work, now: now) }
+        }
+    }
+
+    func expireProducers() {
+        let now = SystemClock.now()
+        for partition in partitions.all {
+            try? partition.withLog { log throws(StorageError) in log.removeExpiredProducers(now: now) }
+        }
+    }
+
+    func releaseIdleResources() {
+        let limit = SystemClock.monotonicMilliseconds() - 60_000
+        for partition in partitions.all {
+            try? partition.withLog { log throws(StorageError) in log.releaseIdleResources(unusedSince: limit) }
+        }
+    }
+
+    func directoryPath(of partitionPath: String) -> String {
+        partitionPath.lastIndex(of: "/").map { String(partitionPath[..<$0]) } ?? partitionPath
+    }
+
+    private func attempt(_ work: String, _ subject: String, _ body: () throws(StorageError) -> Void) {
+        do throws(StorageError) {
+            try body()
+        } catch {
+            logger.error("\(work) failed", metadata: ["of": "\(subject)", "reason": "\(error)"])
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// What a handler knows of the request that it serves, and how it answers.
+import KafkaWire
+import NIOCore
+import Network
+import Observability
+import Primitives
+
+/// A request that arrived on a connection. Lives on the connection's event loop.
+struct RequestContext {
+    let connection: Connection
+    let apiKey: ApiKey
+    let version: Int16
+    let correlationID: Int32
+    let clientID: String?
+    /// The request's body; the frame is not referenced elsewhere, so that records can be changed in place.
+    var body: ByteBuffer
+    /// Monotonic nanoseconds at which the frame was complete.
+    let receivedAt: Int64
+
+    var listenerName: String { connection.listenerName }
+
+    /// The means to answer later, from any thread.
+    var responder: Responder {
+        Responder(connection: connection.handle, apiKey: apiKey, version: version, correlationID: correlationID, receivedAt: receivedAt)
+    }
+
+    /// Decodes the body; the error names message, field and offset.
+    func decode<Request: KafkaRequest>(_ type: Request.Type = Request.self) throws(WireError) -> Request {
+        try Request(decoding: body, version: version)
+    }
+}
+
+/// Answers one request, once.
+struct Responder: Sendable {
+    let connection: ConnectionHandle
+    let apiKey: ApiKey
+    let version: Int16
+    let correlationID: Int32
+    let receivedAt: Int64
+
+    /// Encodes and sends the response. May be called from any thread.
+    func send(_ response: some KafkaResponse) {
+        do throws(WireError) {
+            let frame = try Frame.response(response, version: version, correlationId: correlationID, withSize: true)
+            connection.send(OutboundFrame(frame))
+        } catch {
+            // A response that this version cannot express is a bug of ours; the client must not wait for it for ever.
+            connection.close(reason: "the response to \(apiKey) version \(version) cannot be encoded: \(error)")
+        }
+    }
+}

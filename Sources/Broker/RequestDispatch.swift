@@ -1,0 +1,104 @@
+// From a frame to its handler. The list of APIs that this node serves stands here and nowhere else: ApiVersions reads it.
+import KafkaMessages
+import KafkaWire
+import Logging
+import NIOCore
+import Network
+import Primitives
+
+extension BrokerServices {
+    /// Every API with a handler below.
+    static let servedApis: [ApiKey] = [
+        .produce, .fetch, .listOffsets, .metadata, .offsetCommit, .offsetFetch, .findCoordinator, .joinGroup, .heartbeat, .leaveGroup,
+        .syncGroup, .describeGroups, .listGroups, .apiVersions, .createTopics, .deleteTopics, .deleteRecords, .initProducerId,
+        .offsetForLeaderEpoch, .describeConfigs, .alterConfigs, .describeLogDirs, .createPartitions, .deleteGroups,
+        .incrementalAlterConfigs, .offsetDelete, .describeQuorum, .updateFeatures, .describeCluster, .describeProducers,
+        .listConfigResources, .describeTopicPartitions,
+    ]
+
+    private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
+        servedApis.contains { $0.rawValue == key }
+    }
+
+    private static func isServed(_ api: ApiKey) -> Bool { Int(api.rawValue) < served.count && served[Int(api.rawValue)] }
+
+    /// Calls the handler. A handler answers through the context, now or later.
+    func dispatch(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
+        switch context.apiKey {
+        case .produce: produce(context, state)
+        case .fetch: fetch(context, state)
+        case .listOffsets: try listOffsets(context)
+        case .metadata: try metadata(context)
+        case .offsetCommit: try offsetCommit(context)
+        case .offsetFetch: try offsetFetch(context)
+        case .findCoordinator: try findCoordinator(context)
+        case .joinGroup: try joinGroup(context)
+        case .heartbeat: try heartbeat(context)
+        case .leaveGroup: try leaveGroup(context)
+        case .syncGroup: try syncGroup(context)
+        case .describeGroups: try describeGroups(context)
+        case .listGroups: try listGroups(context)
+        case .apiVersions: try apiVersions(context, state)
+        case .createTopics: try createTopics(context)
+        case .deleteTopics: try deleteTopics(context)
+        case .deleteRecords: try deleteRecords(context)
+        case .initProducerId: try initProducerId(context)
+        case .offsetForLeaderEpoch: try offsetForLeaderEpoch(context)
+        case .describeConfigs: try describeConfigs(context)
+        case .alterConfigs: try alterConfigs(context)
+        case .describeLogDirs: try describeLogDirs(context)
+        case .createPartitions: try createPartitions(context)
+        case .deleteGroups: try deleteGroups(context)
+        case .incrementalAlterConfigs: try incrementalAlterConfigs(context)
+        case .offsetDelete: try offsetDelete(context)
+        case .describeQuorum: try describeQuorum(context)
+        case .updateFeatures: try updateFeatures(context)
+        case .describeCluster: try describeCluster(context)
+        case .describeProducers: try describeProducers(context)
+        case .listConfigResources: try listConfigResources(context)
+        case .describeTopicPartitions: try describeTopicPartitions(context)
+        default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
+        }
+    }
+
+    /// Closes the connection over a request that cannot be answered, as Kafka does; the log says why.
+    func refuse(_ context: RequestContext, _ reason: String) {
+        context.connection.close(reason: reason)
+    }
+}
+
+extension BrokerServices: ConnectionDelegate {
+    func connectionOpened(_ connection: Connection) {
+        connection.context = ConnectionState()
+    }
+
+    func connectionClosed(_ connection: Connection) {
+        guard let state = connection.context as? ConnectionState else { return }
+        state.fetch?.cancel()
+        state.fetch = nil
+    }
+
+    func received(frame: ByteBuffer, on connection: Connection) {
+        guard let state = connection.context as? ConnectionState else { return }
+        let receivedAt = SystemClock.monotonicNanoseconds()
+        let header: RequestFrameHeader
+        do throws(FrameCursorError) {
+            header = try RequestFrameHeader(frame)
+        } catch {
+            return connection.close(reason: "the request's header cannot be read: \(error.field) at offset \(error.offset)")
+        }
+        let context = RequestContext(
+            connection: connection, apiKey: header.apiKey, version: header.version, correlationID: header.correlationID,
+            clientID: header.clientID, body: header.body, receivedAt: receivedAt)
+        metrics.request(header.apiKey.rawValue).count(version: header.version, bytes: frame.readableBytes)
+        guard Self.isServed(header.apiKey), header.apiKey.validVersions.contains(header.version) else {
+            if header.apiKey == .apiVersions { return apiVersionsForUnsupportedVersion(context) }
+            return refuse(context, "\(header.apiKey) version \(header.version) is not served; ApiVersions tells what is")
+        }
+        do throws(WireError) {
+            try dispatch(context, state)
+        } catch {
+            refuse(context, "\(error)")
+        }
+    }
+}

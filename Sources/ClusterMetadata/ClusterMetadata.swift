@@ -1,1 +1,0 @@
-// Metadata records to immutable image and delta.

@@ -1,0 +1,148 @@
+// The configuration of a node as typed values: what the rest of Martlet asks, instead of looking up keys.
+// Fields carry the names of Kafka's keys; times are in milliseconds and sizes in bytes unless a name says otherwise.
+import ConfigDefinitions
+import Primitives
+
+/// What a node does; `process.roles`.
+public struct ProcessRoles: OptionSet, Sendable, Hashable {
+    public let rawValue: UInt8
+
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+
+    public static let broker = ProcessRoles(rawValue: 1)
+    public static let controller = ProcessRoles(rawValue: 2)
+}
+
+/// A node's configuration, complete and consistent: loading refuses everything else.
+public struct BrokerConfiguration: Sendable {
+    public var nodeID: NodeID
+    public var processRoles: ProcessRoles
+    /// `broker.rack`.
+    public var rack: String?
+    /// Every address listened on, in the order of `listeners`, the controller's among them.
+    public var listeners: [Listener]
+    /// What clients and brokers are told: never a controller's listener, never an empty host, possibly port 0 (then the port that
+    /// the system chose for the listener of that name).
+    public var advertisedListeners: [Listener]
+    /// What the quorum is told about this node's controller listeners; empty without the controller role.
+    public var advertisedControllerListeners: [Listener]
+    /// In capitals; the first is the one that brokers use.
+    public var controllerListenerNames: [String]
+    public var interBrokerListenerName: String
+    public var controllerQuorumVoters: [QuorumVoter]
+    public var controllerQuorumBootstrapServers: [HostAndPort]
+    /// Where health and metrics are served; `martlet.admin.listeners`. An empty host means all addresses.
+    public var adminListeners: [HostAndPort]
+    /// `martlet.log.level`.
+    public var logLevel: String
+    public var network: NetworkSettings
+    public var storage: StorageSettings
+    public var metadataLog: MetadataLogSettings
+    public var topics: TopicSettings
+    public var groups: GroupSettings
+    public var offsets: OffsetsSettings
+    /// The texts that were given, without dynamic layers: for DescribeConfigs and as the ground of dynamic configuration.
+    public var layers: BrokerConfigLayers
+
+    /// The listeners that clients and brokers connect to.
+    public var brokerListeners: [Listener] { listeners.filter { !controllerListenerNames.contains($0.name) } }
+
+    /// The listeners that serve the controller.
+    public var controllerListeners: [Listener] { listeners.filter { controllerListenerNames.contains($0.name) } }
+
+    /// The listener between brokers as it is advertised; nil on a node that is no broker.
+    public var interBrokerListener: Listener? { advertisedListeners.first { $0.name == interBrokerListenerName } }
+}
+
+/// Limits over connections and requests; the keys `socket.*`, `max.connections*`, `queued.*`.
+public struct NetworkSettings: Sendable, Equatable {
+    /// `num.network.threads`: event loops.
+    public var networkThreads: Int
+    public var socketRequestMaxBytes: Int
+    /// -1 leaves it to the system.
+    public var socketSendBufferBytes: Int
+    /// -1 leaves it to the system.
+    public var socketReceiveBufferBytes: Int
+    public var socketListenBacklogSize: Int
+    /// -1 never.
+    public var connectionsMaxIdleMilliseconds: Int64
+    public var maxConnections: Int
+    public var maxConnectionsPerAddress: Int
+    /// `max.connections.per.ip.overrides`, by address as text.
+    public var maxConnectionsPerAddressOverrides: [String: Int]
+    /// `listener.name.NAME.max.connections`, by the listener's name in capitals.
+    public var maxConnectionsPerListener: [String: Int]
+    public var maxConnectionCreationRate: Int
+    /// `queued.max.request.bytes`; -1 for no bound of the operator's.
+    public var queuedMaxRequestBytes: Int64
+    public var fetchMaxBytes: Int
+    public var maxIncrementalFetchSessionCacheSlots: Int
+    public var maxRequestPartitionSizeLimit: Int
+}
+
+/// The data directories and the periodic work on logs; the keys `log.*` that are no topic defaults.
+public struct StorageSettings: Sendable, Equatable {
+    public var logDirectories: [String]
+    /// `num.recovery.threads.per.data.dir`.
+    public var recoveryThreadsPerDirectory: Int
+    /// `log.retention.check.interval.ms`.
+    public var retentionCheckIntervalMilliseconds: Int64
+    /// `log.flush.scheduler.interval.ms`.
+    public var flushSchedulerIntervalMilliseconds: Int64
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    public var flushOffsetCheckpointIntervalMilliseconds: Int64
+    /// `log.flush.start.offset.checkpoint.interval.ms`.
+    public var flushStartOffsetCheckpointIntervalMilliseconds: Int64
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    public var highWatermarkCheckpointIntervalMilliseconds: Int64
+    /// `log.initial.task.delay.ms`.
+    public var initialTaskDelayMilliseconds: Int64
+    /// `producer.id.expiration.ms`.
+    public var producerIDExpirationMilliseconds: Int64
+    /// `producer.id.expiration.check.interval.ms`.
+    public var producerIDExpirationCheckIntervalMilliseconds: Int64
+    /// `martlet.disk.headroom.bytes`.
+    public var headroomBytes: Int
+}
+
+/// The metadata log; the keys `metadata.*`.
+public struct MetadataLogSettings: Sendable, Equatable {
+    /// `metadata.log.dir`, or the first of `log.dirs`.
+    public var directory: String
+    public var maxRecordBytesBetweenSnapshots: Int64
+    /// 0 for never.
+    public var maxSnapshotIntervalMilliseconds: Int64
+    public var segmentBytes: Int
+    public var segmentMilliseconds: Int64
+    public var maxRetentionBytes: Int64
+    public var maxRetentionMilliseconds: Int64
+}
+
+/// How topics come to be and go.
+public struct TopicSettings: Sendable, Equatable {
+    public var autoCreateTopicsEnable: Bool
+    public var deleteTopicEnable: Bool
+    public var numPartitions: Int32
+    public var defaultReplicationFactor: Int16
+    /// The values in force for topics without overrides.
+    public var defaults: TopicConfiguration
+}
+
+/// Classic groups; the keys `group.*` and `offset.metadata.max.bytes`.
+public struct GroupSettings: Sendable, Equatable {
+    public var initialRebalanceDelayMilliseconds: Int64
+    public var minSessionTimeoutMilliseconds: Int64
+    public var maxSessionTimeoutMilliseconds: Int64
+    public var maxSize: Int
+    public var offsetMetadataMaxBytes: Int
+}
+
+/// Committed offsets; the keys `offsets.*`.
+public struct OffsetsSettings: Sendable, Equatable {
+    public var topicPartitions: Int32
+    public var topicReplicationFactor: Int16
+    public var topicSegmentBytes: Int
+    public var retentionMilliseconds: Int64
+    public var retentionCheckIntervalMilliseconds: Int64
+    public var commitTimeoutMilliseconds: Int64
+}

@@ -1,0 +1,29 @@
+// Dynamic configuration on top of what a node was started with: the same typed settings, read again with the new layers.
+import ConfigDefinitions
+
+extension BrokerConfiguration {
+    /// This with dynamic layers in force. Identity, listeners and directories stay as they are until a restart; values that do not
+    /// parse, and keys that are not dynamic, are passed over.
+    public func applying(_ layers: BrokerConfigLayers) -> BrokerConfiguration {
+        var merged = SourceContent()
+        var dynamic = layers.dynamicDefault
+        for (key, text) in layers.dynamicBroker { dynamic[key] = text }
+        merged.entries = self.layers.fixed.map { SourceEntry(key: $0.key, value: $0.value, origin: .nowhere) }
+        for key in dynamic.keys {
+            guard ConfigTable.broker[key]?.isDynamic == true || ListenerPrefix.split(key) != nil else { continue }
+            // The layer below shows through where the one above holds nonsense.
+            let text = layers.value(key)?.text ?? dynamic[key]
+            if let text { merged.entries.append(SourceEntry(key: key, value: text, origin: .nowhere)) }
+        }
+        var reader = ConfigurationReader(sources: [merged])
+        var result = self
+        result.layers.dynamicDefault = layers.dynamicDefault
+        result.layers.dynamicBroker = layers.dynamicBroker
+        result.network = reader.readNetwork(listeners)
+        result.storage = reader.readStorage(storage.logDirectories)
+        result.topics = reader.readTopics(result.layers)
+        result.groups = reader.readGroups()
+        result.offsets = reader.readOffsets()
+        return result
+    }
+}

@@ -1,0 +1,92 @@
+// The parts of the typed configuration that are read key by key, without rules of their own.
+import ConfigDefinitions
+
+extension ConfigurationReader {
+    mutating func readNetwork(_ listeners: [Listener]) -> NetworkSettings {
+        var perListener: [String: Int] = [:]
+        for (key, _) in texts {
+            guard let (name, rest) = ListenerPrefix.split(key), rest == "max.connections", let limit = value(key)?.integer else { continue }
+            perListener[name.uppercased()] = Int(limit)
+            if !listeners.contains(where: { $0.name == name.uppercased() }) {
+                warn(key, "has no effect: there is no listener named \(name.uppercased())")
+            }
+        }
+        return NetworkSettings(
+            networkThreads: size("num.network.threads"), socketRequestMaxBytes: size("socket.request.max.bytes"),
+            socketSendBufferBytes: size("socket.send.buffer.bytes"), socketReceiveBufferBytes: size("socket.receive.buffer.bytes"),
+            socketListenBacklogSize: size("socket.listen.backlog.size"),
+            connectionsMaxIdleMilliseconds: integer("connections.max.idle.ms"), maxConnections: size("max.connections"),
+            maxConnectionsPerAddress: size("max.connections.per.ip"),
+            maxConnectionsPerAddressOverrides: readAddressOverrides(), maxConnectionsPerListener: perListener,
+            maxConnectionCreationRate: size("max.connection.creation.rate"), queuedMaxRequestBytes: integer("queued.max.request.bytes"),
+            fetchMaxBytes: size("fetch.max.bytes"),
+            maxIncrementalFetchSessionCacheSlots: size("max.incremental.fetch.session.cache.slots"),
+            maxRequestPartitionSizeLimit: size("max.request.partition.size.limit"))
+    }
+
+    private mutating func readAddressOverrides() -> [String: Int] {
+        let key = "max.connections.per.ip.overrides"
+        var result: [String: Int] = [:]
+        for (text, pair) in PairList.parse(string(key) ?? "") {
+            guard let pair, !pair.key.isEmpty, let limit = Int(pair.value), limit >= 0 else {
+                error(key, "'\(text)' is not of the form host:count")
+                continue
+            }
+            result[pair.key] = limit
+        }
+        if areSound("max.connections.per.ip"), integer("max.connections.per.ip") == 0 {
+            require(!result.isEmpty, "max.connections.per.ip", "can be 0 only when \(key) is set, or nobody could connect")
+        }
+        return result
+    }
+
+    func readStorage(_ directories: [String]) -> StorageSettings {
+        StorageSettings(
+            logDirectories: directories, recoveryThreadsPerDirectory: size("num.recovery.threads.per.data.dir"),
+            retentionCheckIntervalMilliseconds: integer("log.retention.check.interval.ms"),
+            flushSchedulerIntervalMilliseconds: integer("log.flush.scheduler.interval.ms"),
+            flushOffsetCheckpointIntervalMilliseconds: integer("log.flush.offset.checkpoint.interval.ms"),
+            flushStartOffsetCheckpointIntervalMilliseconds: integer("log.flush.start.offset.checkpoint.interval.ms"),
+            highWatermarkCheckpointIntervalMilliseconds: integer("replica.high.watermark.checkpoint.interval.ms"),
+            initialTaskDelayMilliseconds: integer("log.initial.task.delay.ms"),
+            producerIDExpirationMilliseconds: integer("producer.id.expiration.ms"),
+            producerIDExpirationCheckIntervalMilliseconds: integer("producer.id.expiration.check.interval.ms"),
+            headroomBytes: size("martlet.disk.headroom.bytes"))
+    }
+
+    func readMetadataLog(_ directories: [String]) -> MetadataLogSettings {
+        MetadataLogSettings(
+            directory: string("metadata.log.dir") ?? directories.first ?? "",
+            maxRecordBytesBetweenSnapshots: integer("metadata.log.max.record.bytes.between.snapshots"),
+            maxSnapshotIntervalMilliseconds: integer("metadata.log.max.snapshot.interval.ms"),
+            segmentBytes: size("metadata.log.segment.bytes"), segmentMilliseconds: integer("metadata.log.segment.ms"),
+            maxRetentionBytes: integer("metadata.max.retention.bytes"),
+            maxRetentionMilliseconds: integer("metadata.max.retention.ms"))
+    }
+
+    func readTopics(_ layers: BrokerConfigLayers) -> TopicSettings {
+        TopicSettings(
+            autoCreateTopicsEnable: boolean("auto.create.topics.enable"), deleteTopicEnable: boolean("delete.topic.enable"),
+            numPartitions: Int32(clamping: integer("num.partitions")),
+            defaultReplicationFactor: Int16(clamping: integer("default.replication.factor")),
+            defaults: TopicConfiguration(layers: layers))
+    }
+
+    func readGroups() -> GroupSettings {
+        GroupSettings(
+            initialRebalanceDelayMilliseconds: integer("group.initial.rebalance.delay.ms"),
+            minSessionTimeoutMilliseconds: integer("group.min.session.timeout.ms"),
+            maxSessionTimeoutMilliseconds: integer("group.max.session.timeout.ms"), maxSize: size("group.max.size"),
+            offsetMetadataMaxBytes: size("offset.metadata.max.bytes"))
+    }
+
+    func readOffsets() -> OffsetsSettings {
+        OffsetsSettings(
+            topicPartitions: Int32(clamping: integer("offsets.topic.num.partitions")),
+            topicReplicationFactor: Int16(clamping: integer("offsets.topic.replication.factor")),
+            topicSegmentBytes: size("offsets.topic.segment.bytes"),
+            retentionMilliseconds: integer("offsets.retention.minutes") * 60_000,
+            retentionCheckIntervalMilliseconds: integer("offsets.retention.check.interval.ms"),
+            commitTimeoutMilliseconds: integer("offsets.commit.timeout.ms"))
+    }
+}

@@ -1,0 +1,192 @@
+// Brokers and controllers come, take up work, stop and go. What happens to their partitions is decided along with it.
+import ClusterMetadata
+import KafkaMessages
+import KafkaRecords
+import KafkaWire
+import OrderedCollections
+import Primitives
+
+extension Controller {
+    /// Decides a broker's registration. The broker begins fenced; what an earlier incarnation left behind is cleaned up.
+    ///
+    /// - Parameters:
+    ///   - nextOffset: the offset at which the first record of the answer will lie; it becomes the broker's epoch.
+    ///   - detectsCleanShutdown: the request says whether the broker had stopped cleanly (BrokerRegistration 3).
+    /// - Throws: `RequestFailure` for a broker that does not fit the cluster.
+    public func registerBroker(
+        _ request: BrokerRegistrationRequest, nextOffset: Offset, detectsCleanShutdown: Bool = true
+    ) throws(RequestFailure) -> ControllerResult<BrokerRegistrationResponse> {
+        if request.clusterId != configuration.clusterID {
+            throw RequestFailure(
+                .inconsistentClusterId, "Expected cluster ID \(configuration.clusterID), but got cluster ID \(request.clusterId)")
+        }
+        if request.isMigratingZkBroker {
+            throw RequestFailure(.brokerIdNotRegistered, "Controller does not support registering ZK brokers.")
+        }
+        try checkDirectories(request)
+        try checkFeatures(request)
+        let existing = image.cluster.broker(request.brokerId)
+        var record = Self.registerRecord(request)
+        if version.supportsDirectoryAssignment { record.logDirs = request.logDirs }
+        var records: [VersionedRecord] = []
+        if let existing, existing.incarnationID == request.incarnationId {
+            record.fenced = existing.isFenced
+            record.inControlledShutdown = existing.isInControlledShutdown
+            record.brokerEpoch = existing.epoch
+        } else {
+            let isClean = detectsCleanShutdown && existing.map { $0.epoch == request.previousBrokerEpoch } ?? false
+            records += shutdownRecords(request.brokerId, isClean: isClean)
+            record.brokerEpoch = nextOffset
+        }
+        // Last, so that a controller that fails halfway lets the broker begin again.
+        records.append(VersionedRecord(.registerBroker(record), version: version.registerBrokerRecordVersion))
+        var response = BrokerRegistrationResponse()
+        response.brokerEpoch = record.brokerEpoch
+        return ControllerResult(response, records: records, isAtomic: false)
+    }
+
+    private static func registerRecord(_ request: BrokerRegistrationRequest) -> RegisterBrokerRecord {
+        var record = RegisterBrokerRecord()
+        record.brokerId = request.brokerId
+        record.incarnationId = request.incarnationId
+        record.rack = request.rack
+        record.endPoints = request.listeners.map { listener in
+            var endpoint = RegisterBrokerRecord.BrokerEndpoint()
+            endpoint.name = listener.name
+            endpoint.host = listener.host
+            endpoint.port = listener.port
+            endpoint.securityProtocol = listener.securityProtocol
+            return endpoint
+        }
+        record.features = request.features.map { feature in
+            var supported = RegisterBrokerRecord.BrokerFeature()
+            supported.name = feature.name
+            supported.minSupportedVersion = feature.minSupportedVersion
+            supported.maxSupportedVersion = feature.maxSupportedVersion
+            return supported
+        }
+        return record
+    }
+
+    private func checkDirectories(_ request: BrokerRegistrationRequest) throws(RequestFailure) {
+        guard version.supportsDirectoryAssignment else { return }
+        let directories = request.logDirs
+        if directories.isEmpty { throw RequestFailure(.invalidRegistration, "No directories specified in request") }
+        if directories.contains(where: DirectoryID.isReserved) {
+            throw RequestFailure(.invalidRegistration, "Reserved directory ID in request")
+        }
+        if OrderedSet(directories).count != directories.count {
+            throw RequestFailure(.invalidRegistration, "Duplicate directory ID in request")
+        }
+        for broker in image.cluster.brokers.values where broker.id != request.brokerId {
+            for directory in broker.logDirectories where directories.contains(directory) {
+                throw RequestFailure(.invalidRegistration, "Broker \(broker.id) is already registered with directory \(directory)")
+            }
+        }
+    }
+
+    private func checkFeatures(_ request: BrokerRegistrationRequest) throws(RequestFailure) {
+        guard request.features.contains(where: { $0.name == MetadataVersion.featureName }) else {
+            throw RequestFailure(.invalidRegistration, "Request features do not contain '\(MetadataVersion.featureName)'")
+        }
+        for (name, level) in image.features.all {
+            let range = request.features.first { $0.name == name }
+            let minimum = range?.minSupportedVersion ?? 0
+            let maximum = range?.maxSupportedVersion ?? 0
+            if level < minimum || level > maximum {
+                throw RequestFailure(
+                    .unsupportedVersion,
+                    "Unable to register because the broker does not support finalized version \(level) of \(name). The broker wants a "
+                        + "version between \(minimum) and \(maximum), inclusive.")
+            }
+        }
+    }
+
+    /// Decides a controller's registration (KIP-919).
+    public func registerController(
+        _ request: ControllerRegistrationRequest
+    ) throws(RequestFailure) -> ControllerResult<ControllerRegistrationResponse> {
+        guard version.supportsControllerRegistration else {
+            throw RequestFailure(.unsupportedVersion, "The current MetadataVersion is too old to support controller registrations.")
+        }
+        var record = RegisterControllerRecord()
+        record.controllerId = request.controllerId
+        record.incarnationId = request.incarnationId
+        record.endPoints = request.listeners.map { listener in
+            var endpoint = RegisterControllerRecord.ControllerEndpoint()
+            endpoint.name = listener.name
+            endpoint.host = listener.host
+            endpoint.port = listener.port
+            endpoint.securityProtocol = listener.securityProtocol
+            return endpoint
+        }
+        record.features = request.features.map { feature in
+            var supported = RegisterControllerRecord.ControllerFeature()
+            supported.name = feature.name
+            supported.minSupportedVersion = feature.minSupportedVersion
+            supported.maxSupportedVersion = feature.maxSupportedVersion
+            return supported
+        }
+        return ControllerResult(ControllerRegistrationResponse(), records: [VersionedRecord(.registerController(record))])
+    }
+
+    /// The registration under that epoch.
+    ///
+    /// - Throws: STALE_BROKER_EPOCH, BROKER_ID_NOT_REGISTERED.
+    func checkedBroker(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> BrokerRegistration {
+        guard let broker = image.cluster.broker(id) else {
+            throw RequestFailure(.staleBrokerEpoch, "No broker registration found for broker id \(id)")
+        }
+        if broker.epoch != epoch {
+            throw RequestFailure(.staleBrokerEpoch, "Expected broker epoch \(epoch), but got broker epoch \(broker.epoch)")
+        }
+        return broker
+    }
+
+    /// A broker that has caught up takes up work: leaderless partitions may get it as their leader.
+    public func unfenceBroker(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
+        guard try checkedBroker(id, epoch: epoch).isFenced else { return ControllerResult(()) }
+        var records = [registrationChange(id, epoch: epoch, version: 0) { $0.fenced = -1 }]
+        records += leaderChanges(adding: id) { !$0.hasLeader }
+        return ControllerResult((), records: records, isAtomic: false)
+    }
+
+    /// A broker that is gone, or has nothing left to lead while it stops, loses what it still had.
+    public func fenceBroker(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
+        guard try !checkedBroker(id, epoch: epoch).isFenced else { return ControllerResult(()) }
+        var records = leaderChanges(removing: id) { $0.isr.contains(id) }
+        records.append(registrationChange(id, epoch: epoch, version: 0) { $0.fenced = 1 })
+        return ControllerResult((), records: records, isAtomic: false)
+    }
+
+    /// A broker wants to stop: its leaderships go elsewhere, or to nobody where there is nobody else.
+    public func beginControlledShutdown(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
+        let broker = try checkedBroker(id, epoch: epoch)
+        var records: [VersionedRecord] = []
+        if !broker.isInControlledShutdown {
+            records.append(registrationChange(id, epoch: epoch, version: 1) { $0.inControlledShutdown = 1 })
+        }
+        records += leaderChanges(removing: id) { $0.isr.contains(id) }
+        return ControllerResult((), records: records, isAtomic: false)
+    }
+
+    /// What a new incarnation of a broker does to the partitions of the one before.
+    private func shutdownRecords(_ id: NodeID, isClean: Bool) -> [VersionedRecord] {
+        if image.features.hasEligibleLeaderReplicas && !isClean {
+            // It may have lost acknowledged records: it must not be taken for eligible any more (KIP-966).
+            return leaderChanges(uncleanlyStopped: id) { $0.isr.contains(id) || $0.eligibleLeaderReplicas.contains(id) }
+        }
+        return leaderChanges(removing: id) { $0.isr.contains(id) }
+    }
+
+    /// Kafka writes these in the lowest version that has the field, whatever metadata.version says.
+    private func registrationChange(
+        _ id: NodeID, epoch: Int64, version: Int16, _ change: (inout BrokerRegistrationChangeRecord) -> Void
+    ) -> VersionedRecord {
+        var record = BrokerRegistrationChangeRecord()
+        record.brokerId = id
+        record.brokerEpoch = epoch
+        change(&record)
+        return VersionedRecord(.brokerRegistrationChange(record), version: version)
+    }
+}

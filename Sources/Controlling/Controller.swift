@@ -1,0 +1,97 @@
+// The controller: decides what happens to the cluster. A decision reads the image and yields records and an answer; only replaying
+// records changes the image, so what happens live and what is read back from the log are one path.
+import ClusterMetadata
+import ConfigDefinitions
+import KafkaRecords
+import OrderedCollections
+import Primitives
+
+/// What the controller is told at the start.
+public struct ControllerConfiguration: Sendable {
+    public var nodeID: NodeID
+    /// The cluster's id, which registrations must name.
+    public var clusterID: String
+    /// What was configured at the start (server.properties and the like), by broker key.
+    public var fixed: OrderedDictionary<String, String>
+
+    public init(nodeID: NodeID, clusterID: String, fixed: OrderedDictionary<String, String> = [:]) {
+        self.nodeID = nodeID
+        self.clusterID = clusterID
+        self.fixed = fixed
+    }
+
+    /// Partitions per request, over all its topics; more would make records too many for one atomic batch.
+    public static let maximumPartitionsPerRequest = 10_000
+    /// Records per request (Kafka's bound on one user operation).
+    public static let maximumRecordsPerRequest = 10_000
+}
+
+/// The state of the active controller.
+public struct Controller: Sendable {
+    public let configuration: ControllerConfiguration
+    /// The newest state, which may be ahead of what is committed.
+    public private(set) var image: MetadataImage
+    private var replayed: MetadataReplay
+    var random: SeededRandom
+
+    /// - Parameters:
+    ///   - image: everything up to the end of the log.
+    ///   - seed: for topic ids and for where placements begin.
+    public init(_ configuration: ControllerConfiguration, image: MetadataImage, seed: UInt64) {
+        self.configuration = configuration
+        self.image = image
+        replayed = MetadataReplay(from: image)
+        random = SeededRandom(seed: seed)
+    }
+
+    /// Continues a replay that a reader of the log began, an open metadata transaction included.
+    public init(_ configuration: ControllerConfiguration, continuing replay: MetadataReplay, seed: UInt64) {
+        self.configuration = configuration
+        image = replay.image
+        replayed = replay
+        random = SeededRandom(seed: seed)
+    }
+
+    /// The offset at which a metadata transaction began that is still open.
+    public var transactionStart: Offset? { replayed.transactionStart }
+
+    /// Replays the records of one decision or batch, which lie at consecutive offsets.
+    ///
+    /// - Returns: the new image and its changes; nil while a metadata transaction is open.
+    /// - Throws: `MetadataError`; the controller must not go on then.
+    public mutating func replay(
+        _ records: some Collection<MetadataRecord>, at baseOffset: Offset, epoch: LeaderEpoch, timestamp: Timestamp
+    ) throws(MetadataError) -> MetadataPublication? {
+        var offset = baseOffset
+        for record in records {
+            try replayed.replay(record, offset: offset, epoch: epoch, timestamp: timestamp)
+            offset += 1
+        }
+        guard let publication = replayed.publish() else { return nil }
+        image = publication.image
+        return publication
+    }
+
+    /// Moves past an offset that holds a control record.
+    public mutating func skip(to offset: Offset, epoch: LeaderEpoch, timestamp: Timestamp) -> MetadataPublication? {
+        replayed.skip(to: offset, epoch: epoch, timestamp: timestamp)
+        guard let publication = replayed.publish() else { return nil }
+        image = publication.image
+        return publication
+    }
+
+    /// The finalised metadata.version. There is one whenever requests are served: activation writes it first.
+    var version: MetadataVersion { image.features.metadataVersion ?? .minimum }
+
+    /// This node's configuration as the dynamic layers leave it.
+    var layers: BrokerConfigLayers {
+        BrokerConfigLayers(
+            fixed: configuration.fixed, dynamicDefault: image.configurations.values(of: .clusterDefault),
+            dynamicBroker: image.configurations.values(of: ConfigResource(.broker, String(configuration.nodeID))))
+    }
+
+    /// A topic's configuration with everything it inherits.
+    func topicConfiguration(_ topic: String) -> TopicConfiguration {
+        TopicConfiguration(layers: layers).applying(image.configurations.values(of: ConfigResource(.topic, topic)))
+    }
+}

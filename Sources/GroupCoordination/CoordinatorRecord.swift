@@ -1,0 +1,96 @@
+// The records of __consumer_offsets, in Kafka's format: a key that begins with its type, a value that begins with its version.
+import KafkaRecords
+import KafkaWire
+import NIOCore
+import Primitives
+
+/// A record of a coordinator's partition. Without a value it is a tombstone.
+public enum CoordinatorRecord: Sendable, Equatable {
+    case offsetCommit(group: String, topic: String, partition: Int32, OffsetCommitValue?)
+    case groupMetadata(group: String, GroupMetadataValue?)
+    /// A record of a protocol that is not served yet, as it is.
+    case opaque(key: ByteBuffer, value: ByteBuffer?)
+
+    private static let legacyOffsetCommitType: Int16 = 0
+    private static let offsetCommitType: Int16 = 1
+    private static let groupMetadataType: Int16 = 2
+    /// Kafka stays at 3 so that brokers of before KIP-915 can be gone back to.
+    private static let groupMetadataVersion: Int16 = 3
+
+    /// Reads a record.
+    ///
+    /// - Returns: nil for a record type that nobody knows: Kafka's rule is to pass over it.
+    /// - Throws: when a record of a known type is damaged.
+    public init?(key: ByteBuffer, value: ByteBuffer?) throws(WireError) {
+        guard let type: Int16 = key.getInteger(at: key.readerIndex) else {
+            throw WireError(
+                message: "CoordinatorKey", field: "type", offset: 0, reason: .truncated(needed: 2, remaining: key.readableBytes))
+        }
+        var body = key
+        body.moveReaderIndex(forwardBy: 2)
+        switch type {
+        case Self.legacyOffsetCommitType:
+            let decoded = try LegacyOffsetCommitKey(decoding: body, version: 0)
+            let legacy = try value.map { value throws(WireError) in try LegacyOffsetCommitValue(decodingWithVersion: value) }
+            let current = legacy.map { legacy in
+                var current = OffsetCommitValue()
+                current.offset = legacy.offset
+                current.metadata = legacy.metadata
+                current.commitTimestamp = legacy.commitTimestamp
+                return current
+            }
+            self = .offsetCommit(group: decoded.group, topic: decoded.topic, partition: decoded.partition, current)
+        case Self.offsetCommitType:
+            let decoded = try OffsetCommitKey(decoding: body, version: 0)
+            self = .offsetCommit(
+                group: decoded.group, topic: decoded.topic, partition: decoded.partition,
+                try value.map { value throws(WireError) in try OffsetCommitValue(decodingWithVersion: value) })
+        case Self.groupMetadataType:
+            let decoded = try GroupMetadataKey(decoding: body, version: 0)
+            self = .groupMetadata(
+                group: decoded.group, try value.map { value throws(WireError) in try GroupMetadataValue(decodingWithVersion: value) })
+        default:
+            guard OpaqueRecordKind(rawValue: type).type != nil else { return nil }
+            self = .opaque(key: key, value: value)
+        }
+    }
+
+    /// The record's key and value as they are stored.
+    ///
+    /// - Throws: when a name is longer than the format can hold.
+    public func encoded() throws(WireError) -> (key: ByteBuffer, value: ByteBuffer?) {
+        switch self {
+        case .offsetCommit(let group, let topic, let partition, let value):
+            var key = OffsetCommitKey()
+            key.group = group
+            key.topic = topic
+            key.partition = partition
+            // Only version 1 has an expiry of its own; without one, version 4 carries the topic's id.
+            let version: Int16 = value.map { $0.expireTimestamp == -1 ? 4 : 1 } ?? 4
+            return (
+                try Self.encode(key, prefix: Self.offsetCommitType, version: 0),
+                try value.map { value throws(WireError) in try Self.encode(value, prefix: version, version: version) }
+            )
+        case .groupMetadata(let group, let value):
+            var key = GroupMetadataKey()
+            key.group = group
+            return (
+                try Self.encode(key, prefix: Self.groupMetadataType, version: 0),
+                try value.map { value throws(WireError) in
+                    try Self.encode(value, prefix: Self.groupMetadataVersion, version: Self.groupMetadataVersion)
+                }
+            )
+        case .opaque(let key, let value):
+            return (key, value)
+        }
+    }
+
+    /// Keys begin with their type, values with their version. Reserves enough for nearly all, so that a commit does not grow its
+    /// buffers in small steps.
+    private static func encode(_ message: some KafkaMessage, prefix: Int16, version: Int16) throws(WireError) -> ByteBuffer {
+        var writer = WireWriter(ByteBufferAllocator().buffer(capacity: 128))
+        writer.int16(prefix)
+        try message.encode(to: &writer, version: version)
+        return writer.buffer
+    }
+}

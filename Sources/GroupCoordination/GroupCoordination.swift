@@ -1,1 +1,0 @@
-// Group state machines.

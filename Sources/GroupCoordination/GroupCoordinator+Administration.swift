@@ -1,0 +1,220 @@
+// DescribeGroups, ListGroups, DeleteGroups; offsets whose time is over, or whose topic is gone.
+import Collections
+import KafkaMessages
+import KafkaWire
+import NIOCore
+import Primitives
+
+extension GroupCoordinator {
+    /// DescribeGroups for one group. Groups of other protocols have requests of their own and are not found here.
+    public func describe(group groupID: String, apiVersion: Int16) -> DescribeGroupsResponse.DescribedGroup {
+        var description = DescribeGroupsResponse.DescribedGroup()
+        description.groupId = groupID
+        guard let group = classicGroups[groupID] else {
+            description.groupState = ClassicGroupState.dead.rawValue
+            // KIP-1043: before version 6 a group that does not exist was a dead one, without an error.
+            if apiVersion >= 6 {
+                description.errorCode = .groupIdNotFound
+                description.errorMessage =
+                    opaqueGroups[groupID]?.exists == true ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
+            }
+            return description
+        }
+        description.groupState = group.state.rawValue
+        description.protocolType = group.protocolType ?? ""
+        let isStable = group.state == .stable
+        if isStable { description.protocolData = group.protocolName ?? "" }
+        description.members = group.members.values.map { member in
+            var described = DescribeGroupsResponse.DescribedGroupMember()
+            described.memberId = member.memberID
+            described.groupInstanceId = member.groupInstanceID
+            described.clientId = member.clientID
+            described.clientHost = member.clientHost
+            described.memberAssignment = member.assignment
+            if isStable { described.memberMetadata = member.metadata(for: group.protocolName) ?? ByteBuffer() }
+            return described
+        }
+        return description
+    }
+
+    /// ListGroups. An empty filter lets everything pass; one with only unknown names lets nothing pass.
+    public func list(states: [String], types: [String]) -> [ListGroupsResponse.ListedGroup] {
+        let states = states.map { $0.trimmed.lowercased() }
+        let types: [GroupType]? = types.isEmpty ? nil : types.compactMap { GroupType(filter: $0) }
+        func passes(_ state: String, _ type: GroupType) -> Bool {
+            (states.isEmpty || states.contains(state.lowercased())) && (types?.contains(type) ?? true)
+        }
+        var groups: [ListGroupsResponse.ListedGroup] = []
+        for group in classicGroups.values where passes(group.state.rawValue, .classic) {
+            groups.append(
+                listed(group.groupID, protocolType: group.protocolType ?? "", state: group.state.rawValue, type: .classic))
+        }
+        for (groupID, group) in opaqueGroups where group.exists && passes(group.state, group.type) {
+            groups.append(listed(groupID, protocolType: group.type.rawValue, state: group.state, type: group.type))
+        }
+        return groups
+    }
+
+    private func listed(_ groupID: String, protocolType: String, state: String, type: GroupType) -> ListGroupsResponse.ListedGroup {
+        var listed = ListGroupsResponse.ListedGroup()
+        listed.groupId = groupID
+        listed.protocolType = protocolType
+        listed.groupState = state
+        listed.groupType = type.rawValue
+        return listed
+    }
+
+    /// How many groups are in each state, classic ones only, for metrics.
+    public var classicGroupCounts: [(state: ClassicGroupState, count: Int)] {
+        let states: [ClassicGroupState] = [.empty, .preparingRebalance, .completingRebalance, .stable]
+        var counts = states.map { (state: $0, count: 0) }
+        for group in classicGroups.values {
+            if let index = states.firstIndex(of: group.state) { counts[index].count += 1 }
+        }
+        return counts
+    }
+
+    /// DeleteGroups for the groups of this shard: empty ones go, with all their offsets.
+    public func delete(groups: [String], now: CoordinatorInstant) -> CoordinatorResult<[DeleteGroupsResponse.DeletableGroupResult]> {
+        var step = GroupStep(now: now, configuration: configuration)
+        var results: [DeleteGroupsResponse.DeletableGroupResult] = []
+        for groupID in groups {
+            var result = DeleteGroupsResponse.DeletableGroupResult()
+            result.groupId = groupID
+            if let (error, message) = refusalOfDeletion(of: groupID) {
+                result.errorCode = error
+                result.errorMessage = message
+            } else {
+                appendOffsetTombstones(of: groupID, step: &step)
+                if let opaque = opaqueGroups[groupID], opaque.exists {
+                    step.records += opaque.tombstones
+                } else {
+                    step.records.append(.groupMetadata(group: groupID, nil))
+                }
+            }
+            results.append(result)
+        }
+        return step.result(results)
+    }
+
+    private func refusalOfDeletion(of groupID: String) -> (ErrorCode, String?)? {
+        if let opaque = opaqueGroups[groupID], opaque.exists {
+            if !opaque.isEmpty { return (.nonEmptyGroup, nil) }
+            // Its state in __share_group_state would stay behind.
+            return opaque.type == .share ? (.groupDeletionFailed, "Share groups are not supported by this broker yet.") : nil
+        }
+        guard let group = classicGroups[groupID] else { return (.groupIdNotFound, nil) }
+        return group.isEmpty ? nil : (.nonEmptyGroup, nil)
+    }
+
+    private func appendOffsetTombstones(of groupID: String, step: inout GroupStep) {
+        for (topic, partitions) in offsets.table.groups[groupID] ?? [:] {
+            for partition in partitions.keys {
+                step.records.append(.offsetCommit(group: groupID, topic: topic, partition: partition, nil))
+            }
+        }
+        for key in (offsets.openTransactions[groupID] ?? [:]).keys where offsets.table[groupID, key.topic, key.partition] == nil {
+            step.records.append(.offsetCommit(group: groupID, topic: key.topic, partition: key.partition, nil))
+        }
+    }
+
+    /// Topics were deleted: so are the offsets that groups have in them.
+    ///
+    /// An offset that names the topic's id only goes with that very topic: one of the same name may be there again by now.
+    public func topicsDeleted(_ topics: [(name: String, id: TopicID)], now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        var step = GroupStep(now: now, configuration: configuration)
+        var seen: Set<String> = []
+        func appendTombstones(_ table: OffsetTable, step: inout GroupStep) {
+            for (groupID, offsetsByTopic) in table.groups {
+                for topic in topics {
+                    for (partition, offset) in offsetsByTopic[topic.name] ?? [:] where offset.topicID == .zero || offset.topicID == topic.id
+                    {
+                        guard seen.insert("\(partition) \(topic.name) \(groupID)").inserted else { continue }
+                        step.records.append(.offsetCommit(group: groupID, topic: topic.name, partition: partition, nil))
+                    }
+                }
+            }
+        }
+        appendTombstones(offsets.table, step: &step)
+        for table in offsets.pending.values { appendTombstones(table, step: &step) }
+        return step.result((), isAtomic: false)
+    }
+
+    /// Removes the offsets whose retention is over, and the groups that have nothing left (KIP-211, KIP-496).
+    func expireOffsets(now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        var step = GroupStep(now: now, configuration: configuration)
+        for group in classicGroups.values {
+            let isBare = expireOffsets(
+                of: group.groupID, since: group.retentionStart, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
+            if isBare, isAbandoned(group.groupID) { step.records.append(.groupMetadata(group: group.groupID, nil)) }
+        }
+        for (groupID, group) in opaqueGroups where group.exists {
+            // The group itself stays: it is for its own protocol to say when it ends.
+            _ = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
+        }
+        setRetentionTimer(step: &step)
+        return step.result((), isAtomic: false)
+    }
+
+    /// Appends tombstones for what has expired; true when the group has no offset left after that.
+    private func expireOffsets(
+        of groupID: String, since start: RetentionStart?, isSubscribed: (String) -> Bool, step: inout GroupStep
+    ) -> Bool {
+        let hasOpenTransaction = offsets.hasOpenTransaction(group: groupID)
+        guard let committed = offsets.table.groups[groupID] else { return !hasOpenTransaction }
+        guard let start else { return false }
+        var isBare = true
+        for (topic, partitions) in committed {
+            guard !isSubscribed(topic) else {
+                isBare = false
+                continue
+            }
+            for (partition, offset) in partitions {
+                if hasExpired(offset, since: start, now: step.now.timestamp),
+                    !offsets.hasOpenTransaction(group: groupID, topic: topic, partition: partition)
+                {
+                    step.records.append(.offsetCommit(group: groupID, topic: topic, partition: partition, nil))
+                } else {
+                    isBare = false
+                }
+            }
+        }
+        return isBare && !hasOpenTransaction
+    }
+
+    private func hasExpired(_ offset: CommittedOffset, since start: RetentionStart, now: Timestamp) -> Bool {
+        if let expireTimestamp = offset.expireTimestamp { return now >= expireTimestamp }
+        let began =
+            switch start {
+            case .commit: offset.commitTimestamp
+            case .moment(let timestamp): timestamp
+            }
+        // Wraps rather than traps: the timestamp comes from a record that anybody may have written.
+        return now &- began >= configuration.offsetsRetentionMilliseconds
+    }
+}
+
+/// From when on the retention of a group's offsets counts.
+enum RetentionStart {
+    case commit
+    case moment(Timestamp)
+}
+
+extension ClassicGroup {
+    /// Nil when the group's offsets do not expire as things are: it has members, and does not say which topics they read.
+    var retentionStart: RetentionStart? {
+        guard protocolType != nil else { return .commit }
+        if isEmpty { return stateTimestamp.map { .moment($0) } ?? .commit }
+        return usesConsumerProtocol && subscribedTopics != nil && state == .stable ? .commit : nil
+    }
+}
+
+extension String {
+    /// Without white space at either end.
+    fileprivate var trimmed: String {
+        var characters = self[...]
+        while let first = characters.first, first.isWhitespace { characters.removeFirst() }
+        while let last = characters.last, last.isWhitespace { characters.removeLast() }
+        return String(characters)
+    }
+}

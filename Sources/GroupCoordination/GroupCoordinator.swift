@@ -1,0 +1,179 @@
+// The coordinator of the groups whose state is in one partition of __consumer_offsets: what it knows, and how it comes to know it.
+import Collections
+import KafkaMessages
+import KafkaRecords
+import KafkaWire
+import NIOCore
+import Primitives
+
+/// One shard of group coordination: all groups of one partition of __consumer_offsets.
+///
+/// A core: it takes requests, timers and time, and returns records, answers and effects. Offsets and assignments change only by
+/// replaying records, so what is loaded from the log is what was in force before. First replay the whole log, then call
+/// ``loaded(now:)``, then everything else; ``unload(now:)`` ends the term.
+public struct GroupCoordinator: Sendable {
+    public let configuration: GroupCoordinatorConfiguration
+    var classicGroups: OrderedDictionary<String, ClassicGroup> = [:]
+    var opaqueGroups: OrderedDictionary<String, OpaqueGroup> = [:]
+    var offsets = CommittedOffsets()
+    private var isLoaded = false
+
+    public init(configuration: GroupCoordinatorConfiguration) {
+        self.configuration = configuration
+    }
+
+    /// Takes in a record of the log.
+    ///
+    /// - Parameters:
+    ///   - offset: the record's own offset.
+    ///   - producer: the producer of a transactional batch, -1 for any other.
+    ///   - now: for the age of groups that only committed offsets bring into being.
+    public mutating func replay(_ record: CoordinatorRecord, offset: Offset, producer: ProducerID, now: CoordinatorInstant) {
+        switch record {
+        case .offsetCommit(let group, let topic, let partition, let value?):
+            if classicGroups[group] == nil, opaqueGroups[group]?.exists != true {
+                classicGroups[group] = ClassicGroup(groupID: group, createdAt: now.timestamp)
+            }
+            offsets.replay(value, group: group, topic: topic, partition: partition, at: offset, by: producer)
+        case .offsetCommit(let group, let topic, let partition, nil):
+            offsets.replayTombstone(group: group, topic: topic, partition: partition)
+        case .groupMetadata(let group, let value?):
+            if isLoaded, classicGroups[group] != nil {
+                classicGroups[group]?.replayCommitted(value)
+            } else {
+                classicGroups[group] = ClassicGroup(groupID: group, stored: value)
+            }
+        case .groupMetadata(let group, nil):
+            // Somebody may have come in while the tombstone was on its way; the group's next record overrules it.
+            if !isLoaded || classicGroups[group]?.isEmpty == true { classicGroups[group] = nil }
+        case .opaque(let key, let value):
+            replayOpaque(key: key, value: value)
+        }
+    }
+
+    /// Takes in the marker that ends a producer's transaction.
+    public mutating func replayEndOfTransaction(producer: ProducerID, isCommitted: Bool) {
+        offsets.endTransaction(of: producer, isCommitted: isCommitted)
+    }
+
+    private mutating func replayOpaque(key: ByteBuffer, value: ByteBuffer?) {
+        guard let rawKind: Int16 = key.getInteger(at: key.readerIndex), let group = OpaqueRecordKind.group(of: key) else { return }
+        let kind = OpaqueRecordKind(rawValue: rawKind)
+        guard let type = kind.type else { return }
+        if opaqueGroups[group]?.type != type {
+            // Tombstones of a former kind of the group say nothing about the present one.
+            guard value != nil else { return }
+            opaqueGroups[group] = OpaqueGroup(type: type)
+        }
+        opaqueGroups[group]?.replay(kind, key: key, value: value)
+        if opaqueGroups[group]?.isForgotten == true { opaqueGroups[group] = nil }
+        // A group of another kind takes the place of the simple group that its first commits were taken for.
+        if opaqueGroups[group]?.exists == true, classicGroups[group]?.isSimple == true { classicGroups[group] = nil }
+    }
+
+    /// Begins the term after the whole log has been replayed: the sessions of all members begin.
+    public mutating func loaded(now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        precondition(!isLoaded, "a coordinator is loaded once")
+        isLoaded = true
+        var step = GroupStep(now: now, configuration: configuration)
+        for index in classicGroups.values.indices {
+            for memberID in classicGroups.values[index].members.keys {
+                classicGroups.values[index].extendSession(of: memberID, step: &step)
+            }
+            // The limit may have been lowered: a rebalance lets only so many in again.
+            if classicGroups.values[index].members.count > configuration.maximumGroupSize {
+                classicGroups.values[index].prepareRebalance(step: &step)
+            }
+        }
+        setRetentionTimer(step: &step)
+        return step.result(())
+    }
+
+    /// Ends the term: everybody who waits is sent to look for the new coordinator.
+    public consuming func unload(now: CoordinatorInstant) -> [CoordinatorEffect] {
+        var step = GroupStep(now: now, configuration: configuration)
+        for index in classicGroups.values.indices { classicGroups.values[index].abandon(step: &step) }
+        return step.effects
+    }
+
+    /// A timer that an effect set has fired.
+    public mutating func timerFired(_ timer: GroupTimer, now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        switch timer {
+        case .session(let group, let member):
+            return inGroup(group, now: now) { $0.sessionTimerFired(member, step: &$1) }
+        case .join(let group):
+            return inGroup(group, now: now) { $0.joinTimerFired(step: &$1) }
+        case .sync(let group):
+            return inGroup(group, now: now) { $0.syncTimerFired(step: &$1) }
+        case .offsetsRetention:
+            return expireOffsets(now: now)
+        }
+    }
+
+    /// A write is committed: its records take effect, and whoever waited for that is answered.
+    ///
+    /// - Parameter baseOffset: the offset of the write's first record.
+    public mutating func committed(_ write: CoordinatorWrite, baseOffset: Offset, now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        for (index, record) in write.records.enumerated() {
+            replay(record, offset: baseOffset + Offset(index), producer: -1, now: now)
+        }
+        switch write.continuation {
+        case .assignment(let group, let generation):
+            return inGroup(group, now: now) { $0.completeAssignment(of: generation, step: &$1) }
+        case .staticMember(let group, let replacement):
+            return inGroup(group, now: now) { $0.completeStaticReplacement(replacement, step: &$1) }
+        case .newGroup, nil:
+            return CoordinatorResult(response: ())
+        }
+    }
+
+    /// A write is lost: what waited for it is undone.
+    ///
+    /// - Parameter error: what the members are told; see ``ErrorCode/coordinatorError(for:)``.
+    public mutating func failed(_ write: CoordinatorWrite, error: ErrorCode, now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        switch write.continuation {
+        case .assignment(let group, let generation):
+            return inGroup(group, now: now) { $0.revertAssignment(of: generation, error: error, step: &$1) }
+        case .staticMember(let group, let replacement):
+            return inGroup(group, now: now) { $0.revertStaticReplacement(replacement, error: error, step: &$1) }
+        case .newGroup, nil:
+            // A new group lives on in memory: its first generation has a record of its own, which tries again.
+            return CoordinatorResult(response: ())
+        }
+    }
+
+    /// Runs a step in a group, if it exists.
+    mutating func inGroup(
+        _ group: String, now: CoordinatorInstant, _ body: (inout ClassicGroup, inout GroupStep) -> Void
+    ) -> CoordinatorResult<Void> {
+        var step = GroupStep(now: now, configuration: configuration)
+        guard let index = classicGroups.index(forKey: group) else { return step.result(()) }
+        body(&classicGroups.values[index], &step)
+        return step.result(())
+    }
+
+    /// Whether nobody is in the group and nobody is about to be.
+    func isAbandoned(_ group: String) -> Bool {
+        guard let group = classicGroups[group] else { return true }
+        return group.isEmpty && group.pendingJoinMembers.isEmpty
+    }
+
+    func setRetentionTimer(step: inout GroupStep) {
+        step.effects.append(
+            .setTimer(
+                .offsetsRetention,
+                deadline: step.now.monotonicMilliseconds + configuration.offsetsRetentionCheckIntervalMilliseconds))
+    }
+}
+
+extension ErrorCode {
+    /// What group clients are told when a coordinator's write fails: storage errors as such would confuse them.
+    public static func coordinatorError(for error: ErrorCode) -> ErrorCode {
+        switch error {
+        case .unknownTopicOrPartition, .notEnoughReplicas, .requestTimedOut: .coordinatorNotAvailable
+        case .notLeaderOrFollower, .kafkaStorageError: .notCoordinator
+        case .messageTooLarge, .recordListTooLarge, .invalidFetchSize: .unknownServerError
+        default: error
+        }
+    }
+}

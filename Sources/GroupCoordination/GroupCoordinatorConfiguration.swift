@@ -1,0 +1,24 @@
+// The settings that the group protocol obeys, as plain values: the core reads no configuration of its own.
+import Primitives
+
+/// Settings of group coordination. Each property names Kafka's key; durations are milliseconds.
+public struct GroupCoordinatorConfiguration: Sendable, Equatable {
+    /// `group.min.session.timeout.ms`: a join that asks for less is refused with INVALID_SESSION_TIMEOUT.
+    public var minimumSessionTimeoutMilliseconds: Int32 = 6_000
+    /// `group.max.session.timeout.ms`: a join that asks for more is refused with INVALID_SESSION_TIMEOUT.
+    public var maximumSessionTimeoutMilliseconds: Int32 = 1_800_000
+    /// `group.initial.rebalance.delay.ms`: how long an empty group waits for more members before its first generation.
+    public var initialRebalanceDelayMilliseconds: Int32 = 3_000
+    /// `group.max.size`: members beyond it are refused with GROUP_MAX_SIZE_REACHED.
+    public var maximumGroupSize: Int = Int(Int32.max)
+    /// How long a member that has never been told its generation may wait in a join before it is dropped. Kafka's constant.
+    public var newMemberJoinTimeoutMilliseconds: Int32 = 5 * 60 * 1_000
+    /// `offset.metadata.max.bytes`: longer commit metadata is refused with OFFSET_METADATA_TOO_LARGE. Counted in UTF-16 units, as Kafka does.
+    public var offsetMetadataMaximumSize: Int = 4_096
+    /// `offsets.retention.minutes`, in milliseconds.
+    public var offsetsRetentionMilliseconds: Int64 = 10_080 * 60 * 1_000
+    /// `offsets.retention.check.interval.ms`.
+    public var offsetsRetentionCheckIntervalMilliseconds: Int64 = 600_000
+
+    public init() {}
+}

@@ -1,1 +1,0 @@
-// Generated request and response messages live in Generated/.

@@ -1,1 +1,0 @@
-// Generated metadata, coordinator and data records live in Generated/.

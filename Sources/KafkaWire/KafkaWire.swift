@@ -1,1 +1,0 @@
-// Primitive codec, headers and the error table of the Kafka protocol.

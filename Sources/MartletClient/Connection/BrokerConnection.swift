@@ -1,0 +1,200 @@
+// A connection to one broker, usable from any thread.
+import KafkaMessages
+import KafkaWire
+import NIOCore
+import NIOPosix
+import Primitives
+import Synchronization
+
+/// An open connection whose API versions are known.
+package final class BrokerConnection: Sendable {
+    package let address: BrokerAddress
+    package let versions: NegotiatedVersions
+    private let channel: any Channel
+    private let handler: NIOLoopBound<ConnectionHandler>
+    private let clientID: String
+
+    private init(
+        address: BrokerAddress, versions: NegotiatedVersions, channel: any Channel, handler: NIOLoopBound<ConnectionHandler>,
+        clientID: String
+    ) {
+        self.address = address
+        self.versions = versions
+        self.channel = channel
+        self.handler = handler
+        self.clientID = clientID
+    }
+
+    package var isActive: Bool { channel.isActive }
+    package var eventLoop: any EventLoop { channel.eventLoop }
+
+    /// Connects and asks for the broker's API versions.
+    package static func connect(to address: BrokerAddress, configuration: ClientConfiguration) async throws(KafkaError) -> BrokerConnection
+    {
+        let connected: (any Channel, NIOLoopBound<ConnectionHandler>)
+        do {
+            connected = try await ClientBootstrap(group: configuration.eventLoopGroup)
+                .connectTimeout(.nanoseconds(configuration.connectTimeout.wholeNanoseconds))
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 256 * 1024))
+                .connect(host: address.host, port: address.port) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let handler = ConnectionHandler(
+                            address: address, maximumInFlight: configuration.maximumInFlightRequests,
+                            maximumQueued: configuration.maximumQueuedRequests, maximumResponseSize: configuration.maximumResponseSize)
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                        return (channel, NIOLoopBound(handler, eventLoop: channel.eventLoop))
+                    }
+                }
+        } catch {
+            throw KafkaError(.connectionFailed, "cannot connect to \(address): \(Self.reason(error))", isRetriable: true)
+        }
+        let bare = BrokerConnection(
+            address: address, versions: NegotiatedVersions([.apiVersions: ApiKey.apiVersions.validVersions]), channel: connected.0,
+            handler: connected.1, clientID: configuration.clientID)
+        do throws(KafkaError) {
+            let versions = try await bare.negotiate(timeout: configuration.requestTimeout)
+            return BrokerConnection(
+                address: address, versions: versions, channel: connected.0, handler: connected.1, clientID: configuration.clientID)
+        } catch {
+            bare.close()
+            throw error
+        }
+    }
+
+    /// A broker that does not know the version answers in version 0 and names the versions of ApiVersions that it has (KIP-511).
+    private func negotiate(timeout: Duration) async throws(KafkaError) -> NegotiatedVersions {
+        var request = ApiVersionsRequest()
+        request.clientSoftwareName = "martlet"
+        request.clientSoftwareVersion = "1.0"
+        var version: Int16 = 4
+        for _ in 0..<2 {
+            let frame = try await exchange(request, version: version, timeout: timeout)
+            let readable =
+                frame.getInteger(at: frame.readerIndex + 4, as: Int16.self) == ErrorCode.unsupportedVersion.rawValue ? 0 : version
+            let response = try Self.decode(frame, as: ApiVersionsResponse.self, version: readable)
+            guard response.errorCode == .unsupportedVersion else {
+                try response.errorCode.check(about: "ApiVersions of \(address)")
+                return NegotiatedVersions(response)
+            }
+            let highest = response.apiKeys.first { $0.apiKey == ApiKey.apiVersions.rawValue }?.maxVersion ?? 0
+            version = max(0, min(version, highest))
+        }
+        throw KafkaError(.unsupportedVersion, "\(address) accepts no version of ApiVersions")
+    }
+
+    /// Sends a request in the highest common version and waits for its response.
+    package func send<Request: KafkaRequest>(
+        _ request: Request, timeout: Duration, allowed: ClosedRange<Int16>? = nil
+    ) async throws(KafkaError) -> Request.Response {
+        let version = try versions.version(of: Request.apiKey, allowed: allowed)
+        let frame = try await exchange(request, version: version, timeout: timeout)
+        return try Self.decode(frame, as: Request.Response.self, version: version)
+    }
+
+    private func exchange<Request: KafkaRequest>(
+        _ request: Request, version: Int16, timeout: Duration
+    ) async throws(KafkaError) -> ByteBuffer {
+        let frame = try encode(request, version: version)
+        let completion = Completion<ByteBuffer>()
+        submit(frame, api: Request.apiKey, timeout: timeout) { completion.finish($0) }
+        return try await completion.value()
+    }
+
+    /// A request's frame with its size, for ``submit(_:api:timeout:expectsResponse:completion:)``.
+    func encode<Request: KafkaRequest>(_ request: Request, version: Int16) throws(KafkaError) -> ByteBuffer {
+        do throws(WireError) {
+            return try Frame.request(request, version: version, correlationId: 0, clientId: clientID, withSize: true)
+        } catch {
+            throw KafkaError(.unsupportedVersion, "the broker's version \(version) cannot carry this request: \(error)")
+        }
+    }
+
+    static func decode<Response: KafkaResponse>(
+        _ frame: ByteBuffer, as type: Response.Type, version: Int16
+    ) throws(KafkaError) -> Response {
+        do throws(WireError) {
+            return try Frame.decodeResponse(frame, as: type, version: version).response
+        } catch {
+            throw KafkaError(error)
+        }
+    }
+
+    /// Sends a frame; `completion` is called once on the event loop. No task, no promise: the producer's way.
+    func submit(
+        _ frame: ByteBuffer, api: ApiKey, timeout: Duration, expectsResponse: Bool = true,
+        completion: @escaping @Sendable (Result<ByteBuffer, KafkaError>) -> Void
+    ) {
+        let request = OutboundRequest(
+            frame: frame, api: api, deadlineNanoseconds: SystemClock.monotonicNanoseconds() &+ timeout.wholeNanoseconds,
+            expectsResponse: expectsResponse, completion: completion)
+        if channel.eventLoop.inEventLoop {
+            handler.value.submit(request)
+        } else {
+            channel.eventLoop.execute { [handler] in handler.value.submit(request) }
+        }
+    }
+
+    package func close() {
+        channel.eventLoop.execute { [handler] in handler.value.close(.closed) }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        switch error {
+        case let error as NIOConnectionError:
+            if let dns = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty {
+                return "the name does not resolve (\(dns))"
+            }
+            return error.connectionErrors.last.map { "\($0.error)" } ?? "no address"
+        case ChannelError.connectTimeout(let time): return "no answer within \(time.nanoseconds / 1_000_000) ms"
+        case let error as IOError: return "\(error)"
+        default: return "\(error)"
+        }
+    }
+}
+
+/// A value that arrives once, waited for by one task, which may be cancelled.
+final class Completion<Value: Sendable>: Sendable {
+    private enum State {
+        case empty
+        case waiting(CheckedContinuation<Result<Value, KafkaError>, Never>)
+        case finished(Result<Value, KafkaError>)
+        case taken
+    }
+
+    private let state = Mutex(State.empty)
+
+    func finish(_ result: Result<Value, KafkaError>) {
+        let continuation = state.withLock { state -> CheckedContinuation<Result<Value, KafkaError>, Never>? in
+            switch state {
+            case .empty:
+                state = .finished(result)
+                return nil
+            case .waiting(let continuation):
+                state = .taken
+                return continuation
+            case .finished, .taken: return nil
+            }
+        }
+        continuation?.resume(returning: result)
+    }
+
+    func value() async throws(KafkaError) -> Value {
+        let result = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let ready = state.withLock { state -> Result<Value, KafkaError>? in
+                    if case .finished(let result) = state {
+                        state = .taken
+                        return result
+                    }
+                    state = .waiting(continuation)
+                    return nil
+                }
+                if let ready { continuation.resume(returning: ready) }
+            }
+        } onCancel: {
+            finish(.failure(.cancelled))
+        }
+        return try result.get()
+    }
+}

@@ -1,1 +1,0 @@
-// Producer, consumer and admin library.

@@ -1,1 +1,0 @@
-// Replica state of one partition, fetch sessions.

@@ -1,0 +1,261 @@
+// One data directory: its lock, its identity, its checkpoints, and what is waiting to be deleted in it.
+import CLinux
+import Glibc
+import Primitives
+import Synchronization
+
+/// One data directory.
+public final class LogDirectory: Sendable {
+    public let path: String
+    /// Whether the last process stopped cleanly.
+    public let hadCleanShutdown: Bool
+    /// From the last clean stop; -1 when unknown.
+    public let previousBrokerEpoch: Int64
+    private let headroomBytes: Int
+    private let state: Mutex<State>
+
+    private struct State {
+        var properties: MetaProperties?
+        var failure: StorageError?
+        var lock: Int32
+        var partitionCount = 0
+        var deletedDirectories: [(path: String, due: Timestamp)] = []
+        var hasHeadroom = false
+        var inUse = false
+        /// Checkpoints of partitions that could not be opened: they are carried over.
+        var carriedOver: [PartitionCheckpoint] = []
+    }
+
+    /// Opens and locks a directory, creating it if need be.
+    init(path: String, headroomBytes: Int) throws(StorageError) {
+        self.path = path
+        self.headroomBytes = headroomBytes
+        try FileSystem.createDirectory(path)
+        let lock = try Self.lock(path + "/.lock", directory: path)
+        let marker: String?
+        let properties: MetaProperties?
+        do throws(StorageError) {
+            marker = try FileSystem.text(of: path + "/" + CleanShutdownFile.name)
+            properties = try MetaProperties(path: path + "/" + MetaProperties.fileName)
+        } catch {
+            Glibc.close(lock)
+            throw error
+        }
+        hadCleanShutdown = marker != nil
+        previousBrokerEpoch = marker.map { CleanShutdownFile.brokerEpoch($0) } ?? -1
+        state = Mutex(State(properties: properties, lock: lock))
+        reserveHeadroom()
+    }
+
+    deinit {
+        unlock()
+    }
+
+    // MARK: Lock and use
+
+    /// Kafka locks the same file, so neither opens what the other has open.
+    private static func lock(_ path: String, directory: String) throws(StorageError) -> Int32 {
+        let descriptor = try FileSystem.open(path, O_RDWR | O_CREAT)
+        if martlet_lock_file(descriptor) != 0 {
+            Glibc.close(descriptor)
+            throw .locked(path: directory)
+        }
+        return descriptor
+    }
+
+    func unlock() {
+        state.withLock { state in
+            if state.lock >= 0 { Glibc.close(state.lock) }
+            state.lock = -1
+        }
+    }
+
+    /// From the first use on, a crash means recovery: the marker goes.
+    func beginUse() throws(StorageError) {
+        let isFirst = state.withLock { state in
+            defer { state.inUse = true }
+            return !state.inUse
+        }
+        guard isFirst, hadCleanShutdown else { return }
+        try FileSystem.remove(path + "/" + CleanShutdownFile.name)
+        try FileSystem.syncDirectory(path)
+    }
+
+    // MARK: Identity and health
+
+    /// `meta.properties`; nil when the directory is not formatted.
+    public var properties: MetaProperties? { state.withLock { $0.properties } }
+
+    /// Writes `meta.properties`.
+    public func write(_ properties: MetaProperties) throws(StorageError) {
+        try properties.write(to: path + "/" + MetaProperties.fileName)
+        state.withLock { $0.properties = properties }
+    }
+
+    /// An earlier failure took it out of service: nothing is written any more, reads are tried.
+    public var isOffline: Bool { state.withLock { $0.failure != nil } }
+    public var failure: StorageError? { state.withLock { $0.failure } }
+
+    /// Takes the directory out of service.
+    public func fail(with error: StorageError) {
+        state.withLock { if $0.failure == nil { $0.failure = error } }
+    }
+
+    /// A full disk passes; one that does not do what it is told to is out of service.
+    func noteFailure(_ error: StorageError) {
+        if case .inputOutput = error { fail(with: error) }
+    }
+
+    /// Bytes of the file system: all, and free for this process.
+    public func space() throws(StorageError) -> (total: Int, free: Int) {
+        var space = statvfs()
+        guard statvfs(path, &space) == 0 else { throw FileSystem.failure("stat", path) }
+        return (Int(space.f_blocks) * Int(space.f_frsize), Int(space.f_bavail) * Int(space.f_frsize))
+    }
+
+    var partitionCount: Int { state.withLock { $0.partitionCount } }
+
+    func countPartition(_ change: Int) {
+        state.withLock { $0.partitionCount += change }
+    }
+
+    // MARK: Checkpoints
+
+    /// Writes recovery-point-, replication- and log-start-offset-checkpoint. Call every few seconds with the state of all partitions
+    /// of this directory.
+    public func writeCheckpoints(_ checkpoints: [PartitionCheckpoint]) throws(StorageError) {
+        if let failure { throw failure }
+        let carriedOver = state.withLock { $0.carriedOver }
+        let all = checkpoints + carriedOver
+        try withHeadroom { () throws(StorageError) in
+            try file(OffsetCheckpointFile.Name.recoveryPoint).write(all.map { ($0.topicPartition, $0.recoveryPoint) })
+            try file(OffsetCheckpointFile.Name.logStart).write(
+                all.filter { $0.logStartOffset > $0.firstSegmentBaseOffset }.map { ($0.topicPartition, $0.logStartOffset) })
+            try file(OffsetCheckpointFile.Name.highWatermark).write(all.map { ($0.topicPartition, $0.highWatermark) })
+        }
+    }
+
+    func carryOver(_ checkpoint: PartitionCheckpoint) {
+        state.withLock { $0.carriedOver.append(checkpoint) }
+    }
+
+    func file(_ name: String) -> OffsetCheckpointFile { OffsetCheckpointFile(path: path + "/" + name) }
+
+    func writeCleanShutdown(brokerEpoch: Int64) throws(StorageError) {
+        let marker = path + "/" + CleanShutdownFile.name
+        try withHeadroom { () throws(StorageError) in try CleanShutdownFile.write(brokerEpoch: brokerEpoch, to: marker) }
+    }
+
+    // MARK: Deletion
+
+    /// Renames a partition's directory to `topic-N.HEX-delete`. Returns the new path.
+    func markForDeletion(_ topicPartition: TopicPartition, path old: String, due: Timestamp) throws(StorageError) -> String {
+        let new = path + "/" + PartitionDirectoryName.marked(topicPartition, suffix: "-delete")
+        try withHeadroom { () throws(StorageError) in try FileSystem.rename(old, to: new) }
+        state.withLock { state in
+            state.deletedDirectories.append((new, due))
+            state.partitionCount -= 1
+        }
+        return new
+    }
+
+    /// Notes a directory that was marked before.
+    func willDelete(_ path: String, due: Timestamp) {
+        state.withLock { $0.deletedDirectories.append((path, due)) }
+    }
+
+    /// Puts a partition aside whose topic is not known. Returns the new path.
+    func setAside(_ topicPartition: TopicPartition, path old: String) throws(StorageError) -> String {
+        let new = path + "/" + PartitionDirectoryName.marked(topicPartition, suffix: "-stray")
+        try FileSystem.rename(old, to: new)
+        return new
+    }
+
+    /// Removes directories of deleted partitions whose time has come (all of them when the disk is full), and reserves headroom again
+    /// when there is space.
+    public func maintain(now: Timestamp) {
+        let isShort = !reserveHeadroom()
+        let due = state.withLock { state in
+            let due = state.deletedDirectories.filter { $0.due <= now || isShort }
+            state.deletedDirectories.removeAll { $0.due <= now || isShort }
+            return due
+        }
+        for directory in due {
+            do throws(StorageError) {
+                try FileSystem.removeDirectory(directory.path)
+            } catch {
+                willDelete(directory.path, due: now + 60_000)
+            }
+        }
+        if isShort, !due.isEmpty { reserveHeadroom() }
+    }
+
+    /// Directories waiting to be removed.
+    public var pendingDeletions: Int { state.withLock { $0.deletedDirectories.count } }
+
+    // MARK: Headroom
+
+    private static let headroomName = ".martlet-headroom"
+
+    /// A few megabytes of a file that is given up when renaming and checkpoints need space that is gone. Returns whether they are
+    /// there.
+    @discardableResult
+    private func reserveHeadroom() -> Bool {
+        guard headroomBytes > 0 else { return true }
+        return state.withLock { state in
+            if state.hasHeadroom { return true }
+            let path = path + "/" + Self.headroomName
+            // More than just enough, or appends would starve again at once.
+            guard let space = try? self.space(), space.free > headroomBytes * 2,
+                let descriptor = try? FileSystem.open(path, O_WRONLY | O_CREAT)
+            else { return false }
+            defer { Glibc.close(descriptor) }
+            state.hasHeadroom = martlet_reserve_extent(descriptor, 0, Int64(headroomBytes)) == 0
+            return state.hasHeadroom
+        }
+    }
+
+    /// Runs something that must not fail for want of space, and gives up the headroom if it does.
+    private func withHeadroom(_ body: () throws(StorageError) -> Void) throws(StorageError) {
+        do throws(StorageError) {
+            try body()
+        } catch {
+            guard case .outOfSpace = error else { throw error }
+            let released = state.withLock { state in
+                defer { state.hasHeadroom = false }
+                return state.hasHeadroom
+            }
+            guard released, unlink(path + "/" + Self.headroomName) == 0 else { throw error }
+            try body()
+        }
+    }
+}
+
+/// Names of partition directories.
+enum PartitionDirectoryName {
+    /// `topic-N`; nil for other directories, such as those marked for deletion.
+    static func parse(_ name: String) -> TopicPartition? {
+        guard let dash = name.lastIndex(of: "-"), dash != name.startIndex, marker(of: name) == nil else { return nil }
+        let number = name[name.index(after: dash)...]
+        guard let partition = Int32(number), partition >= 0, String(partition) == number else { return nil }
+        return TopicPartition(String(name[..<dash]), partition)
+    }
+
+    /// `-delete`, `-stray` or `-future`, behind a dot and an id.
+    static func marker(of name: String) -> String? {
+        guard let dash = name.lastIndex(of: "-"), name[..<dash].contains(".") else { return nil }
+        let suffix = String(name[dash...])
+        return ["-delete", "-stray", "-future"].contains(suffix) ? suffix : nil
+    }
+
+    /// `topic-N.HEX-delete`, with the topic cut so that the name fits a file system.
+    static func marked(_ topicPartition: TopicPartition, suffix: String) -> String {
+        var generator = SystemRandomNumberGenerator()
+        let hex = [generator.next(), generator.next()].map { (word: UInt64) in
+            let digits = String(word, radix: 16)
+            return String(repeating: "0", count: 16 - digits.count) + digits
+        }
+        let tail = "-\(topicPartition.partition).\(hex.joined())\(suffix)"
+        return String(topicPartition.topic.prefix(255 - tail.utf8.count)) + tail
+    }
+}

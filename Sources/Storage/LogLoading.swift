@@ -1,0 +1,194 @@
+// Loading many partitions at once: a list of work, a few threads, one result.
+import Glibc
+import Primitives
+import Synchronization
+
+/// One round of loading. Filled by `collect`, carried out by `run`.
+final class LogLoading: Sendable {
+    private struct Work {
+        var directory: LogDirectory
+        var topicPartition: TopicPartition
+        var recoveryPoint: Offset
+        var logStartOffset: Offset
+        var highWatermark: Offset
+        var isClean: Bool
+    }
+
+    private struct State {
+        var work: [Work] = []
+        var next = 0
+        var loaded = LoadedLogs()
+        var seen: Set<TopicPartition> = []
+        var progress = LoadProgress()
+    }
+
+    private let now: Timestamp
+    private let configuration: @Sendable (String) -> LogConfiguration
+    private let expected: @Sendable (TopicPartition, TopicID?) -> ExpectedTopic
+    private let progress: @Sendable (LoadProgress) -> Void
+    private let state = Mutex(State())
+
+    init(
+        now: Timestamp, configuration: @escaping @Sendable (String) -> LogConfiguration,
+        expected: @escaping @Sendable (TopicPartition, TopicID?) -> ExpectedTopic, progress: @escaping @Sendable (LoadProgress) -> Void
+    ) {
+        self.now = now
+        self.configuration = configuration
+        self.expected = expected
+        self.progress = progress
+    }
+
+    /// Notes the partitions of a directory, and the directories in it that wait for deletion.
+    func collect(
+        _ directory: LogDirectory, excluding excluded: Set<String> = [], only: TopicPartition? = nil, asAfterCrash: Bool = false
+    ) throws(StorageError) {
+        try directory.beginUse()
+        // Without recovery points everything is scanned, without high watermarks leaders find them again: neither is worth refusing
+        // to start for. Log starts stand nowhere else.
+        let recoveryPoints = (try? directory.file(OffsetCheckpointFile.Name.recoveryPoint).read()) ?? [:]
+        let highWatermarks = (try? directory.file(OffsetCheckpointFile.Name.highWatermark).read()) ?? [:]
+        let logStarts = try directory.file(OffsetCheckpointFile.Name.logStart).read()
+        var names: [(name: String, isDirectory: Bool)] = []
+        if let only { names = [(only.description, true)] } else { names = try FileSystem.names(in: directory.path) }
+        var work: [Work] = []
+        for (name, isDirectory) in names where isDirectory {
+            if PartitionDirectoryName.marker(of: name) == "-delete" {
+                directory.willDelete(directory.path + "/" + name, due: now + 60_000)
+            }
+            guard let topicPartition = PartitionDirectoryName.parse(name), !excluded.contains(topicPartition.topic) else { continue }
+            work.append(
+                Work(
+                    directory: directory, topicPartition: topicPartition,
+                    recoveryPoint: asAfterCrash ? 0 : recoveryPoints[topicPartition] ?? 0,
+                    logStartOffset: logStarts[topicPartition] ?? 0, highWatermark: highWatermarks[topicPartition] ?? 0,
+                    isClean: directory.hadCleanShutdown && !asAfterCrash))
+        }
+        state.withLock { state in
+            state.work += work
+            state.progress.partitions += work.count
+        }
+    }
+
+    func run(threads: Int) -> LoadedLogs {
+        let count = state.withLock { $0.work.count }
+        let others = min(threads, count) - 1
+        let running = (0..<max(0, others)).compactMap { _ in LoaderThread { self.loadAll() } }
+        loadAll()
+        for thread in running { thread.join() }
+        return state.withLock { $0.loaded }
+    }
+
+    private func loadAll() {
+        while let work = state.withLock({ state -> Work? in
+            guard state.next < state.work.count else { return nil }
+            defer { state.next += 1 }
+            return state.work[state.next]
+        }) {
+            do throws(StorageError) {
+                let isNew = state.withLock { $0.seen.insert(work.topicPartition).inserted }
+                guard isNew else { throw .exists(path: work.directory.path + "/\(work.topicPartition)") }
+                let log = try load(work)
+                finish { state in
+                    guard let log else { return }
+                    state.loaded.logs.append(log)
+                    if log.loadReport.recovered { state.progress.recoveredPartitions += 1 }
+                }
+            } catch {
+                work.directory.carryOver(
+                    PartitionCheckpoint(
+                        topicPartition: work.topicPartition, recoveryPoint: work.recoveryPoint, highWatermark: work.highWatermark,
+                        logStartOffset: work.logStartOffset, firstSegmentBaseOffset: 0))
+                finish { $0.loaded.failures.append((work.topicPartition, error)) }
+            }
+        }
+    }
+
+    private func finish(_ change: (inout State) -> Void) {
+        let now = state.withLock { state in
+            change(&state)
+            state.progress.loadedPartitions += 1
+            return state.progress
+        }
+        progress(now)
+    }
+
+    private func noteScanned(_ bytes: Int) {
+        let now = state.withLock { state in
+            state.progress.scannedBytes += bytes
+            return state.progress
+        }
+        progress(now)
+    }
+
+    /// Nil when the directory was put aside.
+    private func load(_ work: Work) throws(StorageError) -> PartitionLog? {
+        let path = work.directory.path + "/\(work.topicPartition)"
+        guard let topicID = try topicID(of: work, path: path) else {
+            let aside = try work.directory.setAside(work.topicPartition, path: path)
+            state.withLock { $0.loaded.strays.append(aside) }
+            return nil
+        }
+        let settings = configuration(work.topicPartition.topic)
+        var loader = LogLoader(
+            LoadRequest(
+                topicPartition: work.topicPartition, path: path, configuration: settings, isClean: work.isClean,
+                recoveryPoint: work.recoveryPoint, logStartOffset: work.logStartOffset, highWatermark: work.highWatermark, now: now,
+                onScanned: { self.noteScanned($0) }))
+        let loaded = try loader.load()
+        let log = PartitionLog(
+            topicPartition: work.topicPartition, topicID: topicID, logDirectory: work.directory, path: path, configuration: settings,
+            state: loaded, now: now)
+        log.configure(log.active)
+        work.directory.countPartition(1)
+        return log
+    }
+
+    /// The partition's topic id; nil when it has no business here. A lost `partition.metadata` is written anew if the id is known.
+    private func topicID(of work: Work, path: String) throws(StorageError) -> TopicID? {
+        let file = path + "/" + PartitionMetadataFile.name
+        var found: TopicID?
+        do throws(StorageError) {
+            found = try PartitionMetadataFile.read(file)
+        } catch {
+            guard case .corruptFile = error else { throw error }
+        }
+        switch expected(work.topicPartition, found) {
+        case .absent: return nil
+        case .unknown: return found ?? .zero
+        case .known(let id):
+            if let found, found != id { return nil }
+            if found == nil { try? PartitionMetadataFile.write(id, to: file) }
+            return id
+        }
+    }
+}
+
+/// A thread that runs one closure.
+private final class LoaderThread {
+    private var thread = pthread_t()
+
+    private final class Body: Sendable {
+        let run: @Sendable () -> Void
+        init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+    }
+
+    /// Nil when the system gives no thread.
+    init?(_ run: @escaping @Sendable () -> Void) {
+        let body = Unmanaged.passRetained(Body(run))
+        let result = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()
+                return nil
+            }, body.toOpaque())
+        if result != 0 {
+            body.release()
+            return nil
+        }
+    }
+
+    func join() {
+        pthread_join(thread, nil)
+    }
+}

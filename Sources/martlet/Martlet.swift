@@ -1,0 +1,18 @@
+// The one binary: every role and every tool is a subcommand.
+import ArgumentParser
+
+@main
+struct Martlet: AsyncParsableCommand {
+    static let version = "0.1.0"
+
+    static let configuration = CommandConfiguration(
+        commandName: "martlet",
+        abstract: "An event-streaming platform that every Kafka client takes for Kafka.",
+        discussion: """
+            Start with `martlet dev`: a broker on 127.0.0.1:9092 that needs no configuration.
+            """,
+        version: version,
+        groupedSubcommands: [
+            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self])
+        ])
+}

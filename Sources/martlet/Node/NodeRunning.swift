@@ -1,0 +1,81 @@
+// Runs a node in the foreground: logging, signals, the first words to the person at the terminal, a clean end.
+import ArgumentParser
+import Broker
+import Configuration
+import Glibc
+import Logging
+import Observability
+import Primitives
+import Synchronization
+
+/// Why a node ended other than by being asked to; the exit status that scripts see.
+enum NodeExit {
+    static let failure = ExitCode(1)
+    /// As of sysexits: the configuration is wrong.
+    static let configuration = ExitCode(78)
+}
+
+/// A node in the foreground.
+struct NodeRunning {
+    let configuration: BrokerConfiguration
+    let log: StructuredLog
+    /// Formats empty directories instead of refusing them.
+    var formatsIfNeeded = false
+    /// Called once the node serves requests.
+    var greet: (BrokerServer.Endpoints) -> Void = { _ in }
+
+    /// Serves until SIGINT or SIGTERM, then stops cleanly; a second signal ends the process at once.
+    func run() throws {
+        let signals = SignalWait()
+        let logger = log.logger("node")
+        let server = BrokerServer(configuration: configuration, log: log, version: Martlet.version)
+        do throws(BrokerStartFailure) {
+            greet(try server.start(formatIfNeeded: formatsIfNeeded))
+        } catch {
+            logger.critical("the node cannot start: \(error)")
+            server.stop()
+            throw NodeExit.failure
+        }
+        let signal = signals.wait()
+        logger.info("stopping", metadata: ["signal": "\(signal)"])
+        signals.exitOnNext()
+        server.stop()
+        logger.info("stopped")
+    }
+}
+
+/// Waits for the signals that end a node, on whichever thread they arrive: the handler only writes the signal's number into a pipe.
+struct SignalWait {
+    private let reading: Int32
+
+    init() {
+        var ends: [Int32] = [0, 0]
+        precondition(pipe(&ends) == 0, "a pipe can be made when a process starts")
+        reading = ends[0]
+        signalPipe.store(ends[1], ordering: .sequentiallyConsistent)
+        for number in [SIGINT, SIGTERM] {
+            signal(number) { number in
+                var byte = UInt8(truncatingIfNeeded: number)
+                _ = write(signalPipe.load(ordering: .relaxed), &byte, 1)
+            }
+        }
+        // A client that goes away in the middle of an answer is nothing to die for.
+        signal(SIGPIPE, SIG_IGN)
+    }
+
+    /// The signal's name.
+    func wait() -> String {
+        var byte: UInt8 = 0
+        while read(reading, &byte, 1) != 1 {}
+        return Int32(byte) == SIGINT ? "SIGINT" : "SIGTERM"
+    }
+
+    /// From now on another signal ends the process without waiting for a clean stop.
+    func exitOnNext() {
+        signal(SIGINT) { _ in _exit(130) }
+        signal(SIGTERM) { _ in _exit(143) }
+    }
+}
+
+/// Where the signal handler writes to.
+private let signalPipe = Atomic<Int32>(-1)

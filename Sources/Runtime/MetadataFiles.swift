@@ -86,6 +86,14 @@ enum MetadataFiles {
         }
     }
 
+    /// Makes the contents of a file durable that others have written.
+    static func sync(file path: String) throws(StorageError) {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        guard fdatasync(descriptor) == 0 else { throw failure("fdatasync", path) }
+    }
+
     /// Makes the names in a directory durable.
     static func sync(directory path: String) throws(StorageError) {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

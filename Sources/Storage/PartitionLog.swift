@@ -44,7 +44,6 @@ public final class PartitionLog: @unchecked Sendable {
     var deletedFiles: [DeletedFiles] = []
     var lastFlush: Timestamp
     var directoryNeedsSync = false
-    var isFlushing = false
     var validation: RecordBatchValidation
     var recentBatches = RecentBatches()
     var limitCache: (offset: Offset, place: LogPlace)?

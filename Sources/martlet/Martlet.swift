@@ -13,6 +13,7 @@ struct Martlet: AsyncParsableCommand {
             """,
         version: version,
         groupedSubcommands: [
-            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self])
+            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self]),
+            CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

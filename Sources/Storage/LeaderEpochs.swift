@@ -80,15 +80,10 @@ public struct LeaderEpochs: Sendable, Equatable {
         saved = entries
     }
 
-    /// Writes the file if it differs in anything that records bear out. An epoch in which nothing was written says nothing that the
-    /// log's end does not say; leaving it out spares a node with very many partitions as many files at every start and stop.
-    mutating func writeIfDirty(to path: String, logEndOffset: Offset, sync: Bool = true) throws(StorageError) {
-        guard !Self.areEqual(entries, saved, below: logEndOffset) else { return }
+    /// Writes the file if it differs from what is here.
+    mutating func writeIfChanged(to path: String, sync: Bool = true) throws(StorageError) {
+        guard entries != saved else { return }
         try CheckpointFile.write(entries.map { "\($0.epoch) \($0.startOffset)" }, to: path, sync: sync)
         saved = entries
-    }
-
-    private static func areEqual(_ left: [LeaderEpochEntry], _ right: [LeaderEpochEntry], below offset: Offset) -> Bool {
-        left.prefix { $0.startOffset < offset } == right.prefix { $0.startOffset < offset }
     }
 }

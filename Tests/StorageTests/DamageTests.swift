@@ -34,7 +34,7 @@ struct DamageTests {
         let walker = FileManager.default.enumerator(atPath: directory)
         while let name = walker?.nextObject() as? String {
             var isDirectory: ObjCBool = false
-            FileManager.default.fileExists(atPath: directory + "/" + name, isDirectory: &isDirectory)
+            _ = FileManager.default.fileExists(atPath: directory + "/" + name, isDirectory: &isDirectory)
             if !isDirectory.boolValue, !name.hasSuffix(".lock") { files.append(name) }
         }
         files.sort()

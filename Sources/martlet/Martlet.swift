@@ -14,6 +14,8 @@ struct Martlet: AsyncParsableCommand {
         version: version,
         groupedSubcommands: [
             CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self]),
+            CommandGroup(
+                name: "Clusters", subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

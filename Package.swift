@@ -56,7 +56,7 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "Storage", nioCore, collections, logging,
+            "GroupCoordination", "Storage", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),

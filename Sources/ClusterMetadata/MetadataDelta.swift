@@ -185,7 +185,7 @@ extension MetadataDelta {
     }
 
     private mutating func clearEligibleLeaders(of id: TopicID) {
-        for index in openTopics[id]!.partitions.indices { _ = openTopics[id]!.partitions[index].clearEligibleLeaders() }
+        for index in openTopics[id]!.partitions.indices { openTopics[id]!.partitions[index].clearEligibleLeaders() }
     }
 
     /// Makes sure that `openTopics` has that topic.

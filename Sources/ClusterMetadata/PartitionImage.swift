@@ -113,6 +113,9 @@ extension PartitionImage {
         if let eligible = record.eligibleLeaderReplicas { eligibleLeaderReplicas = eligible }
         if let lastKnown = record.lastKnownElr { lastKnownElr = lastKnown }
         isRecovering = try Self.recovering(record.leaderRecoveryState, current: isRecovering)
+        guard leaderEpoch < .max, partitionEpoch < .max else {
+            throw .contradiction("partition \(record.partitionId) of topic \(record.topicId) has used up its epochs")
+        }
         if record.leader != Self.noLeaderChange {
             leader = record.leader
             leaderEpoch += 1
@@ -120,13 +123,12 @@ extension PartitionImage {
         partitionEpoch += 1
     }
 
-    /// Forgets eligible leaders, as a `ClearElrRecord` asks; false when there was nothing to forget.
-    mutating func clearEligibleLeaders() -> Bool {
-        guard !eligibleLeaderReplicas.isEmpty || !lastKnownElr.isEmpty else { return false }
+    /// Forgets eligible leaders, as a `ClearElrRecord` asks.
+    mutating func clearEligibleLeaders() {
+        guard !eligibleLeaderReplicas.isEmpty || !lastKnownElr.isEmpty else { return }
         eligibleLeaderReplicas = []
         lastKnownElr = []
-        partitionEpoch += 1
-        return true
+        partitionEpoch &+= 1
     }
 
     /// In a change record: the leader stays.

@@ -50,7 +50,8 @@ public struct SnapshotSchedule: Sendable {
     public var maximumBytes: Int64
     /// `metadata.log.max.snapshot.interval.ms`; 0 for never by time.
     public var maximumIntervalMilliseconds: Int64
-    private var bytes: Int64 = 0
+    /// Bytes of the log that no snapshot holds yet.
+    public private(set) var bytes: Int64 = 0
     private var lastSnapshot: Timestamp
 
     public init(maximumBytes: Int64 = 20 << 20, maximumIntervalMilliseconds: Int64 = 3_600_000, now: Timestamp) {
@@ -59,7 +60,7 @@ public struct SnapshotSchedule: Sendable {
         lastSnapshot = now
     }
 
-    /// Notes bytes of the log that no snapshot holds yet.
+    /// Notes bytes that were appended to the log.
     public mutating func appended(_ count: Int) { bytes += Int64(count) }
 
     public func isDue(now: Timestamp) -> Bool {

@@ -20,6 +20,9 @@ public struct BootstrapMetadata: Sendable, Hashable {
         }
     }
 
+    /// What an empty log begins with where formatting left nothing: as in Kafka, the default metadata.version and no other feature.
+    public static let fallback = BootstrapMetadata(version: .defaultForNewClusters, features: [:])
+
     /// The level of a feature among the records, 0 when there is none.
     public func level(of feature: String) -> Int16 {
         for record in records.reversed() {

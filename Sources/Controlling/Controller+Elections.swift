@@ -1,5 +1,6 @@
 // Who leads: elections on request, and those that follow from brokers coming and going.
 import ClusterMetadata
+import ConfigDefinitions
 import KafkaMessages
 import KafkaRecords
 import KafkaWire
@@ -17,15 +18,15 @@ extension Controller {
         uncleanlyStopped: NodeID = PartitionImage.noLeader, selects: (PartitionImage) -> Bool
     ) -> [VersionedRecord] {
         let cluster = image.cluster
-        let layers = layers
+        let inherited = TopicConfiguration(layers: layers)
         var records: [VersionedRecord] = []
         for topic in image.topics.all {
             // Most topics are not concerned; their configuration need not be worked out.
             var settings: (minInSyncReplicas: Int, allowsUnclean: Bool)?
             for partition in topic.partitions where selects(partition) {
                 if settings == nil {
-                    let configuration = topicConfiguration(topic.name, layers: layers)
-                    settings = (Int(configuration.minInSyncReplicas), configuration.uncleanLeaderElectionEnable)
+                    let configuration = inherited.applying(image.configurations.values(of: ConfigResource(.topic, topic.name)))
+                    settings = (configuration.minInSyncReplicas, configuration.uncleanLeaderElectionEnable)
                 }
                 var builder = makeBuilder(partition, of: topic, minInSyncReplicas: settings?.minInSyncReplicas ?? 1) { replica in
                     replica != removed && replica != uncleanlyStopped && (replica == added || cluster.isActive(replica))
@@ -123,9 +124,9 @@ extension Controller {
             case .unclean, .online: partition.hasLeader
             }
         if isNeedless { throw RequestFailure(.electionNotNeeded) }
-        let configuration = topicConfiguration(name, layers: layers)
+        let configuration = topicConfiguration(name)
         var builder = makeBuilder(
-            partition, of: topic, minInSyncReplicas: Int(configuration.minInSyncReplicas), isLive: image.cluster.isActive)
+            partition, of: topic, minInSyncReplicas: configuration.minInSyncReplicas, isLive: image.cluster.isActive)
         builder.election = kind
         guard let record = builder.build() else {
             throw RequestFailure(kind == .preferred ? .preferredLeaderNotAvailable : .eligibleLeadersNotAvailable)

@@ -91,7 +91,7 @@ public struct Controller: Sendable {
     }
 
     /// A topic's configuration with everything it inherits.
-    func topicConfiguration(_ topic: String, layers: BrokerConfigLayers) -> TopicConfiguration {
+    func topicConfiguration(_ topic: String) -> TopicConfiguration {
         TopicConfiguration(layers: layers).applying(image.configurations.values(of: ConfigResource(.topic, topic)))
     }
 }

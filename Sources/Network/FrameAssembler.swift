@@ -155,10 +155,12 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
             return
         }
         let stage = min(needed, max(2 * readable, Self.firstStage))
-        var larger = pool.take(minimumCapacity: stage)
-        larger.writeImmutableBuffer(buffer)
-        release()
-        buffer = larger
+        var smaller = ByteBuffer()
+        swap(&smaller, &buffer)
+        buffer = pool.take(minimumCapacity: stage)
+        buffer.writeImmutableBuffer(smaller)
+        if !isCarry { pool.recycle(&smaller) }
+        isCarry = false
         if wholeCapacity >= needed {
             limit(to: needed)
         }
@@ -187,8 +189,9 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
     private func liftLimit() {
         let reader = buffer.readerIndex
         let writer = buffer.writerIndex
-        // Limits are slices that start where the memory starts, so every index stays what it is.
-        buffer.clear()
+        // Limits are slices that start where the memory starts, so every index stays what it is. With a second reference `clear` would
+        // take other memory.
+        guard buffer.modifyIfUniquelyOwned({ $0.clear() }) != nil else { preconditionFailure("a shared buffer cannot be limited") }
         buffer.moveWriterIndex(to: writer)
         buffer.moveReaderIndex(to: reader)
     }

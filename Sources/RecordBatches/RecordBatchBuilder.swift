@@ -87,8 +87,20 @@ public struct RecordBatchBuilder: Sendable {
     ///   - maxTimestamp: what the header says, such as the time of append; the records' maximum when nil.
     /// - Throws: `compressionFailed`.
     public consuming func build(lastOffset: Offset? = nil, maxTimestamp: Timestamp? = nil) throws(RecordBatchError) -> ByteBuffer {
-        guard compression.type != .none, count > 0 else { return buildUncompressed(lastOffset: lastOffset, maxTimestamp: maxTimestamp) }
-        var section = buffer
+        try finish(lastOffset: lastOffset, maxTimestamp: maxTimestamp)
+    }
+
+    /// Finish the batch without compressing it, whatever `compression` says. Cannot fail.
+    public consuming func buildUncompressed(lastOffset: Offset? = nil, maxTimestamp: Timestamp? = nil) -> ByteBuffer {
+        finishUncompressed(lastOffset: lastOffset, maxTimestamp: maxTimestamp)
+    }
+
+    /// The same as `build()`, but in place: the batch's bytes are never copied, which `build()` cannot promise when the caller still
+    /// holds the builder. The builder is of no use afterwards.
+    public mutating func finish(lastOffset: Offset? = nil, maxTimestamp: Timestamp? = nil) throws(RecordBatchError) -> ByteBuffer {
+        guard compression.type != .none, count > 0 else { return finishUncompressed(lastOffset: lastOffset, maxTimestamp: maxTimestamp) }
+        var section = ByteBuffer()
+        swap(&section, &buffer)
         section.moveReaderIndex(to: RecordBatchHeader.size)
         var result = ByteBufferAllocator().buffer(capacity: RecordBatchHeader.size + section.readableBytes / 2)
         result.writeRepeatingByte(0, count: RecordBatchHeader.size)
@@ -97,8 +109,7 @@ public struct RecordBatchBuilder: Sendable {
         return result
     }
 
-    /// Finish the batch without compressing it, whatever `compression` says. Cannot fail.
-    public consuming func buildUncompressed(lastOffset: Offset? = nil, maxTimestamp: Timestamp? = nil) -> ByteBuffer {
+    private mutating func finishUncompressed(lastOffset: Offset?, maxTimestamp: Timestamp?) -> ByteBuffer {
         // Taken out of the builder, so that writing the header finds one owner and copies nothing.
         var result = ByteBuffer()
         swap(&result, &buffer)

@@ -86,18 +86,14 @@ public struct RecordBatchValidation: Sendable {
         guard records.readableBytes > 0 else { throw .invalidBatch("no record batch") }
         let header: RecordBatchHeader
         do throws(RecordBatchError) {
-            header = try RecordBatchHeader(from: records)
+            header = try RecordBatchHeader.verify(in: records, maximumSize: maximumBatchSize)
+            _ = try header.compression
         } catch .unsupportedMagic(let magic) {
             throw .invalidBatch("record batches must have magic 2, this one has \(magic)")
-        } catch {
-            throw .corrupt(error)
-        }
-        guard header.sizeInBytes <= maximumBatchSize else { throw .tooLarge(size: header.sizeInBytes, maximum: maximumBatchSize) }
-        do throws(RecordBatchError) {
-            _ = try RecordBatchHeader.verify(in: records)
-            _ = try header.compression
         } catch .unknownCompression(let identifier) {
             throw .invalidBatch("unknown compression type \(identifier)")
+        } catch .invalidLength(let length) where length + RecordBatchHeader.logOverhead > maximumBatchSize {
+            throw .tooLarge(size: length + RecordBatchHeader.logOverhead, maximum: maximumBatchSize)
         } catch {
             throw .corrupt(error)
         }

@@ -1,4 +1,5 @@
 // Drives one shard of group coordination: step, append, commit, replay, reply. One lock guards all of it; answers go out after it.
+import Collections
 import GroupCoordination
 import KafkaWire
 import NIOCore
@@ -43,7 +44,7 @@ final class CoordinatorShard: Sendable {
         var timers = TimerQueue<GroupTimer>()
         var replies: [ReplyToken: @Sendable (GroupReply) -> Void] = [:]
         var nextToken: UInt64 = 0
-        var inFlight: [InFlightWrite] = []
+        var inFlight: Deque<InFlightWrite> = []
     }
 
     /// Calls to make once the lock is released.
@@ -195,12 +196,8 @@ extension CoordinatorShard {
 
     /// Replays the writes that have been committed, in their order, and answers who waits for them.
     private func commit(upTo highWatermark: Offset, now: CoordinatorInstant, _ state: inout State, _ outbox: inout Outbox) {
-        var count = 0
-        while count < state.inFlight.count, state.inFlight[count].endOffset <= highWatermark { count += 1 }
-        guard count > 0 else { return }
-        let committed = state.inFlight[..<count]
-        state.inFlight.removeFirst(count)
-        for entry in committed {
+        while let entry = state.inFlight.first, entry.endOffset <= highWatermark {
+            state.inFlight.removeFirst()
             if let result = state.core.mutate({ $0.committed(entry.write, baseOffset: entry.baseOffset, now: now) }) {
                 perform(result, now: now, &state, &outbox)
             }

@@ -12,6 +12,8 @@ import Storage
 
 /// Single-threaded. A request changes the controller's image at once, but its publication and its answer wait for `commit`.
 struct MetadataActor {
+    private static let bytesWorthASnapshotOnClose: Int64 = 1 << 20
+
     private let configuration: MetadataRuntimeConfiguration
     private let log: MetadataLog
     private let logger: Logger
@@ -56,12 +58,9 @@ struct MetadataActor {
     /// Begins a new epoch and the controller's term.
     mutating func activate(registering registration: ControllerRegistrationRequest?) throws(MetadataStorageError) {
         let now = SystemClock.now()
-        do throws(QuorumError) {
-            let effects = try quorum.start(now: now)
-            try perform(effects, now: now)
-        } catch {
-            throw .quorum(error)
-        }
+        let effects: [QuorumEffect]
+        do throws(QuorumError) { effects = try quorum.start(now: now) } catch { throw .quorum(error) }
+        do throws(StorageError) { try perform(effects, now: now) } catch { throw .storage(error) }
         if let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now) {
             publications.append(publication)
         }
@@ -84,20 +83,26 @@ struct MetadataActor {
     }
 
     /// Carries out what the quorum asks for.
-    private mutating func perform(_ effects: [QuorumEffect], now: Timestamp) throws(QuorumError) {
+    private mutating func perform(_ effects: [QuorumEffect], now: Timestamp) throws(StorageError) {
         for effect in effects {
-            do throws(StorageError) {
-                switch effect {
-                case .persist(let state): try log.persist(state)
-                case .append(let batch):
-                    try log.append(batch, now: now)
-                    hasUncommitted = true
-                    schedule.appended(batch.readableBytes)
-                case .commit, .lead, .resign: break
-                }
-            } catch {
-                throw .corrupt("the metadata log cannot be written: \(error)")
+            switch effect {
+            case .persist(let state): try persist(state)
+            case .append(let batch):
+                try log.append(batch, now: now)
+                hasUncommitted = true
+                schedule.appended(batch.readableBytes)
+            case .commit, .lead, .resign: break
             }
+        }
+    }
+
+    /// A full disk need not keep the only voter from starting: its epochs are in the log, too, and nobody else could get its vote.
+    private mutating func persist(_ state: ElectionState) throws(StorageError) {
+        do throws(StorageError) {
+            try log.persist(state)
+        } catch {
+            guard case .outOfSpace = error, quorum.voters.isSoleVoter(configuration.quorum.localID) else { throw error }
+            logger.warning("quorum-state was not written", metadata: ["reason": "\(error)"])
         }
     }
 
@@ -118,20 +123,7 @@ struct MetadataActor {
         } catch {
             throw RequestFailure(.unknownServerError, error.description)
         }
-        let before = quorum
-        do throws(QuorumError) {
-            let effects = try quorum.append(values, isAtomic: result.isAtomic, now: now)
-            do throws(QuorumError) {
-                try perform(effects, now: now)
-            } catch {
-                // A part of the batches may be in the log.
-                fail("\(error)")
-                throw error
-            }
-        } catch {
-            quorum = before
-            throw RequestFailure(failure == nil ? .invalidRequest : .kafkaStorageError, error.description)
-        }
+        try append(values, isAtomic: result.isAtomic, now: now)
         do throws(MetadataError) {
             let publication = try controller.replay(
                 result.records.map(\.record), at: baseOffset, epoch: quorum.epoch, timestamp: now)
@@ -143,13 +135,36 @@ struct MetadataActor {
         return result.response
     }
 
+    /// All of the records are in the log then, or none: a disk that is full now may have space again for the next request.
+    private mutating func append(_ values: [ByteBuffer], isAtomic: Bool, now: Timestamp) throws(RequestFailure) {
+        let before = quorum
+        let effects: [QuorumEffect]
+        do throws(QuorumError) {
+            effects = try quorum.append(values, isAtomic: isAtomic, now: now)
+        } catch {
+            throw RequestFailure(.invalidRequest, error.description)
+        }
+        do throws(StorageError) {
+            try perform(effects, now: now)
+        } catch {
+            quorum = before
+            logger.error("metadata cannot be written", metadata: ["reason": "\(error)"])
+            do throws(StorageError) {
+                try log.takeBack(from: before.endOffset, now: now)
+            } catch {
+                fail("\(error)")
+            }
+            throw failure ?? RequestFailure(.kafkaStorageError, "the metadata log cannot be written: \(error)")
+        }
+    }
+
     /// Makes everything decided so far durable, and by that committed.
     mutating func commit() {
         guard hasUncommitted, failure == nil else { return }
         hasUncommitted = false
         do throws(StorageError) {
             if configuration.flushesCommits {
-                try log.flush(now: SystemClock.now())
+                try log.flush()
             } else {
                 log.log.advanceHighWatermark(to: log.log.logEndOffset)
             }
@@ -179,8 +194,13 @@ struct MetadataActor {
         return (replies, failure)
     }
 
+    /// Everything must have been committed and published before.
     mutating func close() {
-        commit()
+        if isActive, !isWritingSnapshot, controller.transactionStart == nil, schedule.bytes >= Self.bytesWorthASnapshotOnClose {
+            // The next start then reads a state instead of the history that led to it.
+            let work = makeSnapshot(now: SystemClock.now())
+            if let error = work?.run() { logger.warning("no snapshot was written on closing", metadata: ["reason": "\(error)"]) }
+        }
         _ = quorum.resign()
         do throws(StorageError) {
             try log.log.close(now: SystemClock.now())

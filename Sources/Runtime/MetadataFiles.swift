@@ -52,7 +52,7 @@ enum MetadataFiles {
             defer { close(descriptor) }
             try body(&writer)
             guard fchmod(descriptor, mode) == 0 else { throw failure("chmod", temporary) }
-            guard fsync(descriptor) == 0 else { throw failure("fsync", temporary) }
+            guard fdatasync(descriptor) == 0 else { throw failure("fdatasync", temporary) }
         } catch {
             unlink(temporary)
             throw error
@@ -84,6 +84,14 @@ enum MetadataFiles {
             }
             count += buffer.readableBytes
         }
+    }
+
+    /// Makes the contents of a file durable that others have written.
+    static func sync(file path: String) throws(StorageError) {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        guard fdatasync(descriptor) == 0 else { throw failure("fdatasync", path) }
     }
 
     /// Makes the names in a directory durable.

@@ -57,6 +57,11 @@ final class MetadataLog: @unchecked Sendable {
     let logger: Logger
     /// Finished snapshots, oldest first.
     private(set) var snapshots: [SnapshotID] = []
+    private var reserve = MetadataLogReserve()
+    /// Everything below is durable, as far as this process knows.
+    private var flushedOffset: Offset = 0
+    /// The active segment whose name is durable.
+    private var flushedPath = ""
 
     /// The directory of the partition.
     var path: String { Self.partitionPath(configuration.directory) }
@@ -104,7 +109,9 @@ final class MetadataLog: @unchecked Sendable {
         loaded.quorumLog.endOffset = log.logEndOffset
         loaded.quorumLog.lastEpoch = max(log.latestLeaderEpoch ?? 0, loaded.snapshot?.epoch ?? 0, loaded.quorumLog.lastEpoch)
         log.advanceHighWatermark(to: log.logEndOffset)
-        if loaded.replay.image.features.metadataVersion == nil && loaded.bootstrap == nil { loaded.bootstrap = try readBootstrap() }
+        if loaded.replay.image.features.metadataVersion == nil && loaded.bootstrap == nil {
+            loaded.bootstrap = try readBootstrap() ?? .fallback
+        }
         return loaded
     }
 
@@ -262,11 +269,25 @@ final class MetadataLog: @unchecked Sendable {
     /// Appends one batch; it is not durable before `flush`.
     func append(_ batch: ByteBuffer, now: Timestamp) throws(StorageError) {
         _ = try log.appendAsFollower(batch, now: now)
+        if let active = log.segments.last { reserve.extend(beyond: active) }
     }
 
-    /// Makes everything appended durable.
-    func flush(now: Timestamp) throws(StorageError) {
-        try log.flush(now: now)
+    /// Takes back everything from `offset` on, after an append that was done only in part.
+    func takeBack(from offset: Offset, now: Timestamp) throws(StorageError) {
+        if log.logEndOffset > offset { try log.truncate(to: offset, now: now) }
+    }
+
+    /// Makes everything appended durable: the records alone, for indexes and checkpoints are made anew on every start, and a full disk
+    /// must not fail a commit for their sake.
+    func flush() throws(StorageError) {
+        let segments = log.segments
+        let first = segments.lastIndex { $0.baseOffset <= flushedOffset } ?? 0
+        for segment in segments[first...] { try MetadataFiles.sync(file: segment.path) }
+        if let active = segments.last, active.path != flushedPath {
+            try MetadataFiles.sync(directory: path)
+            flushedPath = active.path
+        }
+        flushedOffset = log.logEndOffset
         log.advanceHighWatermark(to: log.logEndOffset)
     }
 }

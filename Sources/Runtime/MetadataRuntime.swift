@@ -3,11 +3,11 @@
 import ClusterMetadata
 import Consensus
 import Controlling
-import Dispatch
 import KafkaMessages
 import KafkaRecords
 import KafkaWire
 import Logging
+import NIOConcurrencyHelpers
 import NIOCore
 import Primitives
 import Storage
@@ -47,8 +47,8 @@ public final class MetadataRuntime: Sendable {
     }
 
     private let shared: Mutex<Shared>
-    private let queue = DispatchQueue(label: "martlet.metadata")
-    private let snapshotQueue = DispatchQueue(label: "martlet.metadata.snapshot", qos: .utility)
+    private let queue = SerialQueue()
+    private let snapshotQueue = SerialQueue()
     private let state: MetadataActorBox
     private let configuration: MetadataRuntimeConfiguration
     private let logger: Logger
@@ -91,9 +91,8 @@ public final class MetadataRuntime: Sendable {
     ///
     /// Called on the runtime's queue; requests are answered only after all subscribers returned, so it must not wait for one.
     public func subscribe(_ subscriber: @escaping @Sendable (MetadataPublication) -> Void) {
-        let runtime = self
-        queue.sync {
-            let image = runtime.image
+        queue.sync { [self] in
+            let image = self.image
             subscriber(MetadataPublication(image: image, changes: MetadataChanges(from: .empty, to: image)))
             state.actor.subscribers.append(subscriber)
         }
@@ -104,7 +103,7 @@ public final class MetadataRuntime: Sendable {
     ///
     /// - Parameter registration: the controller's registration; nil to leave it out.
     public func activate(registering registration: ControllerRegistrationRequest?) throws(MetadataStorageError) {
-        let result = queue.sync { () -> Result<Void, MetadataStorageError> in
+        let result = queue.sync { [self] () -> Result<Void, MetadataStorageError> in
             do throws(MetadataStorageError) {
                 try state.actor.activate(registering: registration)
                 publishPending()
@@ -164,14 +163,16 @@ public final class MetadataRuntime: Sendable {
     public func submitAndWait<Response: Sendable>(
         at decide: @escaping @Sendable (inout Controller, _ nextOffset: Offset) throws(RequestFailure) -> ControllerResult<Response>
     ) throws(RequestFailure) -> Response {
-        let outcome = Mutex<Result<Response, RequestFailure>?>(nil)
-        let done = DispatchSemaphore(value: 0)
+        let outcome = NIOLockedValueBox<Result<Response, RequestFailure>?>(nil)
+        let done = ConditionLock(value: false)
         submit(at: decide) { result in
-            outcome.withLock { $0 = result }
-            done.signal()
+            outcome.withLockedValue { $0 = result }
+            done.lock()
+            done.unlock(withValue: true)
         }
-        done.wait()
-        guard let result = outcome.withLock({ $0 }) else { throw RequestFailure(.unknownServerError) }
+        done.lock(whenValue: true)
+        done.unlock()
+        guard let result = outcome.withLockedValue({ $0 }) else { throw RequestFailure(.unknownServerError) }
         return try result.get()
     }
 
@@ -184,7 +185,9 @@ public final class MetadataRuntime: Sendable {
 
     /// Gives up leadership, makes everything durable and closes the log. The runtime answers NOT_CONTROLLER from then on.
     public func close() {
-        queue.sync {
+        queue.sync { [self] in
+            state.actor.commit()
+            publishPending()
             state.actor.close()
             publishPending()
         }

@@ -6,6 +6,8 @@ enum CheckpointFile {
     /// The lines behind version and count; nil when there is no file.
     static func lines(of path: String) throws(StorageError) -> [Substring]? {
         guard let text = try FileSystem.text(of: path) else { return nil }
+        // Kafka takes an empty file for one without entries, and leaves some.
+        if text.isEmpty { return [] }
         var lines = text.split(separator: "\n", omittingEmptySubsequences: false)
         if lines.last?.isEmpty == true { lines.removeLast() }
         guard let version = lines.first, version == "0" else {
@@ -17,13 +19,13 @@ enum CheckpointFile {
         return Array(lines[2...])
     }
 
-    static func write(_ lines: [String], to path: String) throws(StorageError) {
+    static func write(_ lines: [String], to path: String, sync: Bool = true) throws(StorageError) {
         var text = "0\n\(lines.count)\n"
         for line in lines {
             text += line
             text += "\n"
         }
-        try FileSystem.replace(path, with: Array(text.utf8))
+        try FileSystem.replace(path, with: Array(text.utf8), sync: sync)
     }
 }
 
@@ -51,7 +53,9 @@ public struct OffsetCheckpointFile: Sendable {
         offsets.reserveCapacity(lines.count)
         for line in lines {
             let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-            guard fields.count == 3, let partition = Int32(fields[1]), let offset = Offset(fields[2]) else {
+            guard fields.count == 3, let partition = Int32(fields[1]), let offset = Offset(fields[2]),
+                offset <= StoredBatch.largestOffset
+            else {
                 throw .corruptFile(path: path, reason: "\"\(line)\" is not topic, partition and offset")
             }
             offsets[TopicPartition(String(fields[0]), partition)] = offset

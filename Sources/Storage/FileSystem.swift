@@ -1,4 +1,5 @@
 // The system calls this module is made of, with typed errors. Nothing here keeps state.
+import CLinux
 import Glibc
 
 enum FileSystem {
@@ -111,21 +112,31 @@ enum FileSystem {
     }
 
     /// Writes a new file beside `path` and renames it over it, so that a crash leaves the old or the new contents, never a mix.
-    static func replace(_ path: String, with bytes: [UInt8]) throws(StorageError) {
+    ///
+    /// - Parameter sync: false leaves it to a later `syncAll` to survive a loss of power.
+    static func replace(_ path: String, with bytes: [UInt8], sync: Bool = true) throws(StorageError) {
         let temporary = path + ".tmp"
         do throws(StorageError) {
             try withDescriptor(temporary, O_WRONLY | O_CREAT | O_TRUNC) { descriptor throws(StorageError) in
                 try bytes.withBytes { bytes throws(StorageError) in
                     try write(descriptor, bytes, at: 0, path: temporary)
                 }
-                try sync(descriptor, path: temporary)
+                if sync { try Self.sync(descriptor, path: temporary) }
             }
             try rename(temporary, to: path)
         } catch {
             unlink(temporary)
             throw error
         }
-        try syncDirectory(parent(of: path))
+        if sync { try syncDirectory(parent(of: path)) }
+    }
+
+    /// Waits until everything written to the file system of a directory is on the disk.
+    static func syncAll(_ path: String) throws(StorageError) {
+        try withDescriptor(path, O_RDONLY | O_DIRECTORY) { descriptor throws(StorageError) in
+            let code = martlet_sync_file_system(descriptor)
+            if code != 0 { throw failure("sync", path, code) }
+        }
     }
 
     // MARK: Names

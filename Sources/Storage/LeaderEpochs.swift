@@ -87,12 +87,9 @@ public struct LeaderEpochs: Sendable, Equatable {
         isDirty = false
     }
 
-    mutating func write(to path: String) throws(StorageError) {
-        try CheckpointFile.write(entries.map { "\($0.epoch) \($0.startOffset)" }, to: path)
+    mutating func writeIfDirty(to path: String, sync: Bool = true) throws(StorageError) {
+        guard isDirty else { return }
+        try CheckpointFile.write(entries.map { "\($0.epoch) \($0.startOffset)" }, to: path, sync: sync)
         isDirty = false
-    }
-
-    mutating func writeIfDirty(to path: String) throws(StorageError) {
-        if isDirty { try write(to: path) }
     }
 }

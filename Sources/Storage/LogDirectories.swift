@@ -138,9 +138,11 @@ public final class LogDirectories: Sendable {
     ) throws(StorageError) {
         var failure: StorageError?
         for directory in directories {
+            // One wait for all that the logs wrote when they were closed.
             defer { directory.unlock() }
             if directory.isOffline { continue }
             do throws(StorageError) {
+                try FileSystem.syncAll(directory.path)
                 try directory.writeCheckpoints(checkpoints.filter { $0.directory === directory }.map(\.checkpoint))
                 if clean { try directory.writeCleanShutdown(brokerEpoch: brokerEpoch) }
             } catch {

@@ -25,11 +25,15 @@ struct LogRecovery {
     /// Returns the log's end.
     mutating func run() throws(StorageError) -> Offset {
         state.report.recovered = true
-        // Copies of the epochs that lie above come again from the batches.
         let segments = state.segments
         let first = segments.lastIndex { $0.baseOffset <= request.recoveryPoint } ?? 0
         let start = try trustedStart(of: segments[first])
         nextOffset = start.offset
+        // Snapshots above come again from the log.
+        for offset in replay.snapshotOffsets where offset > start.offset {
+            try FileSystem.remove(SegmentName.path(request.path, offset, ".snapshot"))
+        }
+        replay.snapshotOffsets.removeAll { $0 > start.offset }
         try replay.start(at: start.offset)
         state.hasTransactions = state.hasTransactions || replay.sawTransactions
         try replay.advance(to: start.offset)

@@ -17,8 +17,8 @@ enum SegmentName {
 
     /// The offset in front of a file name's first dot; nil when there is none.
     static func offset(_ name: String) -> Offset? {
-        guard let dot = name.firstIndex(of: "."), name.utf8.count > 20 else { return nil }
-        return Offset(name[..<dot])
+        guard let dot = name.firstIndex(of: "."), name.utf8.count > 20, let offset = Offset(name[..<dot]) else { return nil }
+        return (0...StoredBatch.largestOffset).contains(offset) ? offset : nil
     }
 }
 
@@ -200,6 +200,7 @@ final class LogSegment {
     /// Writes gathered bytes behind the log's end. A write that fails half-way leaves the log as it was.
     func write(_ parts: [iovec], count: Int, configuration: LogConfiguration) throws(StorageError) {
         let file = try file()
+        lastUsed = SystemClock.monotonicMilliseconds()
         reserve(count, file: file, configuration: configuration)
         var parts = parts
         var first = 0
@@ -318,7 +319,8 @@ final class LogSegment {
     func finishRecovery(
         size newSize: Int, offsets: OffsetIndex, times: TimeIndex, maximum: TimestampOffset, aborted: [AbortedTransactionEntry]
     ) throws(StorageError) {
-        if newSize < size { try FileSystem.truncate(try file().descriptor, to: newSize, path: path(".log")) }
+        // Also where nothing is cut: extents that were reserved before the crash are given back.
+        try FileSystem.truncate(try file().descriptor, to: newSize, path: path(".log"))
         size = newSize
         indexedPosition = newSize
         // As Kafka leaves a recovered segment: with an entry for its largest timestamp.

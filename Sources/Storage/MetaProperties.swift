@@ -82,7 +82,8 @@ enum PartitionMetadataFile {
     }
 
     static func write(_ id: TopicID, to path: String) throws(StorageError) {
-        try FileSystem.replace(path, with: Array("version: 0\ntopic_id: \(id)".utf8))
+        // Not worth a wait for the disk: the metadata log knows the id, see `ExpectedTopic.known`.
+        try FileSystem.replace(path, with: Array("version: 0\ntopic_id: \(id)".utf8), sync: false)
     }
 }
 

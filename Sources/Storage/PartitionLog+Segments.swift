@@ -65,30 +65,26 @@ extension PartitionLog {
 
     // MARK: Flushing
 
-    /// Whether `flush.ms` is over since the last flush and there is something to flush.
+    /// Whether there is something to flush and `flush.ms` is over since the last flush, or a segment was rolled since: like Kafka, a
+    /// closed segment is flushed soon, so that a recovery begins behind it.
     public func isFlushDue(now: Timestamp) -> Bool {
-        configuration.flushMilliseconds != .max && recoveryPoint < logEndOffset && now - lastFlush >= configuration.flushMilliseconds
+        guard !isClosed, recoveryPoint < logEndOffset else { return false }
+        if recoveryPoint < active.baseOffset { return true }
+        return configuration.flushMilliseconds != .max && now - lastFlush >= configuration.flushMilliseconds
     }
 
     /// Flushes everything below `offset` (the log's end when nil) and moves the recovery point there. Blocks for as long as the disk
     /// takes: prefer `beginFlush`.
     public func flush(upTo offset: Offset? = nil, now: Timestamp) throws(StorageError) {
         guard let work = try flushWork(upTo: offset) else { return }
-        do throws(StorageError) {
-            try work.run()
-        } catch {
-            abandonFlush(work, error: error)
-            throw error
-        }
+        try work.run()
         finishFlush(work, now: now)
     }
 
-    /// What to flush so that the recovery point can move up to `offset` (the log's end when nil); nil when it is there already, or a
-    /// flush is under way.
+    /// What to flush so that the recovery point can move up to `offset` (the log's end when nil); nil when it is there already.
     public func beginFlush(upTo offset: Offset? = nil) throws(StorageError) -> FlushWork? {
-        guard !isFlushing, !isClosed, let work = try flushWork(upTo: offset) else { return nil }
-        isFlushing = true
-        return work
+        if isClosed || logDirectory.isOffline { return nil }
+        return try flushWork(upTo: offset)
     }
 
     private func flushWork(upTo offset: Offset?) throws(StorageError) -> FlushWork? {
@@ -96,7 +92,7 @@ extension PartitionLog {
         // Epochs come first: what lies below the recovery point is not looked at again for them.
         try epochs.writeIfDirty(to: path + "/" + LeaderEpochs.fileName)
         guard end > recoveryPoint else { return nil }
-        var work = FlushWork(offset: end, directory: directoryNeedsSync ? path : nil)
+        var work = FlushWork(offset: end, logDirectory: logDirectory, directory: directoryNeedsSync ? path : nil)
         for index in segmentIndex(containing: recoveryPoint)..<segmentList.count {
             let segment = segmentList[index]
             guard segment.baseOffset < end || index == 0 else { break }
@@ -109,17 +105,10 @@ extension PartitionLog {
 
     /// Moves the recovery point after `FlushWork.run` succeeded.
     public func finishFlush(_ work: FlushWork, now: Timestamp) {
-        isFlushing = false
         // A truncation may have come between.
         recoveryPoint = max(recoveryPoint, min(work.offset, logEndOffset))
         if work.directory != nil { directoryNeedsSync = false }
         lastFlush = now
-    }
-
-    /// To be called instead of `finishFlush` when `FlushWork.run` failed. A disk that cannot flush is not to be trusted any more.
-    public func abandonFlush(_ work: FlushWork, error: StorageError) {
-        isFlushing = false
-        logDirectory.noteFailure(error)
     }
 
     // MARK: Idle resources
@@ -134,7 +123,9 @@ extension PartitionLog {
 
     // MARK: The end
 
-    /// Flushes, writes the producer snapshot and indexes as Kafka does on a clean stop, gives reserved extents back, closes.
+    /// Writes the producer snapshot, epochs and indexes as Kafka does on a clean stop, gives reserved extents back, closes.
+    ///
+    /// Does not wait for the disk: `LogDirectories.close` does that once for all logs, before it writes the recovery points.
     public func close(now: Timestamp) throws(StorageError) {
         guard !isClosed else { return }
         defer {
@@ -143,17 +134,18 @@ extension PartitionLog {
         }
         if logDirectory.isOffline { return }
         try active.seal()
-        try flush(now: now)
-        try takeSnapshot(sync: true)
+        try epochs.writeIfDirty(to: path + "/" + LeaderEpochs.fileName, sync: false)
+        try takeSnapshot(sync: false)
+        recoveryPoint = logEndOffset
     }
 
     /// Renames the directory to `topic-N.HEX-delete`; its files go when `LogDirectory.maintain` finds it due.
     public func delete(now: Timestamp) throws(StorageError) {
         guard !isClosed else { return }
-        isClosed = true
-        for segment in segmentList { segment.releaseResources() }
         path = try logDirectory.markForDeletion(
             topicPartition, path: path, due: now + max(0, configuration.fileDeleteDelayMilliseconds))
+        isClosed = true
+        for segment in segmentList { segment.releaseResources() }
     }
 }
 
@@ -165,16 +157,28 @@ public struct FlushWork: Sendable {
     fileprivate var files: [SegmentFile] = []
     /// Small files beside them, which need not exist.
     fileprivate var paths: [String] = []
+    private let logDirectory: LogDirectory
     /// The partition's directory, if it has new files.
     fileprivate let directory: String?
 
-    fileprivate init(offset: Offset, directory: String?) {
+    fileprivate init(offset: Offset, logDirectory: LogDirectory, directory: String?) {
         self.offset = offset
+        self.logDirectory = logDirectory
         self.directory = directory
     }
 
-    /// Blocks until the bytes are on the disk.
+    /// Blocks until the bytes are on the disk. A disk that cannot flush is not to be trusted any more: a failure takes the log
+    /// directory out of service.
     public func run() throws(StorageError) {
+        do throws(StorageError) {
+            try flush()
+        } catch {
+            logDirectory.noteFailure(error)
+            throw error
+        }
+    }
+
+    private func flush() throws(StorageError) {
         for file in files { try FileSystem.sync(file.descriptor, path: file.path) }
         for path in paths {
             let descriptor = Glibc.open(path, O_WRONLY | O_CLOEXEC)
@@ -182,9 +186,10 @@ public struct FlushWork: Sendable {
             defer { Glibc.close(descriptor) }
             try FileSystem.sync(descriptor, path: path)
         }
-        if let directory {
-            try FileSystem.syncDirectory(directory)
-            try FileSystem.syncDirectory(FileSystem.parent(of: directory))
-        }
+        guard let directory else { return }
+        // Deleted meanwhile: nothing is left to be kept.
+        guard FileSystem.exists(directory) else { return }
+        try FileSystem.syncDirectory(directory)
+        try FileSystem.syncDirectory(FileSystem.parent(of: directory))
     }
 }

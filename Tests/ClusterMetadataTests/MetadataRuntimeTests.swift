@@ -3,6 +3,7 @@ import ClusterMetadata
 import Consensus
 import Controlling
 import Foundation
+import Glibc
 import KafkaMessages
 import KafkaRecords
 import Logging
@@ -193,6 +194,91 @@ struct MetadataRuntimeTests {
         #expect(node.runtime.image.hasSameContents(as: last))
         try node.start()
         #expect(node.runtime.image.topics.all.allSatisfy { $0.partitions.allSatisfy { $0.leader == 1 && !$0.isRecovering } })
+        node.kill()
+    }
+
+    /// A full disk: requests fail with an error that clients retry, deletions go on in the space set aside, and with space again
+    /// everything does.
+    @Test func fullDiskRefusesAndRecovers() throws {
+        let scratch = try ScratchDirectory()
+        let mount = Process()
+        mount.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        mount.arguments = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", scratch.path]
+        mount.standardError = FileHandle.nullDevice
+        try mount.run()
+        mount.waitUntilExit()
+        // Needs the right to mount; without it there is nothing to fill that would not be everybody's.
+        guard mount.terminationStatus == 0 else { return }
+        defer { umount2(scratch.path, 2) }
+        _ = try Self.format(scratch.path)
+        let node = try Node(scratch.path)
+        try node.start()
+        try node.create(["doomed", "kept"])
+        let filler = "\(scratch.path)/filler"
+        let descriptor = open(filler, O_WRONLY | O_CREAT, 0o600)
+        var block = [UInt8](repeating: 1, count: 1 << 16)
+        while write(descriptor, &block, block.count) > 0 {}
+        close(descriptor)
+
+        let image = node.runtime.image
+        var topic = CreateTopicsRequest.CreatableTopic()
+        topic.name = "too-much"
+        topic.numPartitions = 9_000
+        topic.replicationFactor = 1
+        var creation = CreateTopicsRequest()
+        creation.topics = [topic]
+        let huge = creation
+        // More than what is set aside: refused once the reserve is used up, and none of it stays.
+        var refusals = 0
+        for _ in 0..<4 {
+            do throws(RequestFailure) {
+                _ = try node.runtime.submitAndWait(at: { (controller, _) throws(RequestFailure) in try controller.createTopics(huge) })
+                break
+            } catch {
+                #expect(error.code == .kafkaStorageError)
+                refusals += 1
+            }
+        }
+        if refusals > 0 { #expect(node.runtime.image.hasSameContents(as: image)) }
+        var doomed = DeleteTopicsRequest()
+        doomed.topicNames = ["doomed"]
+        let deletion = doomed
+        let response = try node.runtime.submitAndWait(at: { (controller, _) throws(RequestFailure) in
+            try controller.deleteTopics(deletion, apiVersion: 5)
+        })
+        #expect(response.responses.map(\.errorCode) == [.none])
+        try FileManager.default.removeItem(atPath: filler)
+        try node.create(["again"])
+        let last = node.runtime.image
+        node.kill()
+        let restarted = try Node(scratch.path)
+        #expect(restarted.runtime.image.hasSameContents(as: last))
+        restarted.kill()
+    }
+
+    /// A log that fails for good: everybody is told, nobody waits for ever.
+    @Test func failedLogRefusesEverything() throws {
+        let scratch = try ScratchDirectory()
+        _ = try Self.format(scratch.path)
+        let node = try Node(scratch.path)
+        try node.start()
+        let image = node.runtime.image
+        node.runtime.close()
+        for _ in 0..<3 {
+            #expect(throws: RequestFailure.self) { try node.create(["never"]) }
+        }
+        #expect(node.runtime.image === image && !node.runtime.isActive)
+    }
+
+    /// Kafka, too, starts from its defaults where the file with the first records is gone.
+    @Test func startsWithoutBootstrapFile() throws {
+        let scratch = try ScratchDirectory()
+        _ = try Self.format(scratch.path)
+        try FileManager.default.removeItem(atPath: "\(scratch.path)/bootstrap.checkpoint")
+        let node = try Node(scratch.path)
+        try node.start()
+        #expect(node.runtime.image.features.metadataVersion == .defaultForNewClusters)
+        #expect(node.runtime.image.features.levels.isEmpty)
         node.kill()
     }
 

@@ -320,4 +320,105 @@ struct CoordinatorRuntimeTests {
         #expect(report.skippedRecordCount == 2)
         #expect(report.nextOffset == 3)
     }
+
+    @Test("Every answer fits every version of its request")
+    func versions() throws {
+        for partition in 0..<4 as Range<Int32> { try load(partition: partition) }
+        var join = JoinGroupRequest()
+        join.groupId = "busy"
+        join.sessionTimeoutMs = 10_000
+        join.protocolType = "consumer"
+        join.protocols = [JoinGroupRequest.JoinGroupRequestProtocol()]
+        join.groupInstanceId = "instance"
+        runtime.join(join, context: context(5), completion: { _ in })
+        clock.advance(3_000)
+        runtime.advance()
+        for version in OffsetCommitRequest.validVersions {
+            #expect(throws: Never.self) { try commit([("t", [0, 7]), ("x", [0])], version: version).value?.encoded(version: version) }
+        }
+        for version in ListGroupsRequest.validVersions {
+            #expect(throws: Never.self) { try runtime.listGroups(ListGroupsRequest()).encoded(version: version) }
+        }
+        var describe = DescribeGroupsRequest()
+        describe.groups = ["group", "busy", "none"]
+        for version in DescribeGroupsRequest.validVersions {
+            #expect(throws: Never.self) { try runtime.describeGroups(describe, context: context(version)).encoded(version: version) }
+        }
+        for version in SyncGroupRequest.validVersions {
+            let answer = Answer<SyncGroupResponse>()
+            runtime.sync(SyncGroupRequest(), context: context(version), completion: answer.completion)
+            #expect(throws: Never.self) { try #require(answer.value).encoded(version: version) }
+        }
+        for version in LeaveGroupRequest.validVersions {
+            let answer = Answer<LeaveGroupResponse>()
+            var leave = LeaveGroupRequest()
+            leave.groupId = "busy"
+            leave.members = [LeaveGroupRequest.MemberIdentity()]
+            runtime.leave(leave, context: context(version), completion: answer.completion)
+            #expect(throws: Never.self) { try #require(answer.value).encoded(version: version) }
+        }
+        for version in DeleteGroupsRequest.validVersions {
+            let answer = Answer<DeleteGroupsResponse>()
+            var delete = DeleteGroupsRequest()
+            delete.groupsNames = ["busy", "none", "group"]
+            runtime.deleteGroups(delete, context: context(version), completion: answer.completion)
+            #expect(throws: Never.self) { try #require(answer.value).encoded(version: version) }
+        }
+    }
+
+    @Test("Whatever threads do at the same time, every request is answered once and no acknowledged commit is lost")
+    func concurrency() async throws {
+        let partition = runtime.partition(for: "group")
+        let log = MemoryCoordinatorLog()
+        try load(log)
+        let acknowledged = await withTaskGroup(of: [Int32: Offset].self) { group in
+            for worker in 0..<4 as Range<Int32> {
+                group.addTask {
+                    var highest: [Int32: Offset] = [:]
+                    for offset in 1...300 as ClosedRange<Offset> {
+                        let answer = commitOne(worker: worker, offset: offset)
+                        #expect(answer.values.count == 1)
+                        if answer.value?.topics[0].partitions[0].errorCode == ErrorCode.none { highest[worker] = offset }
+                    }
+                    return highest
+                }
+            }
+            group.addTask {
+                for _ in 0..<15 {
+                    runtime.endTerm(partition: partition)
+                    #expect(throws: Never.self) { try runtime.load(partition: partition, from: log) }
+                    clock.advance(100)
+                    runtime.advance()
+                    await Task.yield()
+                }
+                return [:]
+            }
+            return await group.reduce(into: [:]) { $0.merge($1) { max($0, $1) } }
+        }
+        #expect(acknowledged.count == 4)
+        for (worker, offset) in acknowledged {
+            let response = fetch(9, topics: [("w\(worker)", [0])])
+            #expect(response?.groups[0].topics[0].partitions[0].committedOffset == offset)
+        }
+    }
+
+    private func commitOne(worker: Int32, offset: Offset) -> Answer<OffsetCommitResponse> {
+        var partition = OffsetCommitRequest.OffsetCommitRequestPartition()
+        partition.committedOffset = offset
+        var topic = OffsetCommitRequest.OffsetCommitRequestTopic()
+        topic.name = "w\(worker)"
+        topic.partitions = [partition]
+        var request = OffsetCommitRequest()
+        request.groupId = "group"
+        request.topics = [topic]
+        let answer = Answer<OffsetCommitResponse>()
+        runtime.commitOffsets(request, context: context(9), topics: EveryTopic(), completion: answer.completion)
+        return answer
+    }
+
+    private struct EveryTopic: GroupTopicLookup {
+        func topicName(for id: TopicID) -> String? { nil }
+        func topicID(for name: String) -> TopicID? { .one }
+        func hasPartition(topic: String, partition: Int32) -> Bool { true }
+    }
 }

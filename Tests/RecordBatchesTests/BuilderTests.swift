@@ -119,4 +119,13 @@ import Testing
         #expect(batch.header.maxTimestamp == 5)
         #expect(try batch.allRecords().isEmpty)
     }
+
+    @Test func finishingInPlaceMakesTheSameBytes() throws {
+        for type in CompressionType.allCases {
+            var builder = RecordBatchBuilder(baseOffset: 3, compression: Compression(type))
+            builder.append(timestamp: 9, key: ByteBuffer(string: "k"), value: ByteBuffer(repeating: 5, count: 500))
+            let built = try builder.build(lastOffset: 7, maxTimestamp: 11)
+            #expect(try builder.finish(lastOffset: 7, maxTimestamp: 11) == built)
+        }
+    }
 }

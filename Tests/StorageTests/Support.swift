@@ -91,10 +91,14 @@ final class LogFixture {
 
     func checkpoint() throws { try directories.directories[0].writeCheckpoints([log.checkpoint]) }
 
-    /// A clean stop and start.
-    func reopen() throws {
+    func stop() throws {
         try log.close(now: now)
         try directories.close([(directories.directories[0], log.checkpoint)], brokerEpoch: 7)
+    }
+
+    /// A clean stop and start.
+    func reopen() throws {
+        try stop()
         try open(directories.directories[0].path)
     }
 

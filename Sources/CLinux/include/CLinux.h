@@ -9,4 +9,7 @@ int martlet_reserve_extent(int descriptor, int64_t offset, int64_t length);
 /// Locks a whole file for writing, for as long as this open file description lives (F_OFD_SETLK). Excludes locks by fcntl(2) of
 /// other processes, such as those that Java takes. Returns 0 or an errno value.
 int martlet_lock_file(int descriptor);
+
+/// syncfs(2): waits until everything written to the descriptor's file system is on the disk. Returns 0 or an errno value.
+int martlet_sync_file_system(int descriptor);
 #endif

@@ -15,6 +15,8 @@ struct Martlet: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self]),
             CommandGroup(
+                name: "Records", subcommands: [ProduceCommand.self]),
+            CommandGroup(
                 name: "Clusters", subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])

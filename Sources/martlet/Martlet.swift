@@ -15,7 +15,7 @@ struct Martlet: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self]),
             CommandGroup(
-                name: "Records", subcommands: [ProduceCommand.self]),
+                name: "Records", subcommands: [ProduceCommand.self, ConsumeCommand.self]),
             CommandGroup(
                 name: "Clusters", subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),

@@ -50,7 +50,9 @@ struct ConsumeCommand: AsyncParsableCommand {
     func validate() throws {
         if topics.isEmpty { throw ValidationError("Name a topic.") }
         if let count, count < 1 { throw ValidationError("--count is at least 1.") }
-        if group != nil, !partition.isEmpty { throw ValidationError("A group decides itself who reads which partition; leave --partition out.") }
+        if group != nil, !partition.isEmpty {
+            throw ValidationError("A group decides itself who reads which partition; leave --partition out.")
+        }
         if group != nil, untilEnd { throw ValidationError("--until-end is for reading without a group.") }
         if group != nil, let from, from != .beginning, from != .end {
             throw ValidationError("With --group, --from is beginning or end, for partitions that the group has no offset of.")
@@ -61,6 +63,7 @@ struct ConsumeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let format = try RecordFormat(self.format ?? "%v\n")
+        Interruption.watch()
         try await cluster.explaining {
             var configuration = ConsumerConfiguration(try cluster.clientConfiguration(), group: group)
             configuration.offsetReset = from == .beginning ? .earliest : group == nil ? .earliest : .latest
@@ -69,7 +72,7 @@ struct ConsumeCommand: AsyncParsableCommand {
             do {
                 _ = try await consumer.cluster.connection(to: .bootstrap)
                 let ends = try await begin(consumer)
-                try await Self.endingOnSignal(consumer) { try await read(consumer, ends, format) }
+                try await read(consumer, ends, format)
             } catch {
                 try? await consumer.close()
                 throw error
@@ -100,29 +103,19 @@ struct ConsumeCommand: AsyncParsableCommand {
         defer { buffer.flush() }
         var left = count ?? .max
         while left > 0 {
-            let records = try await consumer.poll(maximumRecords: min(left, 2000), timeout: .milliseconds(untilEnd ? 200 : 1000))
+            let records = try await consumer.poll(maximumRecords: min(left, 2000), timeout: .milliseconds(200))
             for record in records {
                 if let end = ends?[record.topicPartition], record.offset >= end { continue }
                 if output.json { buffer.line(RecordFormat.json(record).text()) } else { format.write(record, to: &buffer) }
                 left -= 1
             }
             buffer.flush()
-            if Task.isCancelled { return }
+            // A group is left, and what was printed is committed, when the consumer is closed after this.
+            if Interruption.isWanted { return }
             guard ends != nil else { continue }
             // Positions rather than records: what ends a partition may be a transaction's marker.
             for (partition, end) in open where try await consumer.position(partition) >= end { open[partition] = nil }
             if open.isEmpty { return }
-        }
-    }
-
-    /// Ends with Ctrl-C as if everything had been read, so that a group is left and what was printed is committed.
-    private static func endingOnSignal(_ consumer: KafkaConsumer, _ body: @escaping () async throws -> Void) async throws {
-        let watcher = SignalWatcher { Task { try? await consumer.close() } }
-        defer { watcher.stop() }
-        do {
-            try await body()
-        } catch let error as KafkaError where error.kind == .closed {
-            return
         }
     }
 }

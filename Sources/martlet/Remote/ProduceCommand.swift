@@ -57,7 +57,8 @@ struct ProduceCommand: AsyncParsableCommand {
         let written = tally.written
         if output.json {
             Terminal.print(
-                JSONValue.object([("topic", .string(topic)), ("records", .whole(written.records)), ("bytes", .whole(written.bytes))]).text())
+                JSONValue.object([("topic", .string(topic)), ("records", .whole(written.records)), ("bytes", .whole(written.bytes))]).text()
+            )
         } else if Terminal.showsProgress {
             Terminal.complain("\(written.records) record\(written.records == 1 ? "" : "s") written to \(topic).")
         }

@@ -72,6 +72,8 @@ struct ClusterOptions: ParsableArguments {
             "the connection to \(servers) ended: \(error.explanation). A port that speaks TLS, or another protocol than Kafka's, does that"
         case .timedOut:
             "\(servers) does not answer in time: \(error.explanation). --timeout gives it longer"
+        case .broker where error.codeName == "UNKNOWN_TOPIC_OR_PARTITION": "\(error) `martlet topic list` shows the topics that exist"
+        case .broker where error.codeName == "GROUP_ID_NOT_FOUND": "\(error) `martlet group list` shows the groups that exist"
         default: "\(error)"
         }
     }

@@ -23,7 +23,7 @@ struct ConsumeCommand: AsyncParsableCommand {
     @Argument(help: "Names of topics.")
     var topics: [String]
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("Where to begin: \(OffsetPlace.help).", valueName: "place"))
+    @Option(name: .shortAndLong, parsing: .unconditional, help: ArgumentHelp("Where to begin: \(OffsetPlace.help).", valueName: "place"))
     var from: OffsetPlace?
 
     @Option(name: [.customShort("n"), .long], help: "Stop after so many records.")

@@ -22,10 +22,10 @@ struct GroupResetOffsetsCommand: AsyncParsableCommand {
     @Flag(help: "Move every topic that the group has offsets of.")
     var allTopics = false
 
-    @Option(help: ArgumentHelp("Where to: \(OffsetPlace.help).", valueName: "place"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Where to: \(OffsetPlace.help).", valueName: "place"))
     var to: OffsetPlace?
 
-    @Option(help: "Move by so many offsets from where the group is; negative is backwards.")
+    @Option(parsing: .unconditional, help: "Move by so many offsets from where the group is; negative is backwards.")
     var shiftBy: Offset?
 
     @Flag(help: "Do it.")

@@ -145,7 +145,7 @@ struct TopicDeleteRecordsCommand: AsyncParsableCommand {
     @Argument(help: "The topic.")
     var topic: String
 
-    @Option(help: ArgumentHelp("Delete what lies before: \(OffsetPlace.help).", valueName: "place"))
+    @Option(parsing: .unconditional, help: ArgumentHelp("Delete what lies before: \(OffsetPlace.help).", valueName: "place"))
     var before: OffsetPlace
 
     @Option(name: .shortAndLong, help: "Only this partition. May be given several times.")

@@ -53,7 +53,9 @@ public struct OffsetCheckpointFile: Sendable {
         offsets.reserveCapacity(lines.count)
         for line in lines {
             let fields = line.split(separator: " ", omittingEmptySubsequences: false)
-            guard fields.count == 3, let partition = Int32(fields[1]), let offset = Offset(fields[2]) else {
+            guard fields.count == 3, let partition = Int32(fields[1]), let offset = Offset(fields[2]),
+                offset <= StoredBatch.largestOffset
+            else {
                 throw .corruptFile(path: path, reason: "\"\(line)\" is not topic, partition and offset")
             }
             offsets[TopicPartition(String(fields[0]), partition)] = offset

@@ -6,7 +6,12 @@ import RecordBatches
 extension LogSegment {
     /// The batch that holds `offset`, or the next one if there is none; nil beyond the segment's end. Damaged parts are stepped over.
     func batch(containing offset: Offset) throws(StorageError) -> StoredBatch? {
-        try walk(to: offset, from: try offsetIndex().lookup(offset))
+        var entry = try offsetIndex().lookup(offset)
+        if entry.position < 0 || (entry.position >= size && size > 0) {
+            try rebuildIndexes()
+            entry = OffsetPosition(offset: baseOffset, position: 0)
+        }
+        return try walk(to: offset, from: entry)
     }
 
     private func walk(to offset: Offset, from entry: OffsetPosition) throws(StorageError) -> StoredBatch? {
@@ -61,9 +66,8 @@ extension LogSegment {
     /// The first record at or above `offset` whose timestamp is at least `timestamp`.
     func record(atOrAfter timestamp: Timestamp, from offset: Offset) throws(StorageError) -> LogOffset? {
         let start = try timeIndex().lookup(timestamp).offset
-        let position = try offsetIndex().lookup(max(start, offset)).position
-        let file = try file()
-        var reader = SegmentReader(file: file, from: position, to: size)
+        guard let position = try batch(containing: max(start, offset))?.position else { return nil }
+        var reader = SegmentReader(file: try file(), from: position, to: size)
         while let batch = try reader.next() {
             guard batch.maxTimestamp >= timestamp, batch.lastOffset >= offset else { continue }
             if let found = try records(of: batch, { $0.timestamp >= timestamp && $0.offset >= offset }) { return found }
@@ -75,7 +79,7 @@ extension LogSegment {
     func recordOfMaximumTimestamp() throws(StorageError) -> LogOffset? {
         let maximum = try maximumTimestamp()
         guard maximum.timestamp >= 0 else { return nil }
-        let position = try offsetIndex().lookup(maximum.offset).position
+        guard let position = try batch(containing: maximum.offset)?.position else { return nil }
         var reader = SegmentReader(file: try file(), from: position, to: size)
         while let batch = try reader.next() {
             guard batch.maxTimestamp == maximum.timestamp else { continue }

@@ -17,8 +17,8 @@ enum SegmentName {
 
     /// The offset in front of a file name's first dot; nil when there is none.
     static func offset(_ name: String) -> Offset? {
-        guard let dot = name.firstIndex(of: "."), name.utf8.count > 20 else { return nil }
-        return Offset(name[..<dot])
+        guard let dot = name.firstIndex(of: "."), name.utf8.count > 20, let offset = Offset(name[..<dot]) else { return nil }
+        return (0...StoredBatch.largestOffset).contains(offset) ? offset : nil
     }
 }
 

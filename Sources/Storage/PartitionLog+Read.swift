@@ -48,6 +48,9 @@ extension PartitionLog {
                     length = try cut(segment, from: start.position, firstSize: start.size, to: maxBytes, minOneBatch: minOneBatch)
                 }
                 guard length > 0 else { return nil }
+                if length == start.size, let next = start.nextOffset {
+                    readHints.note(next, LogPlace(segmentBase: segment.baseOffset, position: start.position + length))
+                }
                 return (LogSlice(file: try segment.file(), position: start.position, length: length), index)
             }
             index += 1
@@ -67,12 +70,23 @@ extension PartitionLog {
         return maxBytes
     }
 
-    /// Position and size of the batch that holds `offset`.
-    private func start(of offset: Offset, in segment: LogSegment) throws(StorageError) -> (position: Int, size: Int)? {
-        if segment === active, segment.damage.isEmpty, let recent = recentBatches.find(offset) {
-            return (recent.position, (recent.end ?? segment.size) - recent.position)
+    /// The batch that holds `offset`: where it is, and the offset behind it if that is known.
+    private func start(
+        of offset: Offset, in segment: LogSegment
+    ) throws(StorageError) -> (position: Int, size: Int, nextOffset: Offset?)? {
+        if segment.damage.isEmpty {
+            if segment === active, let recent = recentBatches.find(offset) {
+                return (recent.position, (recent.end ?? segment.size) - recent.position, nil)
+            }
+            if let position = readHints.find(offset, in: segment.baseOffset), position < segment.size {
+                var reader = SegmentReader(file: try segment.file(), from: position, to: segment.size, readAhead: 0)
+                if let batch = try reader.next(), batch.baseOffset <= offset, batch.lastOffset >= offset {
+                    return (batch.position, batch.size, batch.lastOffset + 1)
+                }
+            }
         }
-        return try segment.batch(containing: offset).map { ($0.position, $0.size) }
+        guard let batch = try segment.batch(containing: offset) else { return nil }
+        return (batch.position, batch.size, batch.lastOffset + 1)
     }
 
     /// Where the batch that begins at or behind `offset` stands: the end of what a reader may see.

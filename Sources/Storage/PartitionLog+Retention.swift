@@ -142,6 +142,7 @@ extension PartitionLog {
         highWatermark = min(highWatermark, end)
         epochs.truncate(fromEnd: end)
         recentBatches.removeAll()
+        readHints.removeAll()
         limitCache = nil
         removeSnapshots { $0 > end }
         try reloadProducers(now: now)
@@ -165,6 +166,7 @@ extension PartitionLog {
         highWatermark = offset
         recoveryPoint = offset
         recentBatches.removeAll()
+        readHints.removeAll()
         limitCache = nil
         directoryNeedsSync = true
     }

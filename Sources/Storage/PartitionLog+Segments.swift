@@ -142,10 +142,10 @@ extension PartitionLog {
     /// Renames the directory to `topic-N.HEX-delete`; its files go when `LogDirectory.maintain` finds it due.
     public func delete(now: Timestamp) throws(StorageError) {
         guard !isClosed else { return }
-        isClosed = true
-        for segment in segmentList { segment.releaseResources() }
         path = try logDirectory.markForDeletion(
             topicPartition, path: path, due: now + max(0, configuration.fileDeleteDelayMilliseconds))
+        isClosed = true
+        for segment in segmentList { segment.releaseResources() }
     }
 }
 

@@ -46,6 +46,7 @@ public final class PartitionLog: @unchecked Sendable {
     var directoryNeedsSync = false
     var validation: RecordBatchValidation
     var recentBatches = RecentBatches()
+    var readHints = ReadHints()
     var limitCache: (offset: Offset, place: LogPlace)?
     var scrubState = ScrubState()
 
@@ -171,6 +172,30 @@ public final class PartitionLog: @unchecked Sendable {
 struct LogPlace {
     var segmentBase: Offset
     var position: Int
+}
+
+/// Where the last reads ended, so that a consumer that reads on needs no search.
+struct ReadHints {
+    private static let capacity = 8
+    private var entries: [(offset: Offset, place: LogPlace)] = []
+    private var next = 0
+
+    mutating func note(_ offset: Offset, _ place: LogPlace) {
+        if entries.count < Self.capacity { return entries.append((offset, place)) }
+        entries[next] = (offset, place)
+        next = (next + 1) % Self.capacity
+    }
+
+    /// The position of the batch that begins at `offset`.
+    func find(_ offset: Offset, in segmentBase: Offset) -> Int? {
+        for entry in entries where entry.offset == offset && entry.place.segmentBase == segmentBase { return entry.place.position }
+        return nil
+    }
+
+    mutating func removeAll() {
+        entries = []
+        next = 0
+    }
 }
 
 /// Positions of the batches appended last, so that readers at the log's end need no index and no read.

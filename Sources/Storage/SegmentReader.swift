@@ -9,6 +9,9 @@ struct StoredBatch {
     var magic: Int8
     var header: RecordBatchHeader
 
+    /// Beyond it arithmetic would overflow; no log comes near it.
+    static let largestOffset = Offset.max - (1 << 33)
+
     var baseOffset: Offset { header.baseOffset }
     var lastOffset: Offset { header.lastOffset }
     var maxTimestamp: Timestamp { header.maxTimestamp }
@@ -20,7 +23,9 @@ struct StoredBatch {
         self.position = position
         magic = bytes.load(fromByteOffset: RecordBatchHeader.Position.magic, as: Int8.self)
         if magic == 2 {
-            guard let header = try? RecordBatchHeader(bytes), header.baseOffset >= 0, header.lastOffsetDelta >= 0 else { return nil }
+            guard let header = try? RecordBatchHeader(bytes), (0...Self.largestOffset).contains(header.baseOffset),
+                header.lastOffsetDelta >= 0
+            else { return nil }
             self.header = header
             size = header.sizeInBytes
             return
@@ -30,7 +35,7 @@ struct StoredBatch {
         header = RecordBatchHeader()
         header.baseOffset = Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: Int64.self))
         header.batchLength = Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: Int32.self))
-        guard header.baseOffset >= 0, header.batchLength >= 14 else { return nil }
+        guard (0...Self.largestOffset).contains(header.baseOffset), header.batchLength >= 14 else { return nil }
         if magic == 1 { header.maxTimestamp = Int64(bigEndian: bytes.loadUnaligned(fromByteOffset: 18, as: Int64.self)) }
         size = header.sizeInBytes
     }

@@ -103,7 +103,12 @@ let beside: [Target] = [
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
     tests("BrokerTests", ["Broker", "MartletClient", "Storage", "TestKit"]),
-    tests("MartletClientTests", ["MartletClient", "Broker", "TestKit"]),
+    tests(
+        "MartletClientTests",
+        [
+            "MartletClient", "Broker", "Configuration", "Observability", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches",
+            "Primitives", "TestKit", nioCore,
+        ]),
 ]
 
 let package = Package(

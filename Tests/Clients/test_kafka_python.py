@@ -12,6 +12,10 @@ from broker import wait_until
 from samples import COMPRESSIONS, SAMPLES, many
 
 
+# kafka-python sends no header without a value.
+SENDABLE = [sample for sample in SAMPLES if all(value is not None for _, value in sample.headers)]
+
+
 def producer(bootstrap, **settings):
     return KafkaProducer(bootstrap_servers=bootstrap, **settings)
 
@@ -24,7 +28,7 @@ def reader(bootstrap, *partitions, **settings):
 
 
 def take(consumer, count):
-    taken = [record for record, _ in zip(consumer, range(count))]
+    taken = [record for _, record in zip(range(count), consumer)]
     assert len(taken) == count
     return taken
 
@@ -34,12 +38,12 @@ def test_records_come_back_unchanged(bootstrap, topic, compression):
     kind = None if compression == "none" else compression
     sender = producer(bootstrap, compression_type=kind, linger_ms=20, batch_size=200_000)
     sent = [
-        sender.send(topic, key=sample.key, value=sample.value, headers=sample.headers, partition=0) for sample in SAMPLES
+        sender.send(topic, key=sample.key, value=sample.value, headers=sample.headers, partition=0) for sample in SENDABLE
     ]
     sender.flush(30)
-    assert [future.get(30).offset for future in sent] == list(range(len(SAMPLES)))
+    assert [future.get(30).offset for future in sent] == list(range(len(SENDABLE)))
     consumer = reader(bootstrap, (topic, 0))
-    for sample, record in zip(SAMPLES, take(consumer, len(SAMPLES)), strict=True):
+    for sample, record in zip(SENDABLE, take(consumer, len(SENDABLE)), strict=True):
         assert sample.same(record.key, record.value, record.headers)
     consumer.close()
     sender.close()

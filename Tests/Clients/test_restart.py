@@ -38,8 +38,12 @@ def test_what_was_written_is_still_there(ending):
         assert admin(broker.bootstrap).describe_cluster().result(30).cluster_id == cluster_id
         assert names(broker.bootstrap) >= set(COMPRESSIONS) and "deleted" not in names(broker.bootstrap)
         for compression in COMPRESSIONS:
-            expected = many(1000)[500:] if compression == "lz4" else many(1000)
-            assert [message.value() for message in read_all(broker.bootstrap, compression, 2)] == expected
+            values = [message.value() for message in read_all(broker.bootstrap, compression, 2)]
+            if compression == "lz4":
+                # The start offset is checkpointed now and then, as Kafka does: after kill -9 deleted records may be back.
+                assert values == many(1000)[500:] or (ending == "kill" and values == many(1000))
+            else:
+                assert values == many(1000)
         resource = ConfigResource(ResourceType.TOPIC, "gzip")
         assert admin(broker.bootstrap).describe_configs([resource])[resource].result(30)["retention.ms"].value == "777000"
         reader = consumer(broker.bootstrap, "group")

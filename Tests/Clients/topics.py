@@ -1,9 +1,13 @@
 """Topics for tests, made and looked at with librdkafka's admin client."""
 
+from functools import cache
+
 from confluent_kafka.admin import AdminClient, NewTopic
 
 
+@cache
 def admin(bootstrap: str) -> AdminClient:
+    """One client per broker: what it was asked for ends with it, so it has to outlive its futures."""
     return AdminClient({"bootstrap.servers": bootstrap})
 
 

@@ -34,8 +34,8 @@ struct DamageTests {
         let walker = FileManager.default.enumerator(atPath: directory)
         while let name = walker?.nextObject() as? String {
             var isDirectory: ObjCBool = false
-            _ = FileManager.default.fileExists(atPath: directory + "/" + name, isDirectory: &isDirectory)
-            if !isDirectory.boolValue, !name.hasSuffix(".lock") { files.append(name) }
+            let exists = FileManager.default.fileExists(atPath: directory + "/" + name, isDirectory: &isDirectory)
+            if exists, !isDirectory.boolValue, !name.hasSuffix(".lock") { files.append(name) }
         }
         files.sort()
         for _ in 0..<Int.random(in: 1...3, using: &random) {

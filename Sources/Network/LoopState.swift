@@ -1,4 +1,5 @@
 // What the connections of one event loop share. Everything but the counters is touched on that loop only.
+import Glibc
 import NIOCore
 import Primitives
 import Synchronization
@@ -11,6 +12,9 @@ final class LoopState: @unchecked Sendable {
 
     let eventLoop: any EventLoop
     let counters = LoopCounters()
+    // Clock of the CPU time of the loop's thread, and its last reading; 0 until the thread has told.
+    private let threadClock = Atomic<Int32>(0)
+    private let lastReading = Mutex<(cpu: Int64, wall: Int64)?>(nil)
     /// Open connections per listener, by the listener's index; atomics because scrapes read them.
     let connectionsByListener: [ListenerCount]
     let pool = BufferPool()
@@ -71,6 +75,29 @@ final class LoopState: @unchecked Sendable {
         if connections.isEmpty {
             drained?.succeed(())
             drained = nil
+        }
+    }
+
+    // MARK: load
+
+    /// Notes which thread runs the loop. Called on the loop.
+    func noteThread() {
+        var clock: clockid_t = 0
+        guard pthread_getcpuclockid(pthread_self(), &clock) == 0 else { return }
+        threadClock.store(clock, ordering: .relaxed)
+    }
+
+    /// The part of the time since the last call in which the loop's thread did not use the CPU, from 0 to 1; nil the first time.
+    /// A thread that has ended reads as idle.
+    func idleFraction(now: Int64) -> Double? {
+        let clock = threadClock.load(ordering: .relaxed)
+        var time = timespec()
+        guard clock != 0, clock_gettime(clock, &time) == 0 else { return nil }
+        let used = Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
+        return lastReading.withLock { last in
+            defer { last = (used, now) }
+            guard let last, now > last.wall else { return nil }
+            return max(0, min(1, 1 - Double(used - last.cpu) / Double(now - last.wall)))
         }
     }
 

@@ -49,6 +49,7 @@ public final class NetworkServer: Sendable {
         for eventLoop in eventLoopGroup.makeIterator() {
             let loop = LoopState(
                 eventLoop: eventLoop, listenerCount: listeners.count, idleMilliseconds: limits.maximumIdleMilliseconds)
+            eventLoop.execute { loop.noteThread() }
             loops.append(loop)
             byIdentity[ObjectIdentifier(eventLoop)] = loop
         }
@@ -124,6 +125,13 @@ public final class NetworkServer: Sendable {
                     count: loops[loop].connectionsByListener[listener].value.load(ordering: .relaxed))
             }
         }
+    }
+
+    /// How idle the event loops' threads were on average since the last call, from 0 (saturated) to 1; 1 when called first.
+    public func averageIdleFraction() -> Double {
+        let now = SystemClock.monotonicNanoseconds()
+        let fractions = loops.compactMap { $0.idleFraction(now: now) }
+        return fractions.isEmpty ? 1 : fractions.reduce(0, +) / Double(fractions.count)
     }
 
     /// Bytes of requests being received or in progress, if `queued.max.request.bytes` bounds them; else 0.

@@ -81,6 +81,20 @@ public final class KafkaMetrics: Sendable {
         }
     }
 
+    /// Registers where the idle part of the event loops' time comes from, 0 to 1. Network threads and request handlers are the same
+    /// threads here, so both of Kafka's gauges show it.
+    public func observeIdle(_ fraction: @escaping @Sendable () -> Double) {
+        registry.register { text in
+            let fraction = fraction()
+            text.single(
+                "kafka_network_socketserver_networkprocessoravgidle_percent", .gauge, help: "Idle part of the event loops, 0 to 1.",
+                fraction)
+            text.single(
+                "kafka_server_kafkarequesthandlerpool_requesthandleravgidle_percent", .gauge, help: "Idle part of the event loops, 0 to 1.",
+                fraction)
+        }
+    }
+
     private func write(to text: inout PrometheusText) {
         let now = SystemClock.monotonicNanoseconds()
         topics.write(to: &text)

@@ -24,17 +24,19 @@ struct FrameAssemblerTests {
             case 0: size = 0
             case 1..<6: size = Int.random(in: 1..<300, using: &random)
             case 6..<9: size = Int.random(in: 10_000..<140_000, using: &random)
-            default: size = Int.random(in: 200_000..<3_000_000, using: &random)
+            default: size = Int.random(in: 200_000..<2_500_000, using: &random)
             }
             let first = UInt8.random(in: 0...255, using: &random)
-            return (0..<size).map { first &+ UInt8(truncatingIfNeeded: $0 &* 7) }
+            // A cheap pattern: repeating it is much faster than computing every byte in a debug build.
+            let pattern = (0..<251).map { first &+ UInt8(truncatingIfNeeded: $0 &* 7) }
+            return Array(repeatElement(pattern, count: size / 251 + 1).joined().prefix(size))
         }
     }
 
-    @Test("Frames survive every way of splitting the stream", arguments: 1...12 as ClosedRange<UInt64>)
+    @Test("Frames survive every way of splitting the stream", arguments: 1...6 as ClosedRange<UInt64>)
     func arbitrarySplits(seed: UInt64) {
         var random = SeededRandom(seed: seed)
-        let sent = Self.frames(&random, count: 40)
+        let sent = Self.frames(&random, count: 30)
         let stream = sent.flatMap { TestClient.framed($0) }
         let assembler = FrameAssembler(pool: BufferPool(), maximumFrameBytes: 4_000_000)
         var held: [ByteBuffer] = []

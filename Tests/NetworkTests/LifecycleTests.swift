@@ -113,6 +113,9 @@ struct LifecycleTests {
         #expect(counts.count == 4)
         #expect(counts.filter { $0.listener == "EXTERNAL" }.reduce(0) { $0 + $1.count } == 2)
         #expect(counts.reduce(0) { $0 + $1.count } == 3)
+        // Idle loops are idle, and the first call has nothing to compare with.
+        _ = server.averageIdleFraction()
+        #expect(eventually { server.averageIdleFraction() > 0.5 })
     }
 
     @Test("2,000 idle connections that have been used hold little memory, whatever they sent")

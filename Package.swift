@@ -80,8 +80,9 @@ let programs: [Target] = [
     .executableTarget(
         name: "martlet",
         dependencies: [
-            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata", "Storage",
-            "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata", "Consensus",
+            "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
+            collections,
         ],
         swiftSettings: strict)
 ]
@@ -102,7 +103,12 @@ let beside: [Target] = [
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
     tests("BrokerTests", ["Broker", "MartletClient", "Storage", "TestKit"]),
-    tests("MartletClientTests", ["MartletClient", "Broker", "TestKit"]),
+    tests(
+        "MartletClientTests",
+        [
+            "MartletClient", "Broker", "Configuration", "Observability", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches",
+            "Primitives", "TestKit", nioCore,
+        ]),
 ]
 
 let package = Package(

@@ -125,9 +125,11 @@ extension ProducerCore {
             partitions.values[index].epoch = producerID.epoch
         }
         let batch = partitions.values[index].queue[0]
-        guard batch.bytes != nil, batch.notBefore <= now, partitions.values[index].inFlight.count < settings.maximumInFlight else {
-            return nil
-        }
+        // A broker without state of the producer takes any number for the first, so the first of an epoch goes alone: if it were lost
+        // and the second were not, the first could never be written.
+        let isFirst = settings.isIdempotent && partitions.values[index].lastAcknowledgedSequence < 0
+        let limit = isFirst ? 1 : settings.maximumInFlight
+        guard batch.bytes != nil, batch.notBefore <= now, partitions.values[index].inFlight.count < limit else { return nil }
         return 0
     }
 

@@ -46,14 +46,16 @@ struct DoctorCommand: AsyncParsableCommand {
         var diagnosis = Diagnosis()
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, overrides: overrides)
+            loaded = try ConfigurationLoader.load(file: config, environment: NodeEnvironment.variables, overrides: overrides)
         } catch {
-            for mistake in error.errors { diagnosis.add(.error, "mistake", mistake.key, "\(mistake)", "correct the setting") }
+            for mistake in error.errors { diagnosis.add(.error, "mistake", "configuration", "\(mistake)", "correct it") }
             output.show(diagnosis.json, diagnosis.text)
             throw NodeExit.configuration
         }
         diagnosis.isSound("the configuration can be read")
-        for warning in loaded.warnings { diagnosis.add(.hint, "note", warning.key, "\(warning)", "nothing needs to be done") }
+        for warning in loaded.warnings {
+            diagnosis.add(.hint, "note", "configuration", "\(warning)", "nothing breaks; correct it to have a quiet start")
+        }
         for finding in ConfigurationChecks.check(loaded.configuration, resolve: HostResolution.addresses) {
             let severity: Finding.Severity =
                 switch finding.severity.name {

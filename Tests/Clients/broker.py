@@ -76,7 +76,7 @@ class Broker:
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "log.dirs": str(self.data),
             "offsets.topic.replication.factor": "1",
-            "martlet.admin.port": str(self.admin_port),
+            "martlet.admin.listeners": f"127.0.0.1:{self.admin_port}",
         }
         settings.update(self.settings)
         path = self.directory / "server.properties"

@@ -82,7 +82,8 @@ final class RunningNode {
 
     init(overrides: [String] = []) throws {
         var template = Array("/tmp/martlet-broker-test-XXXXXX".utf8CString)
-        directory = try #require(mkdtemp(&template).map { String(cString: $0) })
+        let made = mkdtemp(&template).map { String(cString: $0) }
+        directory = try #require(made)
         let configuration = try BrokerConfiguration.development(port: 0, dataDirectory: directory, adminPort: nil, overrides: overrides)
         server = BrokerServer(configuration: configuration, log: StructuredLog(level: .critical), version: "test")
         port = try #require(try server.start(formatIfNeeded: true).listeners.first).port
@@ -90,11 +91,18 @@ final class RunningNode {
 
     func stop() {
         server.stop()
-        _ = remove(directory)
+        Self.remove(directory)
     }
 
-    private func remove(_ path: String) -> Bool {
-        nftw(path, { path, _, _, _ in path.map { Glibc.remove($0) } ?? 0 }, 16, Int32(FTW_DEPTH | FTW_PHYS)) == 0
+    private static func remove(_ path: String) {
+        if let folder = opendir(path) {
+            while let entry = readdir(folder) {
+                let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+                if name != ".", name != ".." { remove(path + "/" + name) }
+            }
+            closedir(folder)
+        }
+        _ = Glibc.remove(path)
     }
 }
 
@@ -125,10 +133,11 @@ final class BlockingConnection {
         var whole = ByteBuffer()
         whole.writeInteger(Int32(frame.readableBytes))
         whole.writeImmutableBuffer(frame)
-        let sent = whole.withUnsafeReadableBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+        let sent = whole.withUnsafeReadableBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
         guard sent == whole.readableBytes else { throw Closed() }
         var prefix = try receive(4)
-        let size: Int32 = try #require(prefix.readInteger())
+        let announced = prefix.readInteger(as: Int32.self)
+        let size = try #require(announced)
         return try receive(Int(size))
     }
 

@@ -80,8 +80,9 @@ let programs: [Target] = [
     .executableTarget(
         name: "martlet",
         dependencies: [
-            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata", "Storage",
-            "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata", "Consensus",
+            "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
+            collections,
         ],
         swiftSettings: strict)
 ]

@@ -109,5 +109,9 @@ public final class BrokerServer: Sendable {
 
     func observe(_ services: BrokerServices, _ network: NetworkServer) {
         metrics.observeState { [weak services] in services?.metricsState() ?? KafkaState() }
+        metrics.observeConnections { [weak network] in
+            network?.connectionCounts.map { .init(listener: $0.listener, networkProcessor: $0.eventLoop, count: $0.count) } ?? []
+        }
+        metrics.observeIdle { [weak network] in network?.averageIdleFraction() ?? 1 }
     }
 }

@@ -31,7 +31,19 @@ extension LogConfiguration {
         minCompactionLagMilliseconds = topic.minCompactionLagMilliseconds
         maxCompactionLagMilliseconds = topic.maxCompactionLagMilliseconds
         uncleanLeaderElectionEnable = topic.uncleanLeaderElectionEnable
-        compression = .producer
+        compression = Self.compression(of: topic)
+        producerIDExpirationMilliseconds = configuration.storage.producerIDExpirationMilliseconds
+    }
+
+    private static func compression(of topic: TopicConfiguration) -> TopicCompression {
+        switch topic.compressionType {
+        case "uncompressed": .fixed(.none, level: nil)
+        case "gzip": .fixed(.gzip, level: Int32(clamping: topic.compressionGzipLevel))
+        case "snappy": .fixed(.snappy, level: nil)
+        case "lz4": .fixed(.lz4, level: Int32(clamping: topic.compressionLz4Level))
+        case "zstd": .fixed(.zstd, level: Int32(clamping: topic.compressionZstdLevel))
+        default: .producer
+        }
     }
 
     /// Whether DeleteRecords may remove records: not from a topic that is only compacted.

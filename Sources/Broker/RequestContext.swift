@@ -24,9 +24,10 @@ struct RequestContext {
         Responder(connection: connection.handle, apiKey: apiKey, version: version, correlationID: correlationID, receivedAt: receivedAt)
     }
 
-    /// Decodes the body; the error names message, field and offset.
+    /// Decodes the body; the error names message, field and offset. Bytes behind the message are ignored as Kafka ignores them:
+    /// librdkafka 2.16 asks for the metadata of all topics with three of them.
     func decode<Request: KafkaRequest>(_ type: Request.Type = Request.self) throws(WireError) -> Request {
-        try Request(decoding: body, version: version)
+        try Request(decoding: body, version: version, allowingTrailingBytes: true)
     }
 }
 

@@ -59,6 +59,11 @@ public enum ProcessSurroundings {
         return result
     }
 
+    /// Processors that this process may use, as the system restricts it.
+    public static func processorCount() -> Int {
+        max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    }
+
     /// This machine's name, which listeners on all addresses are advertised under unless they are told otherwise.
     public static func hostName() -> String {
         var buffer = [CChar](repeating: 0, count: 256)

@@ -18,8 +18,8 @@ public struct LeaderEpochEntry: Sendable, Hashable {
 /// the recovery point.
 public struct LeaderEpochs: Sendable, Equatable {
     public private(set) var entries: [LeaderEpochEntry] = []
-    /// Whether the file does not have all of it.
-    private(set) var isDirty = false
+    /// What the file holds.
+    private var saved: [LeaderEpochEntry] = []
 
     public init() {}
 
@@ -31,7 +31,6 @@ public struct LeaderEpochs: Sendable, Equatable {
         guard epoch >= 0, startOffset >= 0 else { return }
         while let last = entries.last, last.epoch >= epoch || last.startOffset >= startOffset { entries.removeLast() }
         entries.append(LeaderEpochEntry(epoch: epoch, startOffset: startOffset))
-        isDirty = true
     }
 
     /// Where the largest epoch not above `epoch` ends.
@@ -50,10 +49,7 @@ public struct LeaderEpochs: Sendable, Equatable {
 
     /// Forgets epochs that begin at or after `offset`.
     mutating func truncate(fromEnd offset: Offset) {
-        while let last = entries.last, last.startOffset >= offset {
-            entries.removeLast()
-            isDirty = true
-        }
+        while let last = entries.last, last.startOffset >= offset { entries.removeLast() }
     }
 
     /// Forgets epochs that end before `offset`; the one that spans it then begins there.
@@ -62,13 +58,10 @@ public struct LeaderEpochs: Sendable, Equatable {
         if last == 0, entries[0].startOffset == offset { return }
         entries.removeFirst(last)
         entries[0].startOffset = offset
-        isDirty = true
     }
 
     mutating func removeAll() {
-        if entries.isEmpty { return }
         entries = []
-        isDirty = true
     }
 
     // MARK: File
@@ -84,12 +77,13 @@ public struct LeaderEpochs: Sendable, Equatable {
             }
             assign(epoch, startOffset: offset)
         }
-        isDirty = false
+        saved = entries
     }
 
-    mutating func writeIfDirty(to path: String, sync: Bool = true) throws(StorageError) {
-        guard isDirty else { return }
+    /// Writes the file if it differs from what is here.
+    mutating func writeIfChanged(to path: String, sync: Bool = true) throws(StorageError) {
+        guard entries != saved else { return }
         try CheckpointFile.write(entries.map { "\($0.epoch) \($0.startOffset)" }, to: path, sync: sync)
-        isDirty = false
+        saved = entries
     }
 }

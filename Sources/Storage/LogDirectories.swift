@@ -56,6 +56,7 @@ public final class LogDirectories: Sendable {
     /// Opens and locks the directories, creating those that are missing.
     /// - Throws: `locked`, or the first failure when none can be opened.
     public init(_ configuration: LogDirectoriesConfiguration) throws(StorageError) {
+        Self.raiseDescriptorLimit()
         var opened: [LogDirectory] = []
         var failed: [(path: String, error: StorageError)] = []
         for path in configuration.paths {
@@ -70,6 +71,14 @@ public final class LogDirectories: Sendable {
         directories = opened
         unavailable = failed
         recoveryThreadsPerDirectory = max(1, configuration.recoveryThreadsPerDirectory)
+    }
+
+    /// Busy partitions keep their segments open, and the usual limit of 1024 descriptors is soon reached: take what we may have.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 
     public var online: [LogDirectory] { directories.filter { !$0.isOffline } }

@@ -101,9 +101,10 @@ public final class LogDirectory: Sendable {
         state.withLock { if $0.failure == nil { $0.failure = error } }
     }
 
-    /// A full disk passes; one that does not do what it is told to is out of service.
+    /// A full disk passes, and so does a want of descriptors or memory; a disk that does not do what it is told to is out of service.
     func noteFailure(_ error: StorageError) {
-        if case .inputOutput = error { fail(with: error) }
+        guard case .inputOutput(_, _, let code) = error else { return }
+        if [EIO, EROFS, ENXIO, ENODEV, EUCLEAN, ESTALE].contains(code) { fail(with: error) }
     }
 
     /// Bytes of the file system: all, and free for this process.

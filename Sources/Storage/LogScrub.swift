@@ -34,6 +34,13 @@ struct ScrubState {
     var position = 0
     var nextOffset: Offset = 0
     var isRunning = false
+    /// When the last pass ended, or the log was opened.
+    var lastPass: Timestamp = 0
+
+    /// The same place in time, another one in the log.
+    func moved(to segmentBase: Offset, position: Int = 0, nextOffset: Offset) -> ScrubState {
+        ScrubState(segmentBase: segmentBase, position: position, nextOffset: nextOffset, isRunning: isRunning, lastPass: lastPass)
+    }
 }
 
 /// A piece of a segment to be looked through outside of the log's lock.
@@ -153,27 +160,28 @@ public struct ScrubWork: Sendable {
 }
 
 extension PartitionLog {
+    /// Whether a pass is under way, or the last one ended `interval` milliseconds ago.
+    public func isScrubDue(now: Timestamp, interval: Int64) -> Bool {
+        scrubState.segmentBase >= 0 || now - scrubState.lastPass >= interval
+    }
+
     /// The next piece to be looked through, of at most about `maxBytes`; nil when all closed segments below the recovery point are
     /// done, after which the next call begins anew.
     public func beginScrub(maxBytes: Int) throws(StorageError) -> ScrubWork? {
         guard !isClosed, !scrubState.isRunning else { return nil }
-        let closed = segmentList.dropLast()
-        guard let index = closed.firstIndex(where: { $0.baseOffset >= scrubState.segmentBase }) else {
-            scrubState = ScrubState()
+        guard let index = segmentList.dropLast().firstIndex(where: { $0.baseOffset >= scrubState.segmentBase }),
+            segmentList[index + 1].baseOffset <= recoveryPoint
+        else {
+            scrubState = ScrubState(lastPass: SystemClock.now())
             return nil
         }
         let segment = segmentList[index]
-        let end = segmentList[index + 1].baseOffset
-        guard end <= recoveryPoint else {
-            scrubState = ScrubState()
-            return nil
-        }
         if segment.baseOffset != scrubState.segmentBase {
-            scrubState = ScrubState(segmentBase: segment.baseOffset, position: 0, nextOffset: segment.baseOffset)
+            scrubState = scrubState.moved(to: segment.baseOffset, nextOffset: segment.baseOffset)
         }
         let work = try ScrubWork(
-            log: self, segment: segment, endOffset: end, position: scrubState.position, nextOffset: scrubState.nextOffset,
-            maxBytes: maxBytes)
+            log: self, segment: segment, endOffset: segmentList[index + 1].baseOffset, position: scrubState.position,
+            nextOffset: scrubState.nextOffset, maxBytes: maxBytes)
         scrubState.isRunning = true
         return work
     }
@@ -181,10 +189,11 @@ extension PartitionLog {
     /// Takes note of what was found, so that readers are led around it. Returns what is new.
     @discardableResult
     public func finishScrub(_ work: ScrubWork) -> [ScrubFinding] {
+        scrubState.isRunning = false
         if work.isAtEnd {
-            scrubState = ScrubState(segmentBase: work.endOffset, position: 0, nextOffset: work.endOffset)
+            scrubState = scrubState.moved(to: work.endOffset, nextOffset: work.endOffset)
         } else {
-            scrubState = ScrubState(segmentBase: work.file.baseOffset, position: work.position, nextOffset: work.nextOffset)
+            scrubState = scrubState.moved(to: work.file.baseOffset, position: work.position, nextOffset: work.nextOffset)
         }
         guard let segment = segmentList.first(where: { $0.baseOffset == work.file.baseOffset }) else { return [] }
         return work.findings.filter { finding in
@@ -202,8 +211,9 @@ extension PartitionLog {
         }
     }
 
-    /// To be called instead of `finishScrub` when `ScrubWork.run` failed.
+    /// To be called instead of `finishScrub` when `ScrubWork.run` failed; goes on with the next segment.
     public func abandonScrub() {
-        scrubState = ScrubState(segmentBase: scrubState.segmentBase + 1)
+        scrubState.isRunning = false
+        scrubState = scrubState.moved(to: scrubState.segmentBase + 1, nextOffset: 0)
     }
 }

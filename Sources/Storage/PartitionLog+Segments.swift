@@ -90,7 +90,7 @@ extension PartitionLog {
     private func flushWork(upTo offset: Offset?) throws(StorageError) -> FlushWork? {
         let end = min(offset ?? logEndOffset, logEndOffset)
         // Epochs come first: what lies below the recovery point is not looked at again for them.
-        try epochs.writeIfDirty(to: path + "/" + LeaderEpochs.fileName)
+        try epochs.writeIfChanged(to: path + "/" + LeaderEpochs.fileName)
         guard end > recoveryPoint else { return nil }
         var work = FlushWork(offset: end, logDirectory: logDirectory, directory: directoryNeedsSync ? path : nil)
         for index in segmentIndex(containing: recoveryPoint)..<segmentList.count {
@@ -134,7 +134,7 @@ extension PartitionLog {
         }
         if logDirectory.isOffline { return }
         try active.seal()
-        try epochs.writeIfDirty(to: path + "/" + LeaderEpochs.fileName, sync: false)
+        try epochs.writeIfChanged(to: path + "/" + LeaderEpochs.fileName, sync: false)
         try takeSnapshot(sync: false)
         recoveryPoint = logEndOffset
     }

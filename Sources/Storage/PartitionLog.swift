@@ -72,6 +72,7 @@ public final class PartitionLog: @unchecked Sendable {
         hasTransactions = state.hasTransactions
         loadReport = state.report
         lastFlush = now
+        scrubState.lastPass = now
         validation = Self.validation(for: configuration)
         producers.highWatermarkMoved(to: highWatermark)
     }

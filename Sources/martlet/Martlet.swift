@@ -13,6 +13,11 @@ struct Martlet: AsyncParsableCommand {
             """,
         version: version,
         groupedSubcommands: [
-            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self])
+            CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self]),
+            CommandGroup(
+                name: "Records", subcommands: [ProduceCommand.self, ConsumeCommand.self]),
+            CommandGroup(
+                name: "Clusters", subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self]),
+            CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

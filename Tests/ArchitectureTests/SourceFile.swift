@@ -22,15 +22,17 @@ struct SourceFile: Sendable, CustomStringConvertible {
     /// Every line that is not a comment as a whole, with its number.
     var code: [(number: Int, text: Substring)] {
         lines.enumerated().compactMap { index, line in
-            line.drop(while: { $0 == " " }).hasPrefix("//") ? nil : (index + 1, line)
+            line.utf8.drop(while: { $0 == UInt8(ascii: " ") }).starts(with: "//".utf8) ? nil : (index + 1, line)
         }
     }
 
-    /// The modules this file imports, with the line of the import.
+    /// The modules this file imports, with the line of the import. Generated files import at their top.
     var imports: [(module: String, number: Int)] {
-        code.compactMap { number, text in
+        (isGenerated ? Array(code.prefix(20)) : code).compactMap { number, text in
             let pattern =
                 /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+(?:(?:struct|class|enum|func|protocol|typealias|var|let)\s+)?(\w+)/
+            // Tens of thousands of generated lines go through here, so most are turned away by their first letter.
+            guard let first = text.utf8.first(where: { $0 != UInt8(ascii: " ") }), "@ipf".utf8.contains(first) else { return nil }
             guard let match = text.firstMatch(of: pattern) else { return nil }
             return (String(match.1), number)
         }

@@ -57,7 +57,7 @@ struct LimitTests {
     @Test("Idle connections are closed, busy ones and those with a request in progress are not")
     func idle() throws {
         var limits = NetworkLimits()
-        limits.maximumIdleMilliseconds = 150
+        limits.maximumIdleMilliseconds = 500
         let delegate = TestDelegate { frame, connection in
             if frame.readableBytes > 0 { connection.send(response(frame)) }
         }

@@ -63,7 +63,11 @@ struct DirectoryTests {
         let log = try directories.create(TopicPartition("t", 0), topicID: .one, configuration: LogConfiguration(), now: 1)
         _ = try log.append(try Make.batch(), origin: .client, leaderEpoch: 0, now: 1)
         log.advanceHighWatermark(to: 1)
-        log.logDirectory.fail(with: .inputOutput(operation: "write", path: log.path, code: 5))
+        // What passes takes nothing out of service.
+        log.logDirectory.noteFailure(.inputOutput(operation: "open", path: log.path, code: EMFILE))
+        log.logDirectory.noteFailure(.outOfSpace(path: log.path))
+        #expect(!log.logDirectory.isOffline)
+        log.logDirectory.noteFailure(.inputOutput(operation: "write", path: log.path, code: EIO))
         #expect(throws: StorageError.offline(path: log.logDirectory.path)) {
             try log.append(try Make.batch(), origin: .client, leaderEpoch: 0, now: 1)
         }

@@ -126,9 +126,16 @@ struct FormatTests {
         #expect(epochs.endOffset(for: 5, logEndOffset: 33) == .undefined)
         #expect(epochs.epoch(at: 4) == nil && epochs.epoch(at: 19) == 2 && epochs.epoch(at: 20) == 4)
         let path = scratch.path + "/leader-epoch-checkpoint"
-        try epochs.writeIfDirty(to: path)
+        try epochs.writeIfChanged(to: path)
         #expect(try String(contentsOfFile: path, encoding: .utf8) == "0\n2\n2 5\n4 20\n")
         #expect(try LeaderEpochs(path: path).entries == epochs.entries)
+        // Written over in place where that is safe, and replaced where the new contents are shorter.
+        epochs.assign(6, startOffset: 33)
+        try epochs.writeIfChanged(to: path, sync: false)
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == "0\n3\n2 5\n4 20\n6 33\n")
+        epochs.truncate(fromEnd: 33)
+        try epochs.writeIfChanged(to: path, sync: false)
+        #expect(try String(contentsOfFile: path, encoding: .utf8) == "0\n2\n2 5\n4 20\n")
         epochs.truncate(fromStart: 9)
         #expect(epochs.entries == [LeaderEpochEntry(epoch: 2, startOffset: 9), LeaderEpochEntry(epoch: 4, startOffset: 20)])
         epochs.truncate(fromEnd: 20)

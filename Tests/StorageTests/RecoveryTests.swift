@@ -177,6 +177,8 @@ struct RecoveryTests {
             fixture.log.advanceHighWatermark(to: fixture.log.logEndOffset)
             #expect(fixture.log.logEndOffset == all.end)
             var findings: [ScrubFinding] = []
+            #expect(!fixture.log.isScrubDue(now: fixture.now + 9, interval: 10))
+            #expect(fixture.log.isScrubDue(now: fixture.now + 10, interval: 10))
             while var work = try fixture.log.beginScrub(maxBytes: 100) {
                 try work.run()
                 findings += fixture.log.finishScrub(work)

@@ -31,7 +31,7 @@ extension ConfigTable {
         .string(
             "max.connections.per.ip.overrides", "", .any, .medium, mode: .clusterWide,
             doc: "Exceptions to max.connections.per.ip, as host:count."),
-        .int("num.network.threads", 3, .atLeast(1), .high, mode: .clusterWide, doc: "Event loops that serve connections."),
+        .int("num.network.threads", 3, .atLeast(1), .high, mode: .clusterWide, doc: "Event loops that serve connections; as many as processors when not set."),
         .long(
             "queued.max.request.bytes", -1, .any, .medium,
             doc: "Bytes of requests being worked on before no more are read; -1 for no bound beyond Martlet's own."),
@@ -45,8 +45,8 @@ extension ConfigTable {
         .int("socket.listen.backlog.size", 50, .atLeast(1), .medium, doc: "Connections that may wait to be accepted."),
         .int(
             "socket.receive.buffer.bytes", 102_400, .any, .high,
-            doc: "Receive buffer of a connection's socket; -1 leaves it to the system."),
+            doc: "Receive buffer of a connection's socket; -1, or not set, leaves it to the system."),
         .int("socket.request.max.bytes", 104_857_600, .atLeast(1), .high, doc: "Largest request taken."),
-        .int("socket.send.buffer.bytes", 102_400, .any, .high, doc: "Send buffer of a connection's socket; -1 leaves it to the system."),
+        .int("socket.send.buffer.bytes", 102_400, .any, .high, doc: "Send buffer of a connection's socket; -1, or not set, leaves it to the system."),
     ]
 }

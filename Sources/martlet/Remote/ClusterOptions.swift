@@ -1,0 +1,133 @@
+// Which cluster a command speaks to, and what people are told when that does not work.
+import ArgumentParser
+import Glibc
+import MartletClient
+import Primitives
+
+/// `--bootstrap-server` and what goes with it.
+struct ClusterOptions: ParsableArguments {
+    static let environmentVariable = "MARTLET_BOOTSTRAP_SERVER"
+
+    @Option(
+        name: [.customShort("b"), .long],
+        help: ArgumentHelp(
+            "Brokers to begin with, separated by commas (default: $MARTLET_BOOTSTRAP_SERVER, or 127.0.0.1:9092).", valueName: "host:port"))
+    var bootstrapServer: String?
+
+    @Option(help: "Seconds to go on trying before giving up.")
+    var timeout = 15.0
+
+    func validate() throws {
+        if timeout <= 0 || timeout > 86_400 { throw ValidationError("--timeout is a positive number of seconds.") }
+    }
+
+    var servers: String {
+        if let bootstrapServer { return bootstrapServer }
+        if let variable = getenv(Self.environmentVariable), variable.pointee != 0 { return String(cString: variable) }
+        return "127.0.0.1:9092"
+    }
+
+    /// The settings that all clients of the command line share.
+    func clientConfiguration() throws -> ClientConfiguration {
+        var configuration: ClientConfiguration
+        do throws(KafkaError) {
+            configuration = try ClientConfiguration(bootstrapServers: servers)
+        } catch {
+            throw ValidationError("--bootstrap-server: \(error)")
+        }
+        configuration.clientID = "martlet-cli"
+        configuration.operationTimeout = .milliseconds(Int64(timeout * 1000))
+        configuration.requestTimeout = .milliseconds(Int64(min(timeout, 30) * 1000))
+        configuration.connectTimeout = .milliseconds(Int64(min(timeout, 5) * 1000))
+        return configuration
+    }
+
+    /// Runs with an admin client, which is closed in the end.
+    func withAdmin<Value>(_ body: (AdminClient) async throws -> Value) async throws -> Value {
+        let admin = AdminClient(try clientConfiguration())
+        defer { admin.close() }
+        return try await explaining {
+            // Once, without trying again: whoever sits at a terminal wants to know at once that nobody is there.
+            _ = try await admin.cluster.connection(to: .bootstrap)
+            return try await body(admin)
+        }
+    }
+
+    /// Turns the library's errors into sentences with a remedy.
+    func explaining<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as KafkaError {
+            throw CommandFailure(explanation(of: error))
+        }
+    }
+
+    func explanation(of error: KafkaError) -> String {
+        switch error.kind {
+        case .connectionFailed where error.explanation.contains("refused"):
+            "no broker listens on \(servers); start one with `martlet dev`, or name the cluster with --bootstrap-server (-b)"
+        case .connectionFailed:
+            "\(servers) cannot be reached: \(error.explanation). Name the cluster with --bootstrap-server (-b)"
+        case .disconnected:
+            "the connection to \(servers) ended: \(error.explanation). A port that speaks TLS, or another protocol than Kafka's, does that"
+        case .timedOut:
+            "\(servers) does not answer in time: \(error.explanation). --timeout gives it longer"
+        case .broker where error.codeName == "UNKNOWN_TOPIC_OR_PARTITION": "\(error) `martlet topic list` shows the topics that exist"
+        case .broker where error.codeName == "GROUP_ID_NOT_FOUND": "\(error) `martlet group list` shows the groups that exist"
+        default: "\(error)"
+        }
+    }
+}
+
+extension OutputOptions {
+    /// Shows what became of each item; the process ends with status 1 when one failed.
+    ///
+    /// - Parameters:
+    ///   - item: the item's name in JSON, such as `topic`.
+    ///   - members: what JSON says of an item that went well.
+    ///   - text: what people read of it.
+    func report<Item, Value>(
+        _ outcomes: [Outcome<Item, Value>], _ item: String, members: (Value) -> [(String, JSONValue)] = { _ in [] },
+        text: (Item, Value) -> String
+    ) throws {
+        var results: [JSONValue] = []
+        var failed = false
+        for outcome in outcomes {
+            let name: (String, JSONValue) = (item, .string("\(outcome.item)"))
+            switch outcome.result {
+            case .success(let value):
+                results.append(.object([name] + members(value)))
+                if !json { Terminal.print(text(outcome.item, value)) }
+            case .failure(let error):
+                failed = true
+                results.append(.object([name, ("error", .string(error.codeName)), ("message", .string(error.explanation))]))
+                if !json { Terminal.complain("Error: \(error)") }
+            }
+        }
+        if json { Terminal.print(JSONValue.array(results).text(indentation: 2)) }
+        if failed { throw ExitCode.failure }
+    }
+}
+
+/// A question before something is lost, when a person is there to answer it.
+enum Confirmation {
+    static func ask(_ question: String, unless assumed: Bool) throws {
+        guard !assumed, isatty(STDIN_FILENO) == 1 else { return }
+        Terminal.write("\(question) [y/N] ", to: STDERR_FILENO)
+        guard let answer = readLine(), ["y", "yes"].contains(answer.lowercased()) else {
+            throw CommandFailure("nothing was changed")
+        }
+    }
+}
+
+/// `name=value` as an argument.
+struct Assignment: ExpressibleByArgument {
+    var name: String
+    var value: String
+
+    init?(argument: String) {
+        guard let sign = argument.firstIndex(of: "="), sign != argument.startIndex else { return nil }
+        name = String(argument[..<sign])
+        value = String(argument[argument.index(after: sign)...])
+    }
+}

@@ -15,9 +15,10 @@ struct Martlet: AsyncParsableCommand {
         groupedSubcommands: [
             CommandGroup(name: "Nodes", subcommands: [DevelopmentCommand.self, ServerCommand.self]),
             CommandGroup(
-                name: "Records", subcommands: [ProduceCommand.self, ConsumeCommand.self]),
+                name: "Records", subcommands: [ProduceCommand.self, ConsumeCommand.self, BenchCommand.self]),
             CommandGroup(
-                name: "Clusters", subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self]),
+                name: "Clusters",
+                subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self, DoctorCommand.self]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

@@ -139,7 +139,7 @@ extension AdminClient {
     /// The features that a broker supports and the cluster has finalized.
     public func describeFeatures() async throws(KafkaError) -> [FeatureDescription] {
         let response = try await cluster.retrying { () throws(KafkaError) in
-            let response = try await self.cluster.send(ApiVersionsRequest(), to: .any, allowed: 0...4)
+            let response = try await self.cluster.send(ApiVersionsRequest.own, to: .any, allowed: 0...4)
             try response.errorCode.check(about: "ApiVersions")
             return response
         }

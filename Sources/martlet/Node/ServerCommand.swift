@@ -25,7 +25,7 @@ struct ServerCommand: ParsableCommand {
     func run() throws {
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, overrides: overrides)
+            loaded = try ConfigurationLoader.load(file: config, environment: NodeEnvironment.variables, overrides: overrides)
         } catch {
             Terminal.complain("\(error)")
             throw NodeExit.configuration

@@ -69,7 +69,7 @@ struct FormatCommand: ParsableCommand {
     func run() throws {
         let loaded: BrokerConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, overrides: overrides).configuration
+            loaded = try ConfigurationLoader.load(file: config, environment: NodeEnvironment.variables, overrides: overrides).configuration
         } catch {
             Terminal.complain("\(error)")
             throw NodeExit.configuration

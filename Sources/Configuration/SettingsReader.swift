@@ -18,7 +18,8 @@ extension ConfigurationReader {
             // line never more than 100 KiB in flight.
             socketSendBufferBytes: isSet("socket.send.buffer.bytes") ? size("socket.send.buffer.bytes") : -1,
             socketReceiveBufferBytes: isSet("socket.receive.buffer.bytes") ? size("socket.receive.buffer.bytes") : -1,
-            socketListenBacklogSize: size("socket.listen.backlog.size"),
+            // Kafka's 50 makes clients that come in a crowd, as after a restart, wait for whole seconds.
+            socketListenBacklogSize: isSet("socket.listen.backlog.size") ? size("socket.listen.backlog.size") : 1024,
             connectionsMaxIdleMilliseconds: integer("connections.max.idle.ms"), maxConnections: size("max.connections"),
             maxConnectionsPerAddress: size("max.connections.per.ip"),
             maxConnectionsPerAddressOverrides: readAddressOverrides(), maxConnectionsPerListener: perListener,

@@ -17,7 +17,13 @@ extension BrokerServices {
             answer.partitions = topic.partitions.map { deleteRecords($0, topic: topic.name) }
             return answer
         }
-        context.responder.send(response)
+        // Kafka checkpoints the new start later and forgets it in a crash before that; what is acknowledged here stays deleted.
+        let responder = context.responder
+        let answer = response
+        backgroundWork.run { [self] in
+            checkpoint()
+            responder.send(answer)
+        }
     }
 
     private func deleteRecords(

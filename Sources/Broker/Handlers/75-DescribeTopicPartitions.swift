@@ -13,10 +13,10 @@ extension BrokerServices {
         let asked = asksForAll ? view.image.topics.all.map(\.name) : request.topics.map(\.name)
         let names = Set(asked).filter { $0 >= first }.sorted()
         if let cursor = request.cursor, !asksForAll, !names.contains(cursor.topicName) {
-            return refuse(context, "DescribeTopicPartitions: the topics asked for do not contain the cursor's topic \(cursor.topicName)")
+            return context.responder.send(invalidCursor(asked))
         }
         if let cursor = request.cursor, cursor.partitionIndex < 0 {
-            return refuse(context, "DescribeTopicPartitions: the cursor's partition is \(cursor.partitionIndex)")
+            return context.responder.send(invalidCursor(asked))
         }
         var remaining = max(1, min(Int(request.responsePartitionLimit), configuration.network.maxRequestPartitionSizeLimit))
         var response = DescribeTopicPartitionsResponse()
@@ -39,6 +39,18 @@ extension BrokerServices {
             }
         }
         context.responder.send(response)
+    }
+
+    /// A cursor that does not lie within the topics asked for: every topic is refused, as Kafka does.
+    private func invalidCursor(_ names: [String]) -> DescribeTopicPartitionsResponse {
+        var response = DescribeTopicPartitionsResponse()
+        response.topics = names.map { name in
+            var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
+            answer.errorCode = .invalidRequest
+            answer.name = name
+            return answer
+        }
+        return response
     }
 
     private func unknownTopic(_ name: String) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {

@@ -44,7 +44,7 @@ extension ConfigTable {
         .string(
             "security.inter.broker.protocol", "PLAINTEXT", .oneOf(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]), .medium,
             doc: "Security protocol between brokers when inter.broker.listener.name is not given."),
-        .int("socket.listen.backlog.size", 50, .atLeast(1), .medium, doc: "Connections that may wait to be accepted."),
+        .int("socket.listen.backlog.size", 50, .atLeast(1), .medium, doc: "Connections that may wait to be accepted; 1024 when not set."),
         .int(
             "socket.receive.buffer.bytes", 102_400, .any, .high,
             doc: "Receive buffer of a connection's socket; -1, or not set, leaves it to the system."),

@@ -80,7 +80,8 @@ let programs: [Target] = [
     .executableTarget(
         name: "martlet",
         dependencies: [
-            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata", "Consensus",
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
+            "Consensus",
             "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
             collections,
         ],

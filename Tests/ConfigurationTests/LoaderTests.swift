@@ -8,7 +8,9 @@ import Testing
     @Test func defaultsAreKafkas() throws {
         let configuration = try load(minimal).configuration
         #expect(configuration.nodeID == 1 && configuration.processRoles == [.broker, .controller] && configuration.rack == nil)
-        #expect(configuration.network.networkThreads == ProcessSurroundings.processorCount() && configuration.network.socketRequestMaxBytes == 104_857_600)
+        #expect(
+            configuration.network.networkThreads == ProcessSurroundings.processorCount()
+                && configuration.network.socketRequestMaxBytes == 104_857_600)
         #expect(configuration.network.connectionsMaxIdleMilliseconds == 600_000 && configuration.network.queuedMaxRequestBytes == -1)
         #expect(configuration.network.maxConnections == Int(Int32.max) && configuration.network.fetchMaxBytes == 57_671_680)
         #expect(configuration.storage.logDirectories == ["/var/lib/martlet"] && configuration.storage.recoveryThreadsPerDirectory == 2)

@@ -8,6 +8,15 @@ import Testing
 
 @testable import MartletClient
 
+/// Values that were read, by any of a group's members.
+private final class Seen: Sendable {
+    private let values = Mutex<Set<String>>([])
+
+    var count: Int { values.withLock { $0.count } }
+
+    func insert(_ value: String) { values.withLock { _ = $0.insert(value) } }
+}
+
 @Suite("Client against a node", .serialized)
 struct ClusterTests {
     @Test("Topics, settings and the cluster are administered")
@@ -130,12 +139,12 @@ struct ClusterTests {
                 try await consumer.subscribe(["t"])
                 return consumer
             }
-            let seen = Mutex<Set<String>>([])
-            func read(_ consumer: KafkaConsumer) -> Task<Void, any Error> {
+            let seen = Seen()
+            @Sendable func read(_ consumer: KafkaConsumer) -> Task<Void, any Error> {
                 Task {
                     for try await record in consumer.records {
                         let value = try record.value(as: String.self) ?? ""
-                        seen.withLock { _ = $0.insert(value) }
+                        seen.insert(value)
                     }
                 }
             }
@@ -149,20 +158,20 @@ struct ClusterTests {
             let first = try await member()
             let firstReading = read(first)
             try await write(0..<100)
-            try await eventually("the first member reads everything") { seen.withLock { $0.count } == 100 }
+            try await eventually("the first member reads everything") { seen.count == 100 }
             let second = try await member()
             let secondReading = read(second)
             try await eventually("both members have two partitions") { first.assignment.count == 2 && second.assignment.count == 2 }
             #expect(Set(first.assignment).isDisjoint(with: second.assignment))
             try await write(100..<200)
-            try await eventually("both members read on") { seen.withLock { $0.count } == 200 }
+            try await eventually("both members read on") { seen.count == 200 }
             let described = try await admin.describeGroup("g")
             #expect(described.members.count == 2 && described.protocolName == assignor.rawValue)
             try await second.close()
             _ = try await secondReading.value
             try await eventually("the first member takes over") { first.assignment.count == 4 }
             try await write(200..<300)
-            try await eventually("the first member reads the rest") { seen.withLock { $0.count } == 300 }
+            try await eventually("the first member reads the rest") { seen.count == 300 }
             try await first.close()
             _ = try await firstReading.value
             let committed = try await admin.listGroupOffsets("g")

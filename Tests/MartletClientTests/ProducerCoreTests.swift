@@ -137,7 +137,7 @@ struct ProducerCoreTests {
         return run
     }
 
-    @Test("With time enough every record is written once, in order, whatever is lost", arguments: 0..<60)
+    @Test("With time enough every record is written once, in order, whatever is lost", arguments: 0..<24)
     func exactlyOnce(seed: Int) throws {
         let run = try run(seed: UInt64(seed), deliveryTimeout: 150_000, lossPercent: seed % 4 * 10)
         #expect(run.failed.isEmpty)
@@ -153,7 +153,7 @@ struct ProducerCoreTests {
         }
     }
 
-    @Test("When records are given up, the others are still written at most once and those acknowledged are there", arguments: 0..<60)
+    @Test("When records are given up, the others are still written at most once and those acknowledged are there", arguments: 0..<24)
     func givingUp(seed: Int) throws {
         let run = try run(seed: UInt64(seed) + 1000, deliveryTimeout: 40, lossPercent: 35)
         for (partition, sent) in run.sent {

@@ -36,8 +36,18 @@ final class TestBroker: Sendable {
 
     func stop() {
         server.stop()
-        // 8 is FTW_DEPTH: what is in a directory goes before it.
-        _ = nftw(directory, { path, _, _, _ in path.map { remove($0) } ?? 0 }, 16, 8)
+        Self.delete(directory)
+    }
+
+    private static func delete(_ path: String) {
+        if let directory = opendir(path) {
+            while let entry = readdir(directory) {
+                let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+                if name != ".", name != ".." { delete(path + "/" + name) }
+            }
+            closedir(directory)
+        }
+        _ = remove(path)
     }
 
     /// Runs a test against a node of its own.

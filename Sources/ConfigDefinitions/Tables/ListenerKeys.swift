@@ -31,7 +31,9 @@ extension ConfigTable {
         .string(
             "max.connections.per.ip.overrides", "", .any, .medium, mode: .clusterWide,
             doc: "Exceptions to max.connections.per.ip, as host:count."),
-        .int("num.network.threads", 3, .atLeast(1), .high, mode: .clusterWide, doc: "Event loops that serve connections; as many as processors when not set."),
+        .int(
+            "num.network.threads", 3, .atLeast(1), .high, mode: .clusterWide,
+            doc: "Event loops that serve connections; as many as processors when not set."),
         .long(
             "queued.max.request.bytes", -1, .any, .medium,
             doc: "Bytes of requests being worked on before no more are read; -1 for no bound beyond Martlet's own."),
@@ -47,6 +49,8 @@ extension ConfigTable {
             "socket.receive.buffer.bytes", 102_400, .any, .high,
             doc: "Receive buffer of a connection's socket; -1, or not set, leaves it to the system."),
         .int("socket.request.max.bytes", 104_857_600, .atLeast(1), .high, doc: "Largest request taken."),
-        .int("socket.send.buffer.bytes", 102_400, .any, .high, doc: "Send buffer of a connection's socket; -1, or not set, leaves it to the system."),
+        .int(
+            "socket.send.buffer.bytes", 102_400, .any, .high,
+            doc: "Send buffer of a connection's socket; -1, or not set, leaves it to the system."),
     ]
 }

@@ -138,12 +138,8 @@ extension AdminClient {
 
     /// The features that a broker supports and the cluster has finalized.
     public func describeFeatures() async throws(KafkaError) -> [FeatureDescription] {
-        var request = ApiVersionsRequest()
-        // Brokers refuse a request without a name and a version of the client's software (KIP-511).
-        request.clientSoftwareName = "martlet"
-        request.clientSoftwareVersion = "1.0"
-        let response = try await cluster.retrying { [request] () throws(KafkaError) in
-            let response = try await self.cluster.send(request, to: .any, allowed: 0...4)
+        let response = try await cluster.retrying { () throws(KafkaError) in
+            let response = try await self.cluster.send(ApiVersionsRequest.own, to: .any, allowed: 0...4)
             try response.errorCode.check(about: "ApiVersions")
             return response
         }

@@ -64,9 +64,7 @@ package final class BrokerConnection: Sendable {
 
     /// A broker that does not know the version answers in version 0 and names the versions of ApiVersions that it has (KIP-511).
     private func negotiate(timeout: Duration) async throws(KafkaError) -> NegotiatedVersions {
-        var request = ApiVersionsRequest()
-        request.clientSoftwareName = "martlet"
-        request.clientSoftwareVersion = "1.0"
+        let request = ApiVersionsRequest.own
         var version: Int16 = 4
         for _ in 0..<2 {
             let frame = try await exchange(request, version: version, timeout: timeout)
@@ -150,6 +148,16 @@ package final class BrokerConnection: Sendable {
         case let error as IOError: return "\(error)"
         default: return "\(error)"
         }
+    }
+}
+
+extension ApiVersionsRequest {
+    /// With this library's name, without which brokers refuse it (KIP-511).
+    static var own: ApiVersionsRequest {
+        var request = ApiVersionsRequest()
+        request.clientSoftwareName = "martlet"
+        request.clientSoftwareVersion = "1.0"
+        return request
     }
 }
 

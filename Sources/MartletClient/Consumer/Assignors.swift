@@ -124,24 +124,27 @@ extension ConsumerAssignor {
             guard let least = readers[partition.topic]?.min(by: { (loads[$0].count, $0) < (loads[$1].count, $1) }) else { continue }
             loads[least].append(partition)
         }
-        // Every move takes from a member that has at least two more than the receiver, so the sum of squares falls: this ends.
-        var moved = true
-        while moved {
-            moved = false
-            for giver in members.indices.sorted(by: { (loads[$1].count, $0) < (loads[$0].count, $1) }) {
-                for partition in loads[giver].reversed() {
-                    guard let least = readers[partition.topic]?.min(by: { (loads[$0].count, $0) < (loads[$1].count, $1) }),
-                        loads[giver].count >= loads[least].count + 2
-                    else { continue }
-                    loads[giver].remove(partition)
-                    loads[least].append(partition)
-                    moved = true
-                }
-            }
+        // One at a time from whoever has most, so that nobody falls below a fair share. A receiver has at least two fewer than the giver,
+        // so the sum of squares falls with every move: this ends.
+        while let (giver, partition, receiver) = nextMove(loads, readers) {
+            loads[giver].remove(partition)
+            loads[receiver].append(partition)
         }
         var assignment: [String: [TopicPartition]] = [:]
         for (index, member) in members.enumerated() { assignment[member.id] = Array(loads[index]) }
         return assignment
+    }
+
+    private static func nextMove(
+        _ loads: [OrderedSet<TopicPartition>], _ readers: [String: [Int]]
+    ) -> (giver: Int, partition: TopicPartition, receiver: Int)? {
+        for giver in loads.indices.sorted(by: { (loads[$1].count, $0) < (loads[$0].count, $1) }) {
+            for partition in loads[giver].reversed() {
+                guard let least = readers[partition.topic]?.min(by: { (loads[$0].count, $0) < (loads[$1].count, $1) }) else { continue }
+                if loads[giver].count >= loads[least].count + 2 { return (giver, partition, least) }
+            }
+        }
+        return nil
     }
 
     /// Leaves out partitions that another member reads at the moment: it gives them up first, and the next round hands them on.

@@ -51,7 +51,10 @@ extension ProducerCore {
     }
 
     private mutating func succeed(_ batch: ProducerBatch, _ index: Int, _ offset: Offset, _ time: Timestamp) -> FinishedBatch {
-        if let identity = batch.identity, identity.epoch == partitions.values[index].epoch {
+        if let identity = batch.identity, identity.epoch == partitions.values[index].epoch,
+            identity.producerID == partitions.values[index].producerID, batch.ordinal > partitions.values[index].lastAcknowledgedOrdinal
+        {
+            partitions.values[index].lastAcknowledgedOrdinal = batch.ordinal
             partitions.values[index].lastAcknowledgedSequence = RecordBatchHeader.sequence(
                 identity.baseSequence, plus: Int32(batch.recordCount) - 1)
         }

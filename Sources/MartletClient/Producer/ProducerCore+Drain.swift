@@ -125,10 +125,29 @@ extension ProducerCore {
             partitions.values[index].epoch = producerID.epoch
         }
         let batch = partitions.values[index].queue[0]
-        guard batch.bytes != nil, batch.notBefore <= now, partitions.values[index].inFlight.count < settings.maximumInFlight else {
+        // A broker without state of the producer takes any number for the first, so the first of an epoch goes alone: if it were lost
+        // and the second were not, the first could never be written.
+        let isFirst = settings.isIdempotent && partitions.values[index].lastAcknowledgedSequence < 0
+        let limit = isFirst ? 1 : settings.maximumInFlight
+        guard batch.bytes != nil, batch.notBefore <= now, partitions.values[index].inFlight.count < limit else { return nil }
+        // A broker recognises the last five batches of a producer: no sixth while the fate of the first of them is open.
+        if settings.isIdempotent, batch.identity == nil, let oldest = oldestOrdinal(index),
+            partitions.values[index].nextOrdinal - oldest >= 5
+        {
             return nil
         }
         return 0
+    }
+
+    /// The first batch of the present epoch that is not settled.
+    private func oldestOrdinal(_ index: Int) -> Int64? {
+        var oldest: Int64?
+        for id in partitions.values[index].inFlight {
+            if let ordinal = inFlight[id]?.ordinal { oldest = min(oldest ?? .max, ordinal) }
+        }
+        // The queue is in the order of the records, so only its front can be older.
+        if let front = partitions.values[index].queue.first, front.identity != nil { oldest = min(oldest ?? .max, front.ordinal) }
+        return oldest
     }
 
     /// Goes on under the next epoch, numbers from 0; everything in the queue is certainly not written.
@@ -136,6 +155,8 @@ extension ProducerCore {
         partitions.values[index].hasGap = false
         partitions.values[index].nextSequence = 0
         partitions.values[index].lastAcknowledgedSequence = -1
+        partitions.values[index].lastAcknowledgedOrdinal = -1
+        partitions.values[index].nextOrdinal = 0
         if partitions.values[index].epoch == .max {
             partitions.values[index].producerID = -1
             partitions.values[index].needsNewProducerID = true
@@ -152,6 +173,8 @@ extension ProducerCore {
         if settings.isIdempotent, batch.identity == nil {
             let state = partitions.values[index]
             batch.identity = BatchIdentity(producerID: state.producerID, epoch: state.epoch, baseSequence: state.nextSequence)
+            batch.ordinal = state.nextOrdinal
+            partitions.values[index].nextOrdinal += 1
             partitions.values[index].nextSequence = RecordBatchHeader.sequence(state.nextSequence, plus: Int32(batch.recordCount))
         }
         partitions.values[index].inFlight.append(batch.id)

@@ -39,6 +39,8 @@ struct ProducerBatch: Sendable {
     var attempts = 0
     var notBefore: Int64 = 0
     var identity: BatchIdentity?
+    /// Counts the batches of a partition's present epoch.
+    var ordinal: Int64 = -1
     /// An attempt was made whose outcome nobody knows.
     var isOutcomeUnknown = false
     var lastError: KafkaError?
@@ -69,6 +71,8 @@ struct ProducerCore: Sendable {
         var nextSequence: Int32 = 0
         /// -1 before the first under the present epoch.
         var lastAcknowledgedSequence: Int32 = -1
+        var lastAcknowledgedOrdinal: Int64 = -1
+        var nextOrdinal: Int64 = 0
         var hasGap = false
         /// What sequences and duplicates of an exhausted producer id wait for.
         var needsNewProducerID = false

@@ -23,6 +23,8 @@ final class Maintenance: Sendable {
 
     /// How often timers of groups are looked at.
     private static let coordinatorTick = TimeAmount.milliseconds(50)
+    /// How often a piece of some log is read again to see whether it is still what was written.
+    private static let scrubTickMilliseconds: Int64 = 10_000
     /// How long a segment's descriptor and mappings stay open without use.
     private static let idleResourceMilliseconds: Int64 = 60_000
 
@@ -35,6 +37,7 @@ final class Maintenance: Sendable {
         inBackground("deletion", every: 5_000, after: first) { $0.removeDeletedFiles() }
         inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
         inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
+        inBackground("scrub", every: Self.scrubTickMilliseconds, after: first) { $0.scrub() }
         inBackground("resources", every: Self.idleResourceMilliseconds, after: first) { $0.releaseIdleResources() }
     }
 
@@ -127,6 +130,32 @@ extension BrokerServices {
             try work.run()
             metrics.logFlushTime.record(nanoseconds: SystemClock.monotonicNanoseconds() - start)
             try partition.withLog { log throws(StorageError) in log.finishFlush(work, now: now) }
+        }
+    }
+
+    /// Reads the next pieces of logs whose last look is a week ago, and reports what is damaged. Readers are led around it afterwards.
+    func scrub() {
+        let interval: Int64 = 7 * 86_400_000
+        var budget = 64 << 20
+        let now = SystemClock.now()
+        for partition in partitions.all where budget > 0 {
+            attempt("scrub", partition.topicPartition.description) { () throws(StorageError) in
+                let work = try partition.withLog { log throws(StorageError) in
+                    log.isScrubDue(now: now, interval: interval) ? try log.beginScrub(maxBytes: min(budget, 16 << 20)) : nil
+                }
+                guard var work else { return }
+                do throws(StorageError) {
+                    try work.run()
+                } catch {
+                    try partition.withLog { log throws(StorageError) in log.abandonScrub() }
+                    throw error
+                }
+                budget -= work.scannedBytes
+                let done = work
+                for finding in try partition.withLog({ log throws(StorageError) in log.finishScrub(done) }) {
+                    logger.error("damage found in a log", metadata: ["finding": "\(finding)"])
+                }
+            }
         }
     }
 

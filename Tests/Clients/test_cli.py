@@ -80,6 +80,8 @@ def test_topic_life(run, run_json, name):
     assert "Deleted" in run("topic", "delete", name, "--yes").stdout
     assert run("topic", "describe", name, check=False).returncode == 1
     run("topic", "delete", name, "--yes", "--if-exists")
+    for arguments in [("topic", "delete", name, "--yes"), ("topic", "alter", name, "-p", 9), ("config", "set", "-t", name, "retention.ms=1")]:
+        assert run(*arguments, check=False, timeout=10).returncode == 1
 
 
 def test_dry_run_creates_nothing(run, run_json, name):

@@ -35,6 +35,11 @@ struct ConfigTarget: ParsableArguments {
         return .broker(broker)
     }
 
+    /// A topic that does not exist is told at once; asked for its settings, brokers answer "try again".
+    func check(_ admin: AdminClient) async throws {
+        if let topic { _ = try await admin.describeTopics([topic]).values() }
+    }
+
     var description: String {
         if let topic { return "topic \(topic)" }
         if let group { return "group \(group)" }
@@ -58,7 +63,8 @@ struct ConfigDescribeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let settings = try await cluster.withAdmin { admin in
-            try await admin.describeConfigs([target.resource], names: keys.isEmpty ? nil : keys, includingSynonyms: true).values()
+            try await target.check(admin)
+            return try await admin.describeConfigs([target.resource], names: keys.isEmpty ? nil : keys, includingSynonyms: true).values()
         }.flatMap(\.self).filter { all || !keys.isEmpty || $0.source != .defaultConfig }.sorted { $0.name < $1.name }
         if let missing = keys.first(where: { key in !settings.contains { $0.name == key } }) {
             throw CommandFailure("there is no setting '\(missing)' of \(target.description)")
@@ -122,7 +128,10 @@ struct ConfigSetCommand: AsyncParsableCommand {
     func run() async throws {
         let operation: ConfigChange.Operation = append ? .append : subtract ? .subtract : .set
         let changes = settings.map { ConfigChange($0.name, operation, $0.value) }
-        _ = try await cluster.withAdmin { try await $0.alterConfigs([(target.resource, changes)], validateOnly: dryRun).values() }
+        try await cluster.withAdmin { admin in
+            try await target.check(admin)
+            _ = try await admin.alterConfigs([(target.resource, changes)], validateOnly: dryRun).values()
+        }
         let names = settings.map(\.name).joined(separator: ", ")
         Terminal.print(dryRun ? "\(names) of \(target.description) can be changed." : "Changed \(names) of \(target.description).")
     }
@@ -138,7 +147,10 @@ struct ConfigDeleteCommand: AsyncParsableCommand {
     @OptionGroup var cluster: ClusterOptions
 
     func run() async throws {
-        _ = try await cluster.withAdmin { try await $0.alterConfigs([(target.resource, keys.map { .delete($0) })]).values() }
+        try await cluster.withAdmin { admin in
+            try await target.check(admin)
+            _ = try await admin.alterConfigs([(target.resource, keys.map { .delete($0) })]).values()
+        }
         Terminal.print("\(keys.joined(separator: ", ")) of \(target.description): back to the default.")
     }
 }

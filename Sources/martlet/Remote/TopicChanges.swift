@@ -101,6 +101,7 @@ struct TopicAlterCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await cluster.withAdmin { admin in
+            _ = try await admin.describeTopics([topic]).values()
             if let partitions {
                 _ = try await admin.createPartitions([(topic, partitions)]).values()
                 Terminal.print("Topic \(topic) has \(partitions) partitions now.")
@@ -131,10 +132,15 @@ struct TopicDeleteCommand: AsyncParsableCommand {
 
     func run() async throws {
         try Confirmation.ask("Delete \(topics.joined(separator: ", ")) with all records?", unless: yes)
-        let outcomes = try await cluster.withAdmin { try await $0.deleteTopics(topics) }
+        let outcomes = try await cluster.withAdmin { admin in
+            // "Unknown" is an error that clients may try again for long, so what does not exist is told apart first.
+            let described = try await admin.describeTopics(topics)
+            let existing = described.filter { $0.error == nil }.map(\.item)
+            if !ifExists { _ = try described.values() }
+            return existing.isEmpty ? [] : try await admin.deleteTopics(existing)
+        }
         try output.report(
-            outcomes.filter { !(ifExists && $0.error?.codeName == "UNKNOWN_TOPIC_OR_PARTITION") }, "topic",
-            text: { name, _ in "Deleted topic \(name)." })
+            outcomes, "topic", text: { name, _ in "Deleted topic \(name)." })
     }
 }
 

@@ -1,1 +1,0 @@
-// Drives a core: append, commit, replay, reply.

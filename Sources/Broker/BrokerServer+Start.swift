@@ -59,16 +59,20 @@ extension BrokerServer {
             listeners: bound.map { ($0.name, $0.port) }, adminPort: adminPort, clusterID: identity.clusterID, startMilliseconds: elapsed)
     }
 
+    /// Serves health and metrics on every address configured; returns the first one's port.
     private func startAdmin() throws(BrokerStartFailure) -> Int? {
-        guard let address = configuration.adminListeners.first else { return nil }
-        let admin = AdminServer(eventLoopGroup: housekeeping, health: health, registry: metrics.registry, logger: log.logger("admin"))
-        do throws(AdminServerError) {
-            let port = try admin.start(host: address.host, port: address.port)
-            update { $0.admin = admin }
-            return port
-        } catch {
-            throw BrokerStartFailure("\(error)")
+        var first: Int?
+        for address in configuration.adminListeners {
+            let admin = AdminServer(eventLoopGroup: housekeeping, health: health, registry: metrics.registry, logger: log.logger("admin"))
+            do throws(AdminServerError) {
+                let port = try admin.start(host: address.host, port: address.port)
+                first = first ?? port
+                update { $0.admins.append(admin) }
+            } catch {
+                throw BrokerStartFailure("\(error)")
+            }
         }
+        return first
     }
 
     private func openDirectories(formatIfNeeded: Bool) throws(BrokerStartFailure) -> (LogDirectories, NodeIdentity) {

@@ -24,7 +24,7 @@ extension BrokerServer {
         let isClean = closeLogs(parts.services, parts.directories)
         parts.metadata?.close()
         closeDirectories(parts, clean: isClean)
-        parts.admin?.close()
+        for admin in parts.admins { admin.close() }
         try? loops.syncShutdownGracefully()
         try? housekeeping.syncShutdownGracefully()
     }

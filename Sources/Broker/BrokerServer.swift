@@ -36,7 +36,7 @@ public final class BrokerServer: Sendable {
     }
 
     struct Parts {
-        var admin: AdminServer?
+        var admins: [AdminServer] = []
         var metadata: MetadataRuntime?
         var services: BrokerServices?
         var network: NetworkServer?

@@ -97,7 +97,7 @@ enum CleanShutdownFile {
 
     /// -1 when the file does not tell.
     static func brokerEpoch(_ text: String) -> Int64 {
-        JSONValue(text)?["brokerEpoch"]?.integer ?? -1
+        (try? JSONValue(parsing: text))?["brokerEpoch"]?.integerValue ?? -1
     }
 }
 

@@ -32,17 +32,17 @@ public struct QuorumState: Sendable, Hashable {
     /// Nil when there is no file.
     public init?(path: String) throws(StorageError) {
         guard let text = try FileSystem.text(of: path) else { return nil }
-        guard let json = JSONValue(text), let leader = json["leaderId"]?.integer, let epoch = json["leaderEpoch"]?.integer,
+        guard let json = try? JSONValue(parsing: text), let leader = json["leaderId"]?.integerValue, let epoch = json["leaderEpoch"]?.integerValue,
             let leaderID = NodeID(exactly: leader), let leaderEpoch = LeaderEpoch(exactly: epoch),
-            let dataVersion = Int16(exactly: json["data_version"]?.integer ?? 0)
+            let dataVersion = Int16(exactly: json["data_version"]?.integerValue ?? 0)
         else { throw .corruptFile(path: path, reason: "not a quorum state") }
         guard (0...1).contains(dataVersion) else { throw .corruptFile(path: path, reason: "data_version \(dataVersion) is unknown") }
         self.init(dataVersion: dataVersion, leaderID: leaderID, leaderEpoch: leaderEpoch)
-        clusterID = json["clusterId"]?.string ?? ""
-        votedID = json["votedId"]?.integer.flatMap { NodeID(exactly: $0) } ?? -1
-        votedDirectoryID = json["votedDirectoryId"]?.string.flatMap { KafkaUUID($0) } ?? .zero
-        appliedOffset = json["appliedOffset"]?.integer ?? 0
-        currentVoters = (json["currentVoters"]?.array ?? []).compactMap { $0["voterId"]?.integer.flatMap { NodeID(exactly: $0) } }
+        clusterID = json["clusterId"]?.stringValue ?? ""
+        votedID = json["votedId"]?.integerValue.flatMap { NodeID(exactly: $0) } ?? -1
+        votedDirectoryID = json["votedDirectoryId"]?.stringValue.flatMap { KafkaUUID($0) } ?? .zero
+        appliedOffset = json["appliedOffset"]?.integerValue ?? 0
+        currentVoters = (json["currentVoters"]?.arrayValue ?? []).compactMap { $0["voterId"]?.integerValue.flatMap { NodeID(exactly: $0) } }
     }
 
     /// One line, in Kafka's order of fields.

@@ -112,7 +112,8 @@ public enum ConfigDescription {
     }
 
     private static func brokerDefinition(_ key: String) -> ConfigDefinition? {
-        ConfigTable.broker[key] ?? ConfigTable.dynamicBroker[key] ?? ConfigTable.martlet[key] ?? ListenerPrefix.base(of: key).flatMap { ConfigTable.broker[$0] }
+        ConfigTable.broker[key] ?? ConfigTable.dynamicBroker[key] ?? ConfigTable.martlet[key]
+            ?? ListenerPrefix.base(of: key).flatMap { ConfigTable.broker[$0] }
     }
 
     private static func brokerEntry(_ name: String, value: ConfigValue?, layers: BrokerConfigLayers) -> ConfigEntry {

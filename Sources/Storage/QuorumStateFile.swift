@@ -32,7 +32,8 @@ public struct QuorumState: Sendable, Hashable {
     /// Nil when there is no file.
     public init?(path: String) throws(StorageError) {
         guard let text = try FileSystem.text(of: path) else { return nil }
-        guard let json = try? JSONValue(parsing: text), let leader = json["leaderId"]?.integerValue, let epoch = json["leaderEpoch"]?.integerValue,
+        guard let json = try? JSONValue(parsing: text), let leader = json["leaderId"]?.integerValue,
+            let epoch = json["leaderEpoch"]?.integerValue,
             let leaderID = NodeID(exactly: leader), let leaderEpoch = LeaderEpoch(exactly: epoch),
             let dataVersion = Int16(exactly: json["data_version"]?.integerValue ?? 0)
         else { throw .corruptFile(path: path, reason: "not a quorum state") }

@@ -158,9 +158,11 @@ public final class NetworkServer: Sendable {
                 state.withLock { $0.listeners.append(channel) }
                 return BoundListener(name: listener.name, address: local)
             } catch let error as IOError where error.errnoCode == EAFNOSUPPORT || error.errnoCode == EADDRNOTAVAIL {
-                failure = "\(error)"
+                failure = SystemErrorText.bindFailure(error.errnoCode)
             } catch {
-                throw .bindFailed(listener: listener.name, host: listener.host, port: listener.port, reason: "\(error)")
+                throw .bindFailed(
+                    listener: listener.name, host: listener.host, port: listener.port,
+                    reason: (error as? IOError).map { SystemErrorText.bindFailure($0.errnoCode) } ?? "\(error)")
             }
         }
         throw .bindFailed(listener: listener.name, host: listener.host, port: listener.port, reason: failure)

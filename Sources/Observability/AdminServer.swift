@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Primitives
 import Synchronization
 
 /// A request to the admin endpoint; bodies are not looked at.
@@ -105,7 +106,8 @@ public final class AdminServer: Sendable {
             state.withLock { $0.channel = channel }
             return channel.localAddress?.port ?? port
         } catch {
-            throw .bindFailed(host: host, port: port, reason: "\(error)")
+            throw .bindFailed(
+                host: host, port: port, reason: (error as? IOError).map { SystemErrorText.bindFailure($0.errnoCode) } ?? "\(error)")
         }
     }
 

@@ -7,6 +7,7 @@ import GroupCoordination
 import KafkaMessages
 import KafkaWire
 import Logging
+import NIOPosix
 import Network
 import Observability
 import Primitives
@@ -28,13 +29,12 @@ extension BrokerServer {
         update { $0.metadata = metadata }
         let services = makeServices(directories, metadata, identity)
         update { $0.services = services }
+        services.applyDynamicConfiguration(metadata.image)
         try loadLogs(services, metadata.image)
         metadata.subscribe { publication in services.publish(publication.image, publication.changes) }
 
         health.report(.init(phase: "joining the cluster"))
-        let network = NetworkServer(
-            listeners: networkListeners, limits: networkLimits, eventLoopGroup: loops, delegate: services, logger: log.logger("network"))
-        update { $0.network = network }
+        let network = makeNetwork(services)
         // Ports that the system chooses must be known before they are advertised.
         let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
         var bound = choosesPorts ? try bind(network) : []
@@ -57,6 +57,21 @@ extension BrokerServer {
             ])
         return Endpoints(
             listeners: bound.map { ($0.name, $0.port) }, adminPort: adminPort, clusterID: identity.clusterID, startMilliseconds: elapsed)
+    }
+
+    /// The listeners, not bound yet, under the network settings in force.
+    private func makeNetwork(_ services: BrokerServices) -> NetworkServer {
+        let settings = services.configurationInForce.current.network
+        let loops = MultiThreadedEventLoopGroup(numberOfThreads: max(1, settings.networkThreads))
+        let network = NetworkServer(
+            listeners: networkListeners, limits: networkLimits(settings), eventLoopGroup: loops, delegate: services,
+            logger: log.logger("network"))
+        services.configurationInForce.follow { [weak network] in network?.update(Self.connectionLimits($0.network)) }
+        update {
+            $0.loops = loops
+            $0.network = network
+        }
+        return network
     }
 
     /// Serves health and metrics on every address configured; returns the first one's port.
@@ -181,7 +196,8 @@ extension BrokerServer {
         let nodeID = configuration.nodeID
         do throws(StorageError) {
             let loaded = try services.directories.load(
-                now: SystemClock.now(), configuration: { topic in services.logConfiguration(of: topic, image) },
+                recoveryThreads: services.configurationInForce.current.storage.recoveryThreadsPerDirectory, now: SystemClock.now(),
+                configuration: { topic in services.logConfiguration(of: topic, image) },
                 expected: { partition, _ in
                     guard let topic = image.topics.topic(named: partition.topic), let entry = topic.partition(partition.partition) else {
                         return .absent

@@ -25,7 +25,7 @@ extension BrokerServer {
         parts.metadata?.close()
         closeDirectories(parts, clean: isClean)
         for admin in parts.admins { admin.close() }
-        try? loops.syncShutdownGracefully()
+        try? parts.loops?.syncShutdownGracefully()
         try? housekeeping.syncShutdownGracefully()
     }
 

@@ -39,6 +39,7 @@ public final class BrokerServer: Sendable {
         var admins: [AdminServer] = []
         var metadata: MetadataRuntime?
         var services: BrokerServices?
+        var loops: MultiThreadedEventLoopGroup?
         var network: NetworkServer?
         var maintenance: Maintenance?
         var directories: LogDirectories?
@@ -51,7 +52,6 @@ public final class BrokerServer: Sendable {
     let logger: Logger
     let health = NodeHealth()
     let metrics: KafkaMetrics
-    let loops: MultiThreadedEventLoopGroup
     /// Timers and the admin endpoint: nothing there may delay a client.
     let housekeeping = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let backgroundWork = BackgroundWork(threads: 2)
@@ -61,7 +61,6 @@ public final class BrokerServer: Sendable {
         self.configuration = configuration
         self.log = log
         logger = log.logger("broker")
-        loops = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.network.networkThreads))
         metrics = KafkaMetrics(
             requestKinds: BrokerServices.servedApis.map {
                 RequestKind(apiKey: $0.rawValue, name: $0.name, highestVersion: $0.validVersions.upperBound)
@@ -86,24 +85,28 @@ public final class BrokerServer: Sendable {
 
     var networkListeners: [ListenerEndpoint] {
         configuration.brokerListeners.map { listener in
-            ListenerEndpoint(
-                name: listener.name, host: listener.host, port: listener.port,
-                maximumConnections: configuration.network.maxConnectionsPerListener[listener.name] ?? .max)
+            ListenerEndpoint(name: listener.name, host: listener.host, port: listener.port)
         }
     }
 
-    var networkLimits: NetworkLimits {
-        let network = configuration.network
+    func networkLimits(_ network: NetworkSettings) -> NetworkLimits {
         var limits = NetworkLimits()
         limits.maximumRequestBytes = network.socketRequestMaxBytes
         limits.maximumQueuedRequestBytes = Int(network.queuedMaxRequestBytes)
         limits.maximumIdleMilliseconds = network.connectionsMaxIdleMilliseconds
-        limits.maximumConnections = network.maxConnections
-        limits.maximumConnectionsPerAddress = network.maxConnectionsPerAddress
-        limits.connectionsPerAddressOverrides = network.maxConnectionsPerAddressOverrides
+        limits.connections = Self.connectionLimits(network)
         limits.sendBufferBytes = network.socketSendBufferBytes
         limits.receiveBufferBytes = network.socketReceiveBufferBytes
         limits.listenBacklog = network.socketListenBacklogSize
+        return limits
+    }
+
+    static func connectionLimits(_ network: NetworkSettings) -> ConnectionLimits {
+        var limits = ConnectionLimits()
+        limits.maximumConnections = network.maxConnections
+        limits.maximumConnectionsPerListener = network.maxConnectionsPerListener
+        limits.maximumConnectionsPerAddress = network.maxConnectionsPerAddress
+        limits.connectionsPerAddressOverrides = network.maxConnectionsPerAddressOverrides
         return limits
     }
 

@@ -13,7 +13,10 @@ import Synchronization
 
 /// A broker's services. Handlers are its extensions, one file for each API.
 final class BrokerServices: Sendable {
+    /// What the node was started with.
     let configuration: BrokerConfiguration
+    /// The same with the dynamic layers on top.
+    let configurationInForce: ConfigurationInForce
     let nodeID: NodeID
     let clusterID: String
     let logger: Logger
@@ -33,6 +36,7 @@ final class BrokerServices: Sendable {
         groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, backgroundWork: BackgroundWork, logger: Logger
     ) {
         self.configuration = configuration
+        configurationInForce = ConfigurationInForce(started: configuration)
         nodeID = configuration.nodeID
         self.clusterID = clusterID
         self.directories = directories

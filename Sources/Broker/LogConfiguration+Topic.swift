@@ -1,11 +1,10 @@
 // From a topic's configuration, as the tables know it, to the settings of its logs.
 import ConfigDefinitions
-import Configuration
 import RecordBatches
 import Storage
 
 extension LogConfiguration {
-    init(_ topic: TopicConfiguration, configuration: BrokerConfiguration) {
+    init(_ topic: TopicConfiguration, producerIDExpirationMilliseconds expiration: Int64) {
         self.init()
         segmentBytes = topic.segmentBytes
         segmentMilliseconds = topic.segmentMilliseconds
@@ -32,7 +31,7 @@ extension LogConfiguration {
         maxCompactionLagMilliseconds = topic.maxCompactionLagMilliseconds
         uncleanLeaderElectionEnable = topic.uncleanLeaderElectionEnable
         compression = Self.compression(of: topic)
-        producerIDExpirationMilliseconds = configuration.storage.producerIDExpirationMilliseconds
+        producerIDExpirationMilliseconds = expiration
     }
 
     private static func compression(of topic: TopicConfiguration) -> TopicCompression {

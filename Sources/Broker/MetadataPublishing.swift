@@ -3,6 +3,7 @@
 import ClusterMetadata
 import Collections
 import ConfigDefinitions
+import Configuration
 import KafkaWire
 import Logging
 import Primitives
@@ -11,6 +12,7 @@ import Storage
 extension BrokerServices {
     /// Takes over a new image. `changes` says what differs from the image before.
     func publish(_ image: MetadataImage, _ changes: MetadataChanges) {
+        if changes.configurations.contains(where: isOwn) { applyDynamicConfiguration(image) }
         for topic in changes.deletedTopics { delete(topic) }
         // Logs first, then the image: whoever sees a topic in the metadata must find its partitions.
         var touched: OrderedDictionary<TopicID, TopicImage> = [:]
@@ -80,13 +82,26 @@ extension BrokerServices {
     }
 
     private func applyConfigurations(_ resources: OrderedSet<ConfigResource>, _ image: MetadataImage) {
-        let brokerChanged = resources.contains { $0 == .clusterDefault || $0 == ConfigResource(.broker, String(nodeID)) }
-        let names = brokerChanged ? partitions.topics.map(\.name) : resources.filter { $0.kind == .topic }.map(\.name)
+        let names = resources.contains(where: isOwn) ? partitions.topics.map(\.name) : resources.filter { $0.kind == .topic }.map(\.name)
         for name in names {
             guard let topic = partitions.topic(name) else { continue }
             let configuration = logConfiguration(of: name, image)
             for partition in topic.all { partition.update(configuration: configuration) }
         }
+    }
+
+    /// Whether a change of the resource's configuration is one of this broker's own.
+    private func isOwn(_ resource: ConfigResource) -> Bool {
+        resource == .clusterDefault || resource == ConfigResource(.broker, String(nodeID))
+    }
+
+    /// Puts the dynamic configuration in force that the image holds for this broker.
+    func applyDynamicConfiguration(_ image: MetadataImage) {
+        let layers = configurationLayers(image)
+        guard configurationInForce.apply(layers) else { return }
+        let keys = OrderedSet(layers.dynamicDefault.keys).union(layers.dynamicBroker.keys)
+        logger.info("dynamic configuration is in force", metadata: ["keys": "\(keys.joined(separator: " "))"])
+        for warning in BrokerConfiguration.withoutEffect(layers) { logger.warning("\(warning)") }
     }
 
     /// The layers of this broker's configuration: what it was started with, and what the metadata says on top.
@@ -96,10 +111,11 @@ extension BrokerServices {
             dynamicBroker: image.configurations.values(of: ConfigResource(.broker, String(nodeID))))
     }
 
-    /// A topic's settings in force.
+    /// A topic's settings in force, over the broker's configuration in force.
     func logConfiguration(of topic: String, _ image: MetadataImage) -> LogConfiguration {
         let overrides = image.configurations.values(of: ConfigResource(.topic, topic))
+        let current = configurationInForce.current
         return LogConfiguration(
-            TopicConfiguration(layers: configurationLayers(image)).applying(overrides), configuration: configuration)
+            current.topics.defaults.applying(overrides), producerIDExpirationMilliseconds: current.storage.producerIDExpirationMilliseconds)
     }
 }

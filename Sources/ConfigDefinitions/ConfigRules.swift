@@ -47,6 +47,42 @@ public enum ConfigRules {
         }
     }
 
+    /// Keys that Kafka changes on a running broker and Martlet does not: to store them would promise what a restart does not keep either.
+    private static let fixedAtStart = ["listeners", "listener.security.protocol.map"]
+
+    /// Checks the keys that a change sets, apart from those that were there before.
+    public static func validateDynamicBrokerChange(_ keys: [String]) throws(ConfigError) {
+        try refuse(
+            keys.filter(fixedAtStart.contains), .notDynamic,
+            "Cannot update these configs dynamically, change the node's own configuration and start it again")
+    }
+
+    /// Checks a broker's values against each other, as all of its layers leave them.
+    public static func validateBroker(_ layers: BrokerConfigLayers) throws(ConfigError) {
+        let topics = TopicConfiguration(layers: layers)
+        func require(_ condition: Bool, _ key: String, _ rule: String) throws(ConfigError) {
+            if !condition { throw ConfigError(.conflict, key: key, "\(key) \(rule)") }
+        }
+        try require(topics.segmentMilliseconds >= 1, "log.roll.ms", "must be greater than or equal to 1")
+        try require(topics.segmentJitterMilliseconds >= 0, "log.roll.jitter.ms", "must be greater than or equal to 0")
+        try require(
+            topics.retentionMilliseconds == -1 || topics.retentionMilliseconds >= 1, "log.retention.ms",
+            "must be unlimited (-1) or greater than or equal to 1")
+        try require(
+            topics.minCompactionLagMilliseconds <= topics.maxCompactionLagMilliseconds, "log.cleaner.min.compaction.lag.ms",
+            "must not be greater than log.cleaner.max.compaction.lag.ms")
+        let key = "max.connections.per.ip.overrides"
+        let overrides = PairList.parse(layers.value(key)?.text ?? "")
+        for (text, pair) in overrides {
+            guard let pair, !pair.key.isEmpty, let count = Int32(pair.value), count >= 0 else {
+                throw ConfigError.invalidValue(text, key: key, "each element must have the form host:count")
+            }
+        }
+        try require(
+            layers.value("max.connections.per.ip")?.integer != 0 || !overrides.isEmpty, "max.connections.per.ip",
+            "can be set to zero only if \(key) is set")
+    }
+
     /// The keys of `SslConfigs.RECONFIGURABLE_CONFIGS`, which make no sense for all listeners at once.
     private static func isPerListener(_ key: String) -> Bool {
         let suffixes = ["keystore.", "key.password", "truststore."]

@@ -2,7 +2,7 @@
 import ConfigDefinitions
 
 extension BrokerConfiguration {
-    /// This with dynamic layers in force. Identity, listeners and directories stay as they are until a restart; values that do not
+    /// This with dynamic layers in force. `self` has to be what the node was started with. Identity, listeners and directories stay as they are until a restart; values that do not
     /// parse, and keys that are not dynamic, are passed over.
     public func applying(_ layers: BrokerConfigLayers) -> BrokerConfiguration {
         var merged = SourceContent()
@@ -25,5 +25,29 @@ extension BrokerConfiguration {
         result.groups = reader.readGroups()
         result.offsets = reader.readOffsets()
         return result
+    }
+
+    /// What is stored as dynamic configuration without being in force, and why: left over from another version, or from Kafka.
+    public static func withoutEffect(_ layers: BrokerConfigLayers) -> [ConfigurationMistake] {
+        var mistakes: [ConfigurationMistake] = []
+        for (isPerBroker, values) in [(false, layers.dynamicDefault), (true, layers.dynamicBroker)] {
+            for (key, text) in values {
+                if let reason = reasonWithoutEffect(key, text, isPerBroker: isPerBroker) {
+                    mistakes.append(ConfigurationMistake(.warning, .nowhere, key: key, reason))
+                }
+            }
+        }
+        return mistakes
+    }
+
+    private static func reasonWithoutEffect(_ key: String, _ text: String, isPerBroker: Bool) -> String? {
+        do throws(ConfigError) {
+            try ConfigRules.validateDynamicBroker([key: text], isPerBroker: isPerBroker)
+            try ConfigRules.validateDynamicBrokerChange([key])
+        } catch {
+            return "has no effect as dynamic configuration: \(error.reason)"
+        }
+        if key == "num.network.threads" { return "takes effect when this node is started again" }
+        return ConfigTable.broker[key]?.support.reason.map { "is accepted without effect: \($0)" }
     }
 }

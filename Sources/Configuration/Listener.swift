@@ -73,19 +73,6 @@ extension String {
     }
 }
 
-/// `listener.security.protocol.map` and the other lists of pairs.
-enum PairList {
-    /// Pairs of `key:value,key:value`, split at the last colon of each; nil in place of a pair without a colon.
-    static func parse(_ text: String) -> [(text: String, pair: (key: String, value: String)?)] {
-        ConfigValue.splitList(text).filter { !$0.isEmpty }.map { element in
-            guard let colon = element.lastIndex(of: ":") else { return (element, nil) }
-            return (
-                element, (String(element[..<colon]).trimmedOfControls, String(element[element.index(after: colon)...]).trimmedOfControls)
-            )
-        }
-    }
-}
-
 /// Kinds of IP addresses, as far as two listeners may share a port.
 enum AddressFamily {
     case version4, version6, name

@@ -159,7 +159,7 @@ extension Controller {
             try checkMinInSyncReplicas(key, resource, isRemoved: true)
             records.append(Self.record(key, resource, nil))
         }
-        try validate(all, of: resource)
+        try validate(all, changed: changes.filter { $0.value != nil }.keys.elements, of: resource)
         try checkExistence(of: resource)
         return records
     }
@@ -214,8 +214,11 @@ extension Controller {
 
     /// Checks a resource's configuration as a whole.
     ///
+    /// - Parameter changed: the keys that the change at hand sets.
     /// - Throws: INVALID_CONFIG with what is wrong, INVALID_REQUEST for a name that no such resource can have.
-    func validate(_ values: OrderedDictionary<String, String>, of resource: ConfigResource) throws(RequestFailure) {
+    func validate(
+        _ values: OrderedDictionary<String, String>, changed: [String] = [], of resource: ConfigResource
+    ) throws(RequestFailure) {
         do throws(ConfigError) {
             switch resource.kind {
             case .topic:
@@ -226,6 +229,10 @@ extension Controller {
                     throw ConfigError(.conflict, key: "", "Unable to parse broker name as a base 10 number.")
                 }
                 try ConfigRules.validateDynamicBroker(values, isPerBroker: !resource.name.isEmpty)
+                try ConfigRules.validateDynamicBrokerChange(changed)
+                var layers = self.layers
+                if resource.name.isEmpty { layers.dynamicDefault = values } else { layers.dynamicBroker = values }
+                try ConfigRules.validateBroker(layers)
             case .group:
                 if resource.name.isEmpty { throw ConfigError(.conflict, key: "", "Default group resources are not allowed.") }
                 try ConfigRules.validateGroup(values.mapValues { $0 }, layers: layers)

@@ -5,6 +5,8 @@ import Synchronization
 /// Counts connections against their bounds. Used when connections come and go, never for requests.
 final class ConnectionAdmission: Sendable {
     private struct State {
+        var limits: ConnectionLimits
+        var listenerLimits: [Int]
         var total = 0
         var byListener: [Int]
         var byAddress: [String: Int] = [:]
@@ -12,25 +14,39 @@ final class ConnectionAdmission: Sendable {
         var waiting: [@Sendable () -> Void] = []
     }
 
-    private let limits: NetworkLimits
-    private let listenerLimits: [Int]
-    private let countsAddresses: Bool
+    private let listenerNames: [String]
     private let state: Mutex<State>
 
-    init(limits: NetworkLimits, listeners: [ListenerEndpoint]) {
-        self.limits = limits
-        listenerLimits = listeners.map(\.maximumConnections)
-        countsAddresses = limits.maximumConnectionsPerAddress != .max || !limits.connectionsPerAddressOverrides.isEmpty
-        state = Mutex(State(byListener: listeners.map { _ in 0 }))
+    init(limits: ConnectionLimits, listeners: [ListenerEndpoint]) {
+        listenerNames = listeners.map(\.name)
+        state = Mutex(
+            State(limits: limits, listenerLimits: Self.limits(of: listenerNames, limits), byListener: listeners.map { _ in 0 }))
+    }
+
+    private static func limits(of listeners: [String], _ limits: ConnectionLimits) -> [Int] {
+        listeners.map { limits.maximumConnectionsPerListener[$0] ?? .max }
     }
 
     /// True if the number of connections is bounded at all.
-    var isBounded: Bool { limits.maximumConnections != .max || listenerLimits.contains { $0 != .max } }
+    var isBounded: Bool { state.withLock { $0.limits.isBounded } }
+
+    /// Counts against other bounds from now on. Connections beyond a lower bound stay, as with Kafka; listeners that wait look again.
+    func update(_ limits: ConnectionLimits) {
+        let waiting = state.withLock { state in
+            state.limits = limits
+            state.listenerLimits = Self.limits(of: listenerNames, limits)
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for listener in waiting {
+            listener()
+        }
+    }
 
     /// True if the listener may accept one more; otherwise `whenFree` is called once, on any thread, when it should ask again.
     func mayAccept(listener: Int, whenFree: @escaping @Sendable () -> Void) -> Bool {
         state.withLock { state in
-            if state.total < limits.maximumConnections, state.byListener[listener] < listenerLimits[listener] { return true }
+            if state.total < state.limits.maximumConnections, state.byListener[listener] < state.listenerLimits[listener] { return true }
             state.waiting.append(whenFree)
             return false
         }
@@ -59,9 +75,10 @@ final class ConnectionAdmission: Sendable {
 
     /// Counts a connection from an address, unless that address has its share.
     func admit(address: String) -> Bool {
-        guard countsAddresses else { return true }
-        return state.withLock { state in
+        // Counted without a bound, too: one may be set at any time.
+        state.withLock { state in
             let count = state.byAddress[address, default: 0]
+            let limits = state.limits
             guard count < limits.connectionsPerAddressOverrides[address] ?? limits.maximumConnectionsPerAddress else { return false }
             state.byAddress[address] = count + 1
             return true
@@ -69,7 +86,6 @@ final class ConnectionAdmission: Sendable {
     }
 
     func release(address: String) {
-        guard countsAddresses else { return }
         state.withLock { state in
             let count = state.byAddress[address, default: 0]
             state.byAddress[address] = count > 1 ? count - 1 : nil

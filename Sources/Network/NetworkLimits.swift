@@ -8,15 +8,29 @@ public struct ListenerEndpoint: Sendable, Hashable {
     public var host: String
     /// TCP port; 0 lets the kernel choose.
     public var port: Int
-    /// `listener.name.<name>.max.connections`.
-    public var maximumConnections: Int
 
-    public init(name: String, host: String, port: Int, maximumConnections: Int = .max) {
+    public init(name: String, host: String, port: Int) {
         self.name = name
         self.host = host
         self.port = port
-        self.maximumConnections = maximumConnections
     }
+}
+
+/// Bounds on the number of connections, which may change while the server runs (``NetworkServer/update(_:)``).
+public struct ConnectionLimits: Sendable, Hashable {
+    /// `max.connections`: when reached, further connections wait in the kernel's backlog.
+    public var maximumConnections = Int.max
+    /// `listener.name.<name>.max.connections`, by the listener's name.
+    public var maximumConnectionsPerListener: [String: Int] = [:]
+    /// `max.connections.per.ip`: when reached, further connections from that address are closed.
+    public var maximumConnectionsPerAddress = Int.max
+    /// `max.connections.per.ip.overrides`: bounds for single addresses, by their text form.
+    public var connectionsPerAddressOverrides: [String: Int] = [:]
+
+    public init() {}
+
+    /// Whether connections have to be accepted one by one because their number is bounded.
+    var isBounded: Bool { maximumConnections != .max || maximumConnectionsPerListener.values.contains { $0 != .max } }
 }
 
 /// Bounds over requests and connections.
@@ -28,12 +42,8 @@ public struct NetworkLimits: Sendable {
     public var maximumQueuedRequestBytes = -1
     /// `connections.max.idle.ms`: a connection without traffic for so long, and without a request in progress, is closed.
     public var maximumIdleMilliseconds: Int64 = 600_000
-    /// `max.connections`: when reached, further connections wait in the kernel's backlog.
-    public var maximumConnections = Int.max
-    /// `max.connections.per.ip`: when reached, further connections from that address are closed.
-    public var maximumConnectionsPerAddress = Int.max
-    /// `max.connections.per.ip.overrides`: bounds for single addresses, by their text form.
-    public var connectionsPerAddressOverrides: [String: Int] = [:]
+    /// How many connections there may be, to begin with.
+    public var connections = ConnectionLimits()
     /// `socket.send.buffer.bytes`; -1 leaves it to the kernel, which sizes the buffer by the connection's speed. Kafka's own default of
     /// 100 KiB switches that off; set it only if the operator did.
     public var sendBufferBytes = -1

@@ -105,6 +105,20 @@ public final class NetworkServer: Sendable {
         }
     }
 
+    /// Bounds the number of connections otherwise from now on; connections that are open stay.
+    public func update(_ limits: ConnectionLimits) {
+        shared.admission.update(limits)
+        let messages = Self.acceptsPerRead(isBounded: limits.isBounded)
+        for channel in state.withLock({ $0.listeners }) {
+            channel.setOption(.maxMessagesPerRead, value: messages).whenFailure { _ in
+                // The listener has just been closed.
+            }
+        }
+    }
+
+    /// One at a time where the number matters, else as many as wait.
+    private static func acceptsPerRead(isBounded: Bool) -> UInt { isBounded ? 1 : 16 }
+
     // MARK: numbers
 
     /// Totals over all connections since the start.
@@ -176,8 +190,7 @@ public final class NetworkServer: Sendable {
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: Int32(clamping: limits.listenBacklog))
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            // One at a time where the number matters, else as many as wait.
-            .serverChannelOption(.maxMessagesPerRead, value: UInt(shared.admission.isBounded ? 1 : 16))
+            .serverChannelOption(.maxMessagesPerRead, value: Self.acceptsPerRead(isBounded: shared.admission.isBounded))
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let gate = AcceptGate(
@@ -237,7 +250,7 @@ extension NetworkServer {
             self.limits = limits
             self.delegate = delegate
             self.logger = logger
-            admission = ConnectionAdmission(limits: limits, listeners: listeners)
+            admission = ConnectionAdmission(limits: limits.connections, listeners: listeners)
             memory = RequestMemory(bound: limits.maximumQueuedRequestBytes)
             limiters = Warning.allCases.map { _ in MessageRateLimiter(intervalMilliseconds: Self.warningIntervalMilliseconds) }
         }

@@ -87,11 +87,12 @@ public final class LogDirectories: Sendable {
     ///
     /// The high watermarks are those of the checkpoint: who leads a partition with one replica advances it to the log's end.
     /// - Parameters:
+    ///   - recoveryThreads: per directory; nil for as many as the directories were opened with.
     ///   - configuration: a topic's settings.
     ///   - expected: what the metadata log says of a partition; called with the id that `partition.metadata` gives, if it does.
     ///   - progress: called from several threads, after each partition and during long scans.
     public func load(
-        excluding excluded: Set<String> = ["__cluster_metadata"], now: Timestamp,
+        excluding excluded: Set<String> = ["__cluster_metadata"], recoveryThreads: Int? = nil, now: Timestamp,
         configuration: @escaping @Sendable (String) -> LogConfiguration,
         expected: @escaping @Sendable (TopicPartition, TopicID?) -> ExpectedTopic,
         progress: @escaping @Sendable (LoadProgress) -> Void
@@ -105,7 +106,7 @@ public final class LogDirectories: Sendable {
                 directory.fail(with: error)
             }
         }
-        return loading.run(threads: recoveryThreadsPerDirectory * max(1, online.count))
+        return loading.run(threads: max(1, recoveryThreads ?? recoveryThreadsPerDirectory) * max(1, online.count))
     }
 
     /// Opens one partition wherever it is, or nil. `asAfterCrash` scans the whole log whatever the checkpoints say, as KRaft does with

@@ -85,7 +85,7 @@ struct LimitTests {
     @Test("Beyond max.connections clients wait until there is a place")
     func maximumConnections() throws {
         var limits = NetworkLimits()
-        limits.maximumConnections = 2
+        limits.connections.maximumConnections = 2
         let log = LogCollector()
         let delegate = TestDelegate.echo()
         try withServer(delegate, limits: limits, log: log) { server, port in
@@ -108,8 +108,8 @@ struct LimitTests {
     @Test("Beyond max.connections.per.ip connections are closed, overrides count")
     func connectionsPerAddress() throws {
         var limits = NetworkLimits()
-        limits.maximumConnectionsPerAddress = 100
-        limits.connectionsPerAddressOverrides = ["127.0.0.1": 2]
+        limits.connections.maximumConnectionsPerAddress = 100
+        limits.connections.connectionsPerAddressOverrides = ["127.0.0.1": 2]
         let log = LogCollector()
         try withServer(.echo(), limits: limits, log: log) { server, port in
             var first: TestClient? = try TestClient(port: port)
@@ -179,6 +179,32 @@ struct LimitTests {
             let client = try TestClient(port: port)
             try client.writeFrame([5])
             #expect(try client.readFrame() == [5])
+        }
+    }
+
+    @Test("Bounds on connections can be changed while there are clients")
+    func changingLimits() throws {
+        let log = LogCollector()
+        try withServer(.echo(), log: log) { server, port in
+            let first = try TestClient(port: port)
+            try first.writeFrame([1])
+            #expect(try first.readFrame() == [1])
+            var limits = ConnectionLimits()
+            limits.maximumConnectionsPerAddress = 1
+            server.update(limits)
+            // The one from before counts, and stays.
+            #expect(try TestClient(port: port).isClosedByServer())
+            #expect(server.totals.connectionsRejected == 1)
+            try first.writeFrame([2])
+            #expect(try first.readFrame() == [2])
+            limits.maximumConnectionsPerAddress = .max
+            limits.maximumConnections = 1
+            server.update(limits)
+            let waiting = try (0..<3).map { _ in try TestClient(port: port) }
+            for client in waiting { try client.writeFrame([3]) }
+            #expect(eventually { log.all.contains { $0.contains("no more connections for now") } })
+            server.update(ConnectionLimits())
+            for client in waiting { #expect(try client.readFrame() == [3]) }
         }
     }
 }

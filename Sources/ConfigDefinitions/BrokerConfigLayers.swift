@@ -41,7 +41,7 @@ public struct BrokerConfigLayers: Sendable, Equatable {
     /// The value in force unless it is the default.
     func given(_ definition: ConfigDefinition) -> ConfigValue? {
         for layer in [dynamicBroker, dynamicDefault, fixed] {
-            if let text = layer[definition.name], let value = try? definition.parse(text) { return value }
+            if let text = layer[definition.name], let value = try? definition.parseStored(text) { return value }
         }
         return nil
     }

@@ -42,7 +42,7 @@ public enum ConfigDescription {
     ) -> OrderedDictionary<String, ConfigEntry> {
         var entries: OrderedDictionary<String, ConfigEntry> = [:]
         for definition in ConfigTable.topic.definitions {
-            let override = overrides[definition.name].flatMap { try? definition.parse($0) }
+            let override = overrides[definition.name].flatMap { try? definition.parseStored($0) }
             if definition.isInternal && override == nil { continue }
             entries[definition.name] = entry(
                 definition, override: override, overrideSource: .dynamicTopic,
@@ -91,7 +91,7 @@ public enum ConfigDescription {
         for layer in [layers.dynamicBroker, layers.dynamicDefault, layers.fixed] {
             for (key, text) in layer where entries[key] == nil {
                 let definition = brokerDefinition(key)
-                let value = definition.flatMap { try? $0.parse(text) } ?? .string(text)
+                let value = definition.flatMap { try? $0.parseStored(text) } ?? .string(text)
                 entries[key] = brokerEntry(key, value: value, layers: layers)
             }
         }
@@ -102,7 +102,7 @@ public enum ConfigDescription {
     public static func brokerDefaults(layers: BrokerConfigLayers) -> OrderedDictionary<String, ConfigEntry> {
         var entries: OrderedDictionary<String, ConfigEntry> = [:]
         for (key, text) in layers.dynamicDefault {
-            let value = brokerDefinition(key).flatMap { try? $0.parse(text) } ?? .string(text)
+            let value = brokerDefinition(key).flatMap { try? $0.parseStored(text) } ?? .string(text)
             var entry = brokerEntry(key, value: value, layers: layers)
             entry.synonyms.removeAll { $0.source != .dynamicDefaultBroker }
             entry.source = .dynamicDefaultBroker

@@ -6,12 +6,17 @@ import Collections
 public enum ConfigRules {
     /// Checks a topic's complete overrides, as they would be after the change.
     ///
-    /// - Parameter layers: the broker's, for values that the topic does not override.
-    public static func validateTopic(_ overrides: OrderedDictionary<String, String?>, layers: BrokerConfigLayers) throws(ConfigError) {
+    /// - Parameters:
+    ///   - changed: the keys that are being set; the others may be older than today's bounds. Nil for all.
+    ///   - layers: the broker's, for values that the topic does not override.
+    public static func validateTopic(
+        _ overrides: OrderedDictionary<String, String?>, changed: [String]? = nil, layers: BrokerConfigLayers
+    ) throws(ConfigError) {
         for key in overrides.keys where ConfigTable.topic[key] == nil { throw ConfigTable.topic.unknownKey(key) }
         let texts = try withoutNulls(overrides, "topic")
         for (key, text) in texts {
-            let value = try ConfigTable.topic.parse(text, key: key)
+            guard let definition = ConfigTable.topic[key] else { continue }
+            let value = try parse(text, definition, isChanged: changed?.contains(key) ?? true)
             if key == "remote.storage.enable", value.boolean == true {
                 throw ConfigError(
                     .conflict, key: key,
@@ -29,7 +34,11 @@ public enum ConfigRules {
 
     /// Checks the dynamic configuration of a broker, or of all brokers when `isPerBroker` is false. Unknown keys pass: they may
     /// be a plugin's.
-    public static func validateDynamicBroker(_ overrides: OrderedDictionary<String, String>, isPerBroker: Bool) throws(ConfigError) {
+    ///
+    /// - Parameter changed: as for topics.
+    public static func validateDynamicBroker(
+        _ overrides: OrderedDictionary<String, String>, changed: [String]? = nil, isPerBroker: Bool
+    ) throws(ConfigError) {
         try refuse(
             overrides.keys.filter { ConfigTable.broker[$0]?.isDynamic == false }, .notDynamic,
             "Cannot update these configs dynamically")
@@ -38,7 +47,8 @@ public enum ConfigRules {
             "These security configs can be dynamically updated only per-listener using the listener prefix")
         for (key, text) in overrides {
             let base = ListenerPrefix.base(of: key) ?? key
-            if let definition = ConfigTable.broker[base] ?? ConfigTable.dynamicBroker[base] { _ = try definition.parse(text) }
+            guard let definition = ConfigTable.broker[base] ?? ConfigTable.dynamicBroker[base] else { continue }
+            _ = try parse(text, definition, isChanged: changed?.contains(key) ?? true)
         }
         if !isPerBroker {
             try refuse(
@@ -47,7 +57,7 @@ public enum ConfigRules {
         }
     }
 
-    /// Keys that Kafka changes on a running broker and Martlet does not: to store them would promise what a restart does not keep either.
+    /// Keys that Kafka changes on a running broker and Martlet reads at the start only: stored, they would have no effect, ever.
     private static let fixedAtStart = ["listeners", "listener.security.protocol.map"]
 
     /// Checks the keys that a change sets, apart from those that were there before.
@@ -137,6 +147,10 @@ public enum ConfigRules {
             throw ConfigError(.invalidValue, key: key, "\(key) must be greater than or equal to \(minimum)")
         default: return
         }
+    }
+
+    private static func parse(_ text: String, _ definition: ConfigDefinition, isChanged: Bool) throws(ConfigError) -> ConfigValue {
+        isChanged ? try definition.parse(text) : try definition.parseStored(text)
     }
 
     private static func withoutNulls(

@@ -61,7 +61,7 @@ public struct TopicConfiguration: Sendable, Equatable {
     public func applying(_ overrides: OrderedDictionary<String, String>) -> TopicConfiguration {
         var result = self
         for (key, text) in overrides {
-            if let value = try? ConfigTable.topic.parse(text, key: key) { result.set(key, value) }
+            if let value = try? ConfigTable.topic[key]?.parseStored(text) { result.set(key, value) }
         }
         // For tests only, and above `segment.bytes` wherever it stands.
         let key = "internal.segment.bytes"

@@ -142,6 +142,8 @@ public struct OffsetsSettings: Sendable, Equatable {
     public var topicPartitions: Int32
     public var topicReplicationFactor: Int16
     public var topicSegmentBytes: Int
+    /// `offsets.topic.compression.codec`: the codec's number in record batches.
+    public var topicCompressionCodec: UInt8
     public var retentionMilliseconds: Int64
     public var retentionCheckIntervalMilliseconds: Int64
     public var commitTimeoutMilliseconds: Int64

@@ -58,8 +58,9 @@ struct ConfigurationReader {
     private mutating func check(_ key: String, _ text: String) {
         if let definition = ConfigTable.broker[key] ?? ConfigTable.martlet[key] {
             do {
-                let value = try definition.parse(text)
+                let value = try definition.parseStored(text)
                 values[key] = value
+                reportFormer(definition, text)
                 reportSupport(definition, value)
             } catch {
                 failed.insert(key)
@@ -69,6 +70,15 @@ struct ConfigurationReader {
             checkListenerKey(key, text, listener, rest)
         } else {
             reportUnknown(key)
+        }
+    }
+
+    /// Warns of a value that Kafka 3.9 took and Kafka 4 refuses.
+    private mutating func reportFormer(_ definition: ConfigDefinition, _ text: String) {
+        do throws(ConfigError) {
+            _ = try definition.parse(text)
+        } catch {
+            warn(definition.name, "is below what Kafka 4 allows, and is honoured as Kafka 3.9 did; \(error.reason)")
         }
     }
 

@@ -42,7 +42,7 @@ extension BrokerConfiguration {
 
     private static func reasonWithoutEffect(_ key: String, _ text: String, isPerBroker: Bool) -> String? {
         do throws(ConfigError) {
-            try ConfigRules.validateDynamicBroker([key: text], isPerBroker: isPerBroker)
+            try ConfigRules.validateDynamicBroker([key: text], changed: [], isPerBroker: isPerBroker)
             try ConfigRules.validateDynamicBrokerChange([key])
         } catch {
             return "has no effect as dynamic configuration: \(error.reason)"

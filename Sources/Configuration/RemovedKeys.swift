@@ -38,6 +38,7 @@ enum RemovedKeys {
         "log.message.downconversion.enable": .ignored("removed in Kafka 4 together with the clients that needed it"),
         "log.message.timestamp.difference.max.ms": .ignored(
             "removed in Kafka 4; use log.message.timestamp.before.max.ms and log.message.timestamp.after.max.ms"),
+        "metadata.log.segment.min.bytes": .ignored("removed in Kafka 4; metadata.log.segment.bytes alone counts"),
         "offsets.commit.required.acks": .ignored("removed in Kafka 4; offsets are always committed with all in-sync replicas"),
         "control.plane.listener.name": .ignored("removed in Kafka 4; use controller.listener.names"),
         "group.coordinator.new.enable": .ignored("removed in Kafka 4; there is one group coordinator"),

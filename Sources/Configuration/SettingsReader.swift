@@ -85,11 +85,22 @@ extension ConfigurationReader {
             offsetMetadataMaxBytes: size("offset.metadata.max.bytes"))
     }
 
-    func readOffsets() -> OffsetsSettings {
+    mutating func readOffsets() -> OffsetsSettings {
+        let smallest = ConfigurationReader.smallestTopicSegmentBytes
+        let key = "offsets.topic.segment.bytes"
+        if size(key) < smallest { warn(key, "is below what topics may have, so the offsets topic is created with \(smallest)") }
+        return readOffsets(segmentBytes: max(size(key), smallest))
+    }
+
+    /// The lower bound of a topic's `segment.bytes`.
+    private static let smallestTopicSegmentBytes = 1_048_576
+
+    private func readOffsets(segmentBytes: Int) -> OffsetsSettings {
         OffsetsSettings(
             topicPartitions: Int32(clamping: integer("offsets.topic.num.partitions")),
             topicReplicationFactor: Int16(clamping: integer("offsets.topic.replication.factor")),
-            topicSegmentBytes: size("offsets.topic.segment.bytes"),
+            topicSegmentBytes: segmentBytes,
+            topicCompressionCodec: UInt8(clamping: integer("offsets.topic.compression.codec")),
             retentionMilliseconds: integer("offsets.retention.minutes") * 60_000,
             retentionCheckIntervalMilliseconds: integer("offsets.retention.check.interval.ms"),
             commitTimeoutMilliseconds: integer("offsets.commit.timeout.ms"))

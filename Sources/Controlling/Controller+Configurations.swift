@@ -159,7 +159,8 @@ extension Controller {
             try checkMinInSyncReplicas(key, resource, isRemoved: true)
             records.append(Self.record(key, resource, nil))
         }
-        try validate(all, changed: changes.filter { $0.value != nil }.keys.elements, of: resource)
+        let changed = changes.filter { key, value in value != nil && current[key] != value }
+        try validate(all, changed: changed.keys.elements, of: resource)
         try checkExistence(of: resource)
         return records
     }
@@ -214,22 +215,22 @@ extension Controller {
 
     /// Checks a resource's configuration as a whole.
     ///
-    /// - Parameter changed: the keys that the change at hand sets.
+    /// - Parameter changed: the keys that get another value; nil for all.
     /// - Throws: INVALID_CONFIG with what is wrong, INVALID_REQUEST for a name that no such resource can have.
     func validate(
-        _ values: OrderedDictionary<String, String>, changed: [String] = [], of resource: ConfigResource
+        _ values: OrderedDictionary<String, String>, changed: [String]? = nil, of resource: ConfigResource
     ) throws(RequestFailure) {
         do throws(ConfigError) {
             switch resource.kind {
             case .topic:
                 if resource.name.isEmpty { throw ConfigError(.conflict, key: "", "Default topic resources are not allowed.") }
-                try ConfigRules.validateTopic(values.mapValues { $0 }, layers: layers)
+                try ConfigRules.validateTopic(values.mapValues { $0 }, changed: changed, layers: layers)
             case .broker:
                 if !resource.name.isEmpty && NodeID(resource.name).map({ $0 < 0 }) != false {
                     throw ConfigError(.conflict, key: "", "Unable to parse broker name as a base 10 number.")
                 }
-                try ConfigRules.validateDynamicBroker(values, isPerBroker: !resource.name.isEmpty)
-                try ConfigRules.validateDynamicBrokerChange(changed)
+                try ConfigRules.validateDynamicBroker(values, changed: changed, isPerBroker: !resource.name.isEmpty)
+                try ConfigRules.validateDynamicBrokerChange(changed ?? values.keys.elements)
                 var layers = self.layers
                 if resource.name.isEmpty { layers.dynamicDefault = values } else { layers.dynamicBroker = values }
                 try ConfigRules.validateBroker(layers)

@@ -118,4 +118,39 @@ struct ControllerConfigurationTests {
         #expect(configurations.value("min.insync.replicas", of: ConfigResource(.broker, "1")) == nil)
         #expect(try Self.alter(&harness, .broker, "1", [("min.insync.replicas", 0, "1")]).errorCode != .none)
     }
+
+    @Test func brokersConfigurationIsCheckedAsAWhole() throws {
+        var harness = try ControllerHarness(fixed: ["log.cleaner.max.compaction.lag.ms": "50"])
+        func refusal(_ name: String, _ operations: [Operation]) throws -> String? {
+            let result = try Self.alter(&harness, .broker, name, operations)
+            #expect(result.errorCode == .none || result.errorCode == .invalidRequest)
+            return result.errorCode == .none ? nil : result.errorMessage
+        }
+        #expect(try refusal("", [("max.connections", 0, "many")])?.contains("max.connections") == true)
+        #expect(try refusal("", [("num.partitions", 0, "3")]) == "Cannot update these configs dynamically: [num.partitions]")
+        #expect(try refusal("1", [("listeners", 0, "PLAINTEXT://:9999")])?.contains("[listeners]") == true)
+        #expect(try refusal("", [("max.connections.per.ip", 0, "0")])?.contains("max.connections.per.ip") == true)
+        #expect(try refusal("", [("log.cleaner.min.compaction.lag.ms", 0, "60")]) != nil, "the file says at most 50")
+        #expect(harness.controller.image.configurations.values(of: .clusterDefault).isEmpty)
+        #expect(try refusal("", [("max.connections.per.ip.overrides", 0, "10.0.0.1:5")]) == nil)
+        #expect(try refusal("1", [("max.connections.per.ip", 0, "0")]) == nil)
+        #expect(try refusal("1", [("max.connections.per.ip", 1, nil)]) == nil)
+    }
+
+    /// From Kafka 3.9: such a topic lives on, and everything else about it can be changed.
+    @Test func smallSegmentsFromBeforeStay() throws {
+        var harness = try ControllerHarness()
+        try harness.createTopic("t")
+        var record = ConfigRecord()
+        record.resourceType = ConfigResource.Kind.topic.rawValue
+        record.resourceName = "t"
+        record.name = "segment.bytes"
+        record.value = "16384"
+        let stored = VersionedRecord(.config(record))
+        try harness.run { (_, _) throws(RequestFailure) in ControllerResult((), records: [stored]) }
+        #expect(try Self.alter(&harness, .topic, "t", [("retention.ms", 0, "5")]).errorCode == .none)
+        #expect(try Self.alter(&harness, .topic, "t", [("segment.bytes", 0, "16384")]).errorCode == .none, "it is what it was")
+        #expect(try Self.alter(&harness, .topic, "t", [("segment.bytes", 0, "16385")]).errorCode == .invalidConfig)
+        #expect(try harness.createTopic("u", configs: ["segment.bytes": "16384"]).errorCode == .invalidConfig)
+    }
 }

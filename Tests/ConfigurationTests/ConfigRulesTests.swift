@@ -69,6 +69,35 @@ import Testing
         #expect(try #require(broker(["log.segment.bytes": "7"], isPerBroker: false)).hasPrefix("Invalid value 7 for configuration"))
     }
 
+    @Test func valuesOfBrokersAgree() throws {
+        func conflict(_ values: OrderedDictionary<String, String>) -> String? {
+            do throws(ConfigError) {
+                try ConfigRules.validateBroker(BrokerConfigLayers(fixed: [:], dynamicDefault: [:], dynamicBroker: values))
+                return nil
+            } catch {
+                return error.message
+            }
+        }
+        #expect(conflict(["max.connections.per.ip": "0", "max.connections.per.ip.overrides": "10.0.0.1:5,::1:7"]) == nil)
+        #expect(conflict(["max.connections.per.ip": "0"])?.contains("can be set to zero only if") == true)
+        #expect(conflict(["max.connections.per.ip.overrides": "10.0.0.1"])?.contains("must have the form host:count") == true)
+        #expect(conflict(["log.retention.ms": "0"])?.hasPrefix("log.retention.ms must be unlimited (-1)") == true)
+        #expect(conflict(["log.roll.ms": "0"])?.hasPrefix("log.roll.ms must be") == true)
+        let lags: OrderedDictionary = ["log.cleaner.min.compaction.lag.ms": "9", "log.cleaner.max.compaction.lag.ms": "5"]
+        #expect(conflict(lags)?.hasPrefix("log.cleaner.min.compaction.lag.ms must not be greater") == true)
+        #expect(throws: ConfigError.self) { try ConfigRules.validateDynamicBrokerChange(["listeners"]) }
+    }
+
+    @Test func olderValuesStayUntilTheyAreChanged() throws {
+        let small: OrderedDictionary<String, String?> = ["segment.bytes": "16384", "retention.ms": "5"]
+        #expect(topic(small)?.contains("at least 1048576") == true)
+        try ConfigRules.validateTopic(small, changed: ["retention.ms"], layers: BrokerConfigLayers())
+        #expect(TopicConfiguration().applying(["segment.bytes": "16384"]).segmentBytes == 16_384)
+        #expect(
+            ConfigDescription.topic(overrides: ["segment.bytes": "16384"], layers: BrokerConfigLayers())["segment.bytes"]?.value
+                == .int(16_384))
+    }
+
     @Test func perBrokerKeysNeedABroker() {
         let message = "Cannot update these configs at default cluster level, broker id must be specified"
         #expect(broker(["listeners": "PLAINTEXT://:9092"], isPerBroker: false) == "\(message): [listeners]")

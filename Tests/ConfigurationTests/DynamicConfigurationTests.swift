@@ -23,4 +23,16 @@ import Testing
         #expect(back.network == started.network && back.topics == started.topics && back.storage == started.storage)
         #expect(back.groups == started.groups && back.offsets == started.offsets)
     }
+
+    @Test func whatHasNoEffectIsNamed() throws {
+        var layers = BrokerConfigLayers()
+        layers.dynamicDefault = ["max.connections": "50", "num.partitions": "9", "log.retention.ms": "soon", "plugin.key": "x"]
+        layers.dynamicBroker = [
+            "listeners": "PLAINTEXT://:1", "num.io.threads": "9", "num.network.threads": "4", "log.segment.bytes": "64",
+        ]
+        let warnings = BrokerConfiguration.withoutEffect(layers)
+        #expect(
+            warnings.map(\.key)
+                == ["num.partitions", "log.retention.ms", "listeners", "num.io.threads", "num.network.threads"])
+    }
 }

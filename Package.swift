@@ -103,7 +103,9 @@ let beside: [Target] = [
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
-    tests("BrokerTests", ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "TestKit"]),
+    tests(
+        "BrokerTests",
+        ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "TestKit", nioCore]),
     tests(
         "MartletClientTests",
         [

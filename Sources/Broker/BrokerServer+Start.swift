@@ -185,6 +185,8 @@ extension BrokerServer {
         runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds
+        // With the codec's own level, as Kafka does.
+        if let codec = CompressionType(rawValue: configuration.offsets.topicCompressionCodec) { runtime.compression = Compression(codec) }
         // The topic decides once it exists: a group must be found where its offsets are.
         runtime.partitionCount =
             image.topics.topic(named: InternalTopic.consumerOffsets).map { Int32($0.partitions.count) }

@@ -1,11 +1,8 @@
 // Every API in every version that ApiVersions names, asked over a socket of the real server: each must be answered with a response
 // that decodes to its last byte. A field that a version cannot carry, or a forgotten version, shows here.
-import Configuration
-import Glibc
 import KafkaMessages
 import KafkaWire
 import NIOCore
-import Observability
 import Testing
 
 @testable import Broker
@@ -71,84 +68,5 @@ extension ProduceRequest {
         var copy = self
         change(&copy)
         return copy
-    }
-}
-
-/// A node of its own in a directory of its own.
-final class RunningNode {
-    let port: Int
-    private let server: BrokerServer
-    private let directory: String
-
-    init(overrides: [String] = []) throws {
-        var template = Array("/tmp/martlet-broker-test-XXXXXX".utf8CString)
-        let made = mkdtemp(&template).map { String(cString: $0) }
-        directory = try #require(made)
-        let configuration = try BrokerConfiguration.development(port: 0, dataDirectory: directory, adminPort: nil, overrides: overrides)
-        server = BrokerServer(configuration: configuration, log: StructuredLog(level: .critical), version: "test")
-        port = try #require(try server.start(formatIfNeeded: true).listeners.first).port
-    }
-
-    func stop() {
-        server.stop()
-        Self.remove(directory)
-    }
-
-    private static func remove(_ path: String) {
-        if let folder = opendir(path) {
-            while let entry = readdir(folder) {
-                let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-                if name != ".", name != ".." { remove(path + "/" + name) }
-            }
-            closedir(folder)
-        }
-        _ = Glibc.remove(path)
-    }
-}
-
-/// One request at a time, blocking, with a deadline on the socket.
-final class BlockingConnection {
-    struct Closed: Error {}
-    private let descriptor: Int32
-
-    init(port: Int) throws {
-        descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        var timeout = timeval(tv_sec: 10, tv_usec: 0)
-        setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = UInt16(port).bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        let size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) }
-        }
-        guard result == 0 else { throw Closed() }
-    }
-
-    deinit { close(descriptor) }
-
-    /// Sends a frame and waits for one; sizes are put in front and taken away.
-    func exchange(_ frame: ByteBuffer) throws -> ByteBuffer {
-        var whole = ByteBuffer()
-        whole.writeInteger(Int32(frame.readableBytes))
-        whole.writeImmutableBuffer(frame)
-        let sent = whole.withUnsafeReadableBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-        guard sent == whole.readableBytes else { throw Closed() }
-        var prefix = try receive(4)
-        let announced = prefix.readInteger(as: Int32.self)
-        let size = try #require(announced)
-        return try receive(Int(size))
-    }
-
-    private func receive(_ count: Int) throws -> ByteBuffer {
-        var bytes = [UInt8](repeating: 0, count: count)
-        var received = 0
-        while received < count {
-            let got = bytes.withUnsafeMutableBytes { recv(descriptor, $0.baseAddress?.advanced(by: received), count - received, 0) }
-            guard got > 0 else { throw Closed() }
-            received += got
-        }
-        return ByteBuffer(bytes: bytes)
     }
 }

@@ -119,4 +119,29 @@ import Testing
         #expect(configuration.advertisedListeners.map(\.description) == ["PLAINTEXT://kafka-1:19092", "PLAINTEXT_HOST://localhost:29092"])
         #expect(configuration.advertisedControllerListeners.map(\.description) == ["CONTROLLER://kafka-1:9093"])
     }
+
+    /// What Kafka 3.9 took and Kafka 4 refuses: whoever moves a node over has it in the file.
+    @Test func smallSegmentsOfKafka39AreHonoured() throws {
+        let text =
+            minimal + "log.segment.bytes=65536\nmetadata.log.segment.bytes=8192\nmetadata.log.segment.min.bytes=8192\n"
+            + "offsets.topic.segment.bytes=65536\n"
+        let loaded = try load(text)
+        #expect(loaded.configuration.topics.defaults.segmentBytes == 65_536)
+        #expect(loaded.configuration.metadataLog.segmentBytes == 8192)
+        #expect(loaded.configuration.offsets.topicSegmentBytes == 1_048_576)
+        let warnings = loaded.warnings.map(\.description)
+        #expect(
+            warnings.contains {
+                $0.contains("log.segment.bytes") && $0.contains("honoured as Kafka 3.9 did") && $0.contains("at least 1048576")
+            })
+        #expect(warnings.contains { $0.contains("metadata.log.segment.bytes") && $0.contains("at least 8388608") })
+        #expect(warnings.contains { $0.contains("offsets.topic.segment.bytes") && $0.contains("created with 1048576") })
+        #expect(errors(minimal + "log.segment.bytes=13\n").count == 1, "Kafka 3.9 had a bound, too")
+    }
+
+    @Test func offsetsTopicCodec() throws {
+        #expect(try load(minimal).configuration.offsets.topicCompressionCodec == 0)
+        #expect(try load(minimal + "offsets.topic.compression.codec=4\n").configuration.offsets.topicCompressionCodec == 4)
+        #expect(errors(minimal + "offsets.topic.compression.codec=5\n").count == 1)
+    }
 }

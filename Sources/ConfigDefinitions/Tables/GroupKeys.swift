@@ -34,8 +34,8 @@ extension ConfigTable {
             doc: "Time between two checks for committed offsets that have expired."),
         .int("offsets.retention.minutes", 10_080, .atLeast(1), .high, doc: "How long committed offsets are kept once a group is empty."),
         .int(
-            "offsets.topic.compression.codec", 0, .any, .high, support: .acceptedWithoutEffect("the offsets topic is written uncompressed"),
-            doc: "Codec of the offsets topic, by number; 0 for none."),
+            "offsets.topic.compression.codec", 0, .between(0, 4), .high,
+            doc: "Codec that offsets and group metadata are written with: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd."),
         .int(
             "offsets.topic.num.partitions", 50, .atLeast(1), .high,
             doc: "Partitions of the offsets topic; not to be changed once the topic exists."),

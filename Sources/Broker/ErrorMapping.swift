@@ -1,13 +1,14 @@
 // From what went wrong inside to what the protocol calls it. Wire error codes appear in handlers and here, nowhere below.
 import KafkaWire
+import RecordBatches
 import Storage
 
 extension StorageError {
     var errorCode: ErrorCode {
         switch self {
         case .corruptBatch: .corruptMessage
-        case .invalidRecord: .invalidRecord
-        case .invalidTimestamp: .invalidTimestamp
+        case .invalidRecord, .invalidRecords: .invalidRecord
+        case .invalidTimestamps: .invalidTimestamp
         case .batchTooLarge: .messageTooLarge
         case .appendLargerThanSegment: .recordListTooLarge
         case .unsupportedFormat: .unsupportedForMessageFormat
@@ -38,6 +39,11 @@ extension PartitionError {
     func fetchErrorCode(version: Int16) -> ErrorCode {
         let code = errorCode
         return code == .kafkaStorageError && version <= 5 ? .notLeaderOrFollower : code
+    }
+
+    /// The single records to blame, if any.
+    var refusedRecords: [RecordValidationError.InvalidRecord] {
+        if case .storage(let error) = self { error.refusedRecords } else { [] }
     }
 
     /// The sentence for the client, where the code alone does not say enough.

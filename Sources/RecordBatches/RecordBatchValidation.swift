@@ -16,6 +16,9 @@ public enum RecordValidationError: Error, Equatable, Sendable {
     /// Larger than `max.message.bytes`: `MESSAGE_TOO_LARGE`.
     case tooLarge(size: Int, maximum: Int)
 
+    /// How many refused records are named; a batch can hold millions.
+    static let maximumNamed = 100
+
     /// One refused record.
     public struct InvalidRecord: Hashable, Sendable {
         /// Its position in the batch.
@@ -70,11 +73,7 @@ public struct RecordBatchValidation: Sendable {
         let header = try checkedHeader(of: records)
         let bytes = records.getSlice(at: records.readerIndex, length: header.sizeInBytes) ?? records
         var batch = ValidatedBatch(header: header, bytes: bytes)
-        if needsRecords(header) {
-            try openRecords(of: &batch, now: now)
-        } else {
-            try checkTimestampsByHeader(header, now: now)
-        }
+        if needsRecords(header) || hasUntimelyMaximum(header, now: now) { try openRecords(of: &batch, now: now) }
         try applyTimestampType(to: &batch, now: now)
         guard batch.bytes.readableBytes <= maximumBatchSize else {
             throw .tooLarge(size: batch.bytes.readableBytes, maximum: maximumBatchSize)
@@ -119,7 +118,8 @@ public struct RecordBatchValidation: Sendable {
         // In a topic of CreateTime the flag is merely cleared, as Kafka does.
         if timestampType == .logAppendTime, header.timestampType == .logAppendTime {
             let message = "producers must not set the timestamp type to LogAppendTime"
-            throw .invalidTimestamps([RecordValidationError.InvalidRecord(index: 0, message: message)])
+            throw .invalidTimestamps(
+                (0..<min(Int(header.recordCount), RecordValidationError.maximumNamed)).map { .init(index: $0, message: message) })
         }
     }
 
@@ -136,10 +136,9 @@ public struct RecordBatchValidation: Sendable {
         return isCompacted || (timestampType == .createTime && timestampBeforeMaximum != .max)
     }
 
-    /// What the maximum in the header tells without decoding a record.
-    private func checkTimestampsByHeader(_ header: RecordBatchHeader, now: Timestamp) throws(RecordValidationError) {
-        guard timestampType == .createTime, header.maxTimestamp != -1, isTooLate(header.maxTimestamp, now: now) else { return }
-        throw .invalidTimestamps([outOfRange(header.maxTimestamp, index: Int(header.recordCount) - 1, now: now)])
+    /// What the maximum in the header tells without decoding a record; which records are late, only the records can tell.
+    private func hasUntimelyMaximum(_ header: RecordBatchHeader, now: Timestamp) -> Bool {
+        timestampType == .createTime && !header.isControl && header.maxTimestamp != -1 && isTooLate(header.maxTimestamp, now: now)
     }
 
     private func applyTimestampType(to batch: inout ValidatedBatch, now: Timestamp) throws(RecordValidationError) {
@@ -267,15 +266,12 @@ private struct RecordWalk {
         guard keyless.isEmpty else { throw .invalidRecords(keyless) }
     }
 
-    /// How many refused records are named; a batch can hold millions.
-    private static let maximumNamed = 100
-
     private mutating func check(_ layout: RecordLayout, index: Int) {
         let isAppendTime = header.timestampType == .logAppendTime
         let timestamp = isAppendTime ? header.maxTimestamp : header.baseTimestamp &+ layout.timestampDelta
         maxTimestamp = max(maxTimestamp, timestamp)
         if Int(layout.offsetDelta) != index { offsetsAreConsecutive = false }
-        guard !header.isControl, keyless.count + untimely.count < Self.maximumNamed else { return }
+        guard !header.isControl, keyless.count + untimely.count < RecordValidationError.maximumNamed else { return }
         if validation.isCompacted, layout.keyLength < 0 {
             keyless.append(.init(index: index, message: "a compacted topic cannot accept a record without a key"))
         } else if validation.timestampType == .createTime, timestamp != -1,

@@ -189,14 +189,11 @@ extension PartitionLog {
 
 extension StorageError {
     fileprivate init(_ error: RecordValidationError) {
-        func named(_ records: [RecordValidationError.InvalidRecord]) -> String {
-            records.prefix(3).map { "record \($0.index): \($0.message)" }.joined(separator: "; ")
-        }
         switch error {
         case .corrupt(let reason): self = .corruptBatch("\(reason)")
         case .invalidBatch(let reason): self = .invalidRecord(reason)
-        case .invalidRecords(let records): self = .invalidRecord(named(records))
-        case .invalidTimestamps(let records): self = .invalidTimestamp(named(records))
+        case .invalidRecords(let records): self = .invalidRecords(records)
+        case .invalidTimestamps(let records): self = .invalidTimestamps(records)
         case .tooLarge(let size, let maximum): self = .batchTooLarge(size: size, limit: maximum)
         }
     }

@@ -1,5 +1,6 @@
 // What can go wrong with a partition's files or with what somebody wants to put into them: one vocabulary for this module.
 import Primitives
+import RecordBatches
 
 /// Why the log refused or could not do something. Handlers map each case to one wire error.
 public enum StorageError: Error, Equatable, Sendable {
@@ -7,10 +8,12 @@ public enum StorageError: Error, Equatable, Sendable {
 
     /// The bytes are no valid batch: wrong checksum, cut short, impossible length. CORRUPT_MESSAGE.
     case corruptBatch(String)
-    /// A batch or record breaks a rule of the log (control batch from a client, null key in a compacted topic). INVALID_RECORD.
+    /// A batch breaks a rule of the log (control batch from a client). INVALID_RECORD.
     case invalidRecord(String)
-    /// A timestamp outside of what the topic allows, or LogAppendTime set by a producer. INVALID_TIMESTAMP.
-    case invalidTimestamp(String)
+    /// Single records break a rule of the log, such as a null key in a compacted topic. INVALID_RECORD, with the records (KIP-467).
+    case invalidRecords([RecordValidationError.InvalidRecord])
+    /// Timestamps outside of what the topic allows, or LogAppendTime set by a producer. INVALID_TIMESTAMP, with the records.
+    case invalidTimestamps([RecordValidationError.InvalidRecord])
     /// A batch beyond `max.message.bytes`. MESSAGE_TOO_LARGE.
     case batchTooLarge(size: Int, limit: Int)
     /// More bytes in one append than a segment may hold. RECORD_LIST_TOO_LARGE.
@@ -53,6 +56,20 @@ public enum StorageError: Error, Equatable, Sendable {
     /// The partition exists already.
     case exists(path: String)
 
+    /// The records to blame, where it is single ones and not the whole.
+    public var refusedRecords: [RecordValidationError.InvalidRecord] {
+        switch self {
+        case .invalidRecords(let records), .invalidTimestamps(let records): records
+        default: []
+        }
+    }
+
+    /// The first few records, for a message: the response lists them all.
+    private static func named(_ records: [RecordValidationError.InvalidRecord]) -> String {
+        let first = records.prefix(3).map { "record \($0.index): \($0.message)" }.joined(separator: "; ")
+        return records.count > 3 ? "\(first); and \(records.count - 3) more" : first
+    }
+
     /// Whether the disk is to blame rather than the caller: answered with KAFKA_STORAGE_ERROR, which clients retry.
     public var isDiskFailure: Bool {
         switch self {
@@ -67,7 +84,8 @@ extension StorageError: CustomStringConvertible {
         switch self {
         case .corruptBatch(let reason): "corrupt record batch: \(reason)"
         case .invalidRecord(let reason): "invalid record: \(reason)"
-        case .invalidTimestamp(let reason): "invalid timestamp: \(reason)"
+        case .invalidRecords(let records): "records were rejected: \(Self.named(records))"
+        case .invalidTimestamps(let records): "records were rejected for their timestamps: \(Self.named(records))"
         case .batchTooLarge(let size, let limit): "record batch of \(size) bytes exceeds max.message.bytes, which is \(limit)"
         case .appendLargerThanSegment(let size, let limit): "\(size) bytes exceed segment.bytes, which is \(limit)"
         case .unsupportedFormat(let magic): "record format of magic \(magic) cannot be written"

@@ -118,7 +118,9 @@ import Testing
         #expect {
             try rules.validate(try batch(timestamps: [now, now + 1001, now]), now: now)
         } throws: { error in
-            if case .invalidTimestamps = error as? RecordValidationError { true } else { false }
+            // The header's maximum says that there is one, the records say which.
+            guard case .invalidTimestamps(let records) = error as? RecordValidationError else { return false }
+            return records.map(\.index) == [1]
         }
         rules.timestampBeforeMaximum = 1000
         #expect {
@@ -155,7 +157,8 @@ import Testing
         #expect {
             try rules.validate(claimed, now: now)
         } throws: { error in
-            if case .invalidTimestamps = error as? RecordValidationError { true } else { false }
+            guard case .invalidTimestamps(let records) = error as? RecordValidationError else { return false }
+            return records.map(\.index) == [0, 1, 2]
         }
         let cleared = try RecordBatchValidation().validate(claimed, now: now)
         #expect(cleared.header.timestampType == .createTime)

@@ -2,6 +2,7 @@
 import KafkaWire
 import NIOCore
 import Primitives
+import RecordBatches
 
 /// What became of one partition's records.
 struct ProduceResult {
@@ -10,6 +11,8 @@ struct ProduceResult {
     var logAppendTime: Timestamp = -1
     var logStartOffset: Offset = -1
     var message: String?
+    /// The records to blame, by their position in the batch (KIP-467).
+    var refusedRecords: [RecordValidationError.InvalidRecord] = []
 }
 
 /// The response to one produce request, for one version.
@@ -54,7 +57,12 @@ struct ProduceResponseEncoder {
         frame.writeInteger(result.logAppendTime)
         if version >= 5 { frame.writeInteger(result.logStartOffset) }
         if version >= 8 {
-            frame.writeCount(0, flexible: flexible)  // no single records are blamed
+            frame.writeCount(result.refusedRecords.count, flexible: flexible)
+            for record in result.refusedRecords {
+                frame.writeInteger(Int32(clamping: record.index))
+                frame.writeText(record.message, flexible: flexible)
+                if flexible { frame.writeInteger(UInt8(0)) }
+            }
             if let message = result.message {
                 frame.writeText(message, flexible: flexible)
             } else if flexible {

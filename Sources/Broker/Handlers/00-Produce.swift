@@ -1,4 +1,5 @@
 // Produce: from the socket's buffer into the logs, and the answer, without leaving the connection's event loop.
+import Controlling
 import KafkaWire
 import NIOCore
 import Network
@@ -47,7 +48,7 @@ extension BrokerServices {
         if let problem = Self.problem(with: records, version: context.version) {
             return share.result.fail(problem.error, problem.message)
         }
-        if InternalTopic.isInternal(topic.name), context.clientID != "__admin_client" {
+        if TopicName.isInternal(topic.name), context.clientID != "__admin_client" {
             // Kafka lets only its own admin client write to the cluster's own topics.
             share.result.error = .invalidTopicException
             return
@@ -62,6 +63,7 @@ extension BrokerServices {
             topic.metrics.totalProduceRequests.increment()
         } catch {
             share.result.fail(error.errorCode, error.explanation)
+            share.result.refusedRecords = error.refusedRecords
             topic.metrics.totalProduceRequests.increment()
             topic.metrics.failedProduceRequests.increment()
             report(error, of: partition)

@@ -1,0 +1,88 @@
+// Produce requests whose records break a rule: the response names the records (KIP-467). And small segments of older clusters.
+import KafkaMessages
+import KafkaWire
+import NIOCore
+import Primitives
+import RecordBatches
+import Testing
+
+@testable import Broker
+
+@Suite struct RecordErrorTests {
+    private func create(_ connection: BlockingConnection, _ name: String, _ configs: [String: String]) throws -> ErrorCode {
+        var topic = CreateTopicsRequest.CreatableTopic()
+        topic.name = name
+        topic.numPartitions = 1
+        topic.replicationFactor = 1
+        topic.configs = configs.map { key, value in
+            var config = CreateTopicsRequest.CreatableTopicConfig()
+            config.name = key
+            config.value = value
+            return config
+        }
+        var request = CreateTopicsRequest()
+        request.topics = [topic]
+        request.timeoutMs = 10_000
+        return try #require(try connection.ask(request, version: 5).topics.first).errorCode
+    }
+
+    private func produce(
+        _ connection: BlockingConnection, _ topic: String, _ records: [(key: String?, timestamp: Timestamp)], version: Int16
+    ) throws -> ProduceResponse.PartitionProduceResponse {
+        var builder = RecordBatchBuilder(compression: .none)
+        for record in records {
+            builder.append(
+                timestamp: record.timestamp, key: record.key.map { ByteBuffer(string: $0) }, value: ByteBuffer(string: "v"), headers: [])
+        }
+        var partition = ProduceRequest.PartitionProduceData()
+        partition.records = try builder.build()
+        var data = ProduceRequest.TopicProduceData()
+        data.name = topic
+        data.partitionData = [partition]
+        var request = ProduceRequest()
+        request.acks = 1
+        request.timeoutMs = 10_000
+        request.topicData = [data]
+        let response = try connection.ask(request, version: version)
+        return try #require(response.responses.first?.partitionResponses.first)
+    }
+
+    @Test(arguments: [7, 8, 9, 12] as [Int16])
+    func refusedRecordsAreNamed(version: Int16) throws {
+        let node = try RunningNode()
+        defer { node.stop() }
+        let connection = try BlockingConnection(port: node.port)
+        let now = SystemClock.now()
+        #expect(try create(connection, "compacted", ["cleanup.policy": "compact"]) == .none)
+        let keyless = try produce(connection, "compacted", [("a", now), (nil, now), ("b", now), (nil, now)], version: version)
+        #expect(keyless.errorCode == .invalidRecord && keyless.baseOffset == -1)
+        let late = try produce(connection, "compacted", [("a", now), ("b", now + 7_200_000)], version: version)
+        #expect(late.errorCode == .invalidTimestamp)
+        let both = try produce(connection, "compacted", [(nil, now), ("b", now + 7_200_000)], version: version)
+        #expect(both.errorCode == .invalidTimestamp)
+        if version >= 8 {
+            #expect(keyless.recordErrors.map(\.batchIndex) == [1, 3])
+            #expect(keyless.recordErrors.allSatisfy { $0.batchIndexErrorMessage?.contains("without a key") == true })
+            #expect(keyless.errorMessage?.isEmpty == false)
+            #expect(late.recordErrors.map(\.batchIndex) == [1])
+            #expect(late.recordErrors.first?.batchIndexErrorMessage?.contains("out of range") == true)
+            #expect(both.recordErrors.map(\.batchIndex) == [0, 1])
+        }
+        let good = try produce(connection, "compacted", [("a", now)], version: version)
+        #expect(good.errorCode == .none && good.baseOffset == 0 && good.recordErrors.isEmpty && good.errorMessage == nil)
+    }
+
+    /// With what Kafka 3.9 allowed in server.properties the node starts, and topics have such segments; new topics cannot ask for them.
+    @Test func smallSegmentsOfKafka39() throws {
+        let node = try RunningNode(overrides: ["log.segment.bytes=65536", "metadata.log.segment.bytes=8192"])
+        defer { node.stop() }
+        let connection = try BlockingConnection(port: node.port)
+        #expect(try create(connection, "small", ["segment.bytes": "65536"]) == .invalidConfig)
+        for index in 0..<100 { #expect(try create(connection, "t\(index)", [:]) == .none) }
+        #expect(try produce(connection, "t0", [("a", SystemClock.now())], version: 9).errorCode == .none)
+        try node.restart()
+        let again = try BlockingConnection(port: node.port)
+        #expect(try produce(again, "t99", [("a", SystemClock.now())], version: 9).baseOffset == 0)
+        #expect(try produce(again, "t0", [("a", SystemClock.now())], version: 9).baseOffset == 1)
+    }
+}

@@ -6,6 +6,7 @@ import Foundation
 import Glibc
 import KafkaMessages
 import KafkaRecords
+import KafkaWire
 import Logging
 import NIOCore
 import Primitives
@@ -268,6 +269,49 @@ struct MetadataRuntimeTests {
             #expect(throws: RequestFailure.self) { try node.create(["never"]) }
         }
         #expect(node.runtime.image === image && !node.runtime.isActive)
+    }
+
+    /// The disk goes while answers wait for the commit: every one of them comes, and says so.
+    @Test func answersThatWaitForAFailedCommitCome() async throws {
+        let scratch = try ScratchDirectory()
+        _ = try Self.format(scratch.path)
+        let node = try Node(scratch.path)
+        try node.start()
+        let image = node.runtime.image
+        let entered = DispatchSemaphore(value: 0)
+        let go = DispatchSemaphore(value: 0)
+        node.runtime.submit({ (_) throws(RequestFailure) in
+            entered.signal()
+            go.wait()
+            return ControllerResult(())
+        }) { _ in }
+        entered.wait()
+        let metadataLog = "\(scratch.path)/__cluster_metadata-0"
+        let codes = Mutex<[ErrorCode?]>([])
+        let all = DispatchSemaphore(value: 0)
+        for index in 0..<5 {
+            var topic = CreateTopicsRequest.CreatableTopic()
+            topic.name = "t\(index)"
+            topic.numPartitions = 1
+            topic.replicationFactor = 1
+            var request = CreateTopicsRequest()
+            request.topics = [topic]
+            let creation = request
+            node.runtime.submit({ (controller) throws(RequestFailure) in
+                if index == 4 { try? FileManager.default.removeItem(atPath: metadataLog) }
+                return try controller.createTopics(creation)
+            }) { outcome in
+                var code: ErrorCode?
+                if case .failure(let failure) = outcome { code = failure.code }
+                codes.withLock { $0.append(code) }
+                all.signal()
+            }
+        }
+        go.signal()
+        for _ in 0..<5 { #expect(all.wait(timeout: .now() + 20) == .success) }
+        #expect(codes.withLock { $0 } == Array(repeating: .kafkaStorageError, count: 5))
+        #expect(node.runtime.image === image && !node.runtime.isActive)
+        node.kill()
     }
 
     /// Kafka, too, starts from its defaults where the file with the first records is gone.

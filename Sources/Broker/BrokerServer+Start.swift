@@ -189,7 +189,7 @@ extension BrokerServer {
         if let codec = CompressionType(rawValue: configuration.offsets.topicCompressionCodec) { runtime.compression = Compression(codec) }
         // The topic decides once it exists: a group must be found where its offsets are.
         runtime.partitionCount =
-            image.topics.topic(named: InternalTopic.consumerOffsets).map { Int32($0.partitions.count) }
+            image.topics.topic(named: TopicName.consumerOffsets).map { Int32($0.partitions.count) }
             ?? configuration.offsets.topicPartitions
         return runtime
     }

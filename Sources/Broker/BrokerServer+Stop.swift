@@ -21,7 +21,7 @@ extension BrokerServer {
         parts.services?.groups.endAllTerms()
         parts.network?.close(drainingFor: Self.drain)
         backgroundWork.stop()
-        let isClean = closeLogs(parts.services, parts.directories)
+        let isClean = closeLogs(parts.services)
         parts.metadata?.close()
         closeDirectories(parts, clean: isClean)
         for admin in parts.admins { admin.close() }
@@ -39,7 +39,7 @@ extension BrokerServer {
     }
 
     /// Closes every log; false when one of them could not be closed, so that the next start looks at all of them.
-    private func closeLogs(_ services: BrokerServices?, _ directories: LogDirectories?) -> Bool {
+    private func closeLogs(_ services: BrokerServices?) -> Bool {
         guard let services else { return true }
         var isClean = true
         let now = SystemClock.now()
@@ -58,10 +58,8 @@ extension BrokerServer {
         guard let directories = parts.directories else { return }
         var checkpoints: [(directory: LogDirectory, checkpoint: PartitionCheckpoint)] = []
         for partition in parts.services?.partitions.all ?? [] {
-            guard let entry = try? partition.withLog({ log throws(StorageError) in (log.path, log.checkpoint) }),
-                let directory = directories.directories.first(where: { entry.0.hasPrefix($0.path + "/") })
-            else { continue }
-            checkpoints.append((directory, entry.1))
+            let entry = try? partition.withLog { log throws(StorageError) in (log.logDirectory, log.checkpoint) }
+            if let entry { checkpoints.append(entry) }
         }
         do throws(StorageError) {
             // Without having loaded the logs nothing is known about them: the marker of the last stop is gone, a recovery is due.

@@ -1,19 +1,9 @@
 // The metadata image as the clients of one listener may see it: endpoints of that listener, live replicas, leaders that can be reached.
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
-
-/// Topics that belong to the cluster itself.
-enum InternalTopic {
-    static let consumerOffsets = "__consumer_offsets"
-    static let transactionState = "__transaction_state"
-    static let shareGroupState = "__share_group_state"
-
-    static func isInternal(_ name: String) -> Bool {
-        name == consumerOffsets || name == transactionState || name == shareGroupState
-    }
-}
 
 /// Bit fields of the operations that a principal may perform, while there is no authorizer: everything the kind of resource knows.
 enum AuthorizedOperations {
@@ -65,7 +55,7 @@ struct ClusterView {
         var answer = MetadataResponse.MetadataResponseTopic()
         answer.name = topic.name
         answer.topicId = topic.id
-        answer.isInternal = InternalTopic.isInternal(topic.name)
+        answer.isInternal = TopicName.isInternal(topic.name)
         answer.partitions = topic.partitions.map { partition($0, version) }
         return answer
     }

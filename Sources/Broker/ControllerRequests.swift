@@ -6,6 +6,30 @@ import Logging
 import Primitives
 import Runtime
 
+/// The part of a controller's response that answers for one resource.
+protocol ControllerAnswer {
+    init()
+    var errorCode: ErrorCode { get set }
+    var errorMessage: String? { get set }
+}
+
+extension CreateTopicsResponse.CreatableTopicResult: ControllerAnswer {}
+extension DeleteTopicsResponse.DeletableTopicResult: ControllerAnswer {}
+extension CreatePartitionsResponse.CreatePartitionsTopicResult: ControllerAnswer {}
+extension AlterConfigsResponse.AlterConfigsResourceResponse: ControllerAnswer {}
+extension IncrementalAlterConfigsResponse.AlterConfigsResourceResponse: ControllerAnswer {}
+
+extension RequestFailure {
+    /// The answer for one resource of a request that was refused; `naming` says which.
+    func answer<Answer: ControllerAnswer>(_ naming: (inout Answer) -> Void) -> Answer {
+        var answer = Answer()
+        naming(&answer)
+        answer.errorCode = code
+        answer.errorMessage = description
+        return answer
+    }
+}
+
 extension BrokerServices {
     /// Lets the controller decide. The answer goes out when the records are committed and this broker has taken them over, so that
     /// a client finds its topic as soon as it hears that it exists.
@@ -50,7 +74,7 @@ extension BrokerServices {
         topic.name = name
         topic.numPartitions = -1
         topic.replicationFactor = -1
-        guard name == InternalTopic.consumerOffsets else { return topic }
+        guard name == TopicName.consumerOffsets else { return topic }
         topic.numPartitions = groups.configuration.partitionCount
         topic.replicationFactor = configuration.offsets.topicReplicationFactor
         // As Kafka creates it: compacted, in small segments, compressed by nobody but the coordinator.

@@ -26,7 +26,7 @@ final class Maintenance: Sendable {
     /// How often a piece of some log is read again to see whether it is still what was written.
     private static let scrubTickMilliseconds: Int64 = 10_000
     /// How long a segment's descriptor and mappings stay open without use.
-    private static let idleResourceMilliseconds: Int64 = 60_000
+    fileprivate static let idleResourceMilliseconds: Int64 = 60_000
 
     func start() {
         let storage = services.configuration.storage
@@ -79,8 +79,9 @@ extension BrokerServices {
     func checkpoint() {
         var byDirectory: [String: [PartitionCheckpoint]] = [:]
         for partition in partitions.all {
-            guard let entry = try? partition.withLog({ log throws(StorageError) in (log.path, log.checkpoint) }) else { continue }
-            byDirectory[directoryPath(of: entry.0), default: []].append(entry.1)
+            guard let (directory, entry) = try? partition.withLog({ log throws(StorageError) in (log.logDirectory, log.checkpoint) })
+            else { continue }
+            byDirectory[directory.path, default: []].append(entry)
         }
         for directory in directories.online {
             attempt("checkpoint", directory.path) { () throws(StorageError) in
@@ -167,14 +168,10 @@ extension BrokerServices {
     }
 
     func releaseIdleResources() {
-        let limit = SystemClock.monotonicMilliseconds() - 60_000
+        let limit = SystemClock.monotonicMilliseconds() - Maintenance.idleResourceMilliseconds
         for partition in partitions.all {
             try? partition.withLog { log throws(StorageError) in log.releaseIdleResources(unusedSince: limit) }
         }
-    }
-
-    func directoryPath(of partitionPath: String) -> String {
-        partitionPath.lastIndex(of: "/").map { String(partitionPath[..<$0]) } ?? partitionPath
     }
 
     private func attempt(_ work: String, _ subject: String, _ body: () throws(StorageError) -> Void) {

@@ -4,6 +4,7 @@ import ClusterMetadata
 import Collections
 import ConfigDefinitions
 import Configuration
+import Controlling
 import KafkaWire
 import Logging
 import Primitives
@@ -24,7 +25,7 @@ extension BrokerServices {
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }
-        for topic in touched.values where topic.name == InternalTopic.consumerOffsets { assignCoordinators(topic) }
+        for topic in touched.values where topic.name == TopicName.consumerOffsets { assignCoordinators(topic) }
     }
 
     /// Puts the topic's partitions of this node into the table, opening or creating their logs.
@@ -68,7 +69,7 @@ extension BrokerServices {
         guard let known = partitions.topic(topic.id) else { return }
         partitions.remove(known)
         metrics.removeTopic(topic.name)
-        if topic.name == InternalTopic.consumerOffsets {
+        if topic.name == TopicName.consumerOffsets {
             coordinatedEpochs.endAll()
             groups.endAllTerms()
         }

@@ -47,10 +47,10 @@ struct FetchResponseEncoder {
         for result in results {
             writePartition(result, into: &header)
             if let slice = result.slice, slice.length > 0 {
-                header.writeByteCount(slice.length, flexible: flexible)
+                header.writeCount(slice.length, flexible: flexible)
                 cuts.append((header.writerIndex, slice))
             } else {
-                header.writeByteCount(0, flexible: flexible)
+                header.writeCount(0, flexible: flexible)
             }
             if flexible { header.writeInteger(UInt8(0)) }
         }
@@ -109,13 +109,10 @@ struct FetchResponseEncoder {
 }
 
 extension ByteBuffer {
-    /// An array's element count, -1 for null.
+    /// An array's element count or the length of bytes, -1 for null.
     mutating func writeCount(_ count: Int, flexible: Bool) {
         if flexible { writeUnsignedVarint(count + 1) } else { writeInteger(Int32(count)) }
     }
-
-    /// The length in front of a bytes field.
-    mutating func writeByteCount(_ count: Int, flexible: Bool) { writeCount(count, flexible: flexible) }
 
     /// A string with its length, compact in flexible versions.
     mutating func writeText(_ text: String, flexible: Bool) {

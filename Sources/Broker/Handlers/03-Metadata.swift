@@ -1,5 +1,6 @@
 // Metadata: which topics there are, who leads their partitions and where the brokers of this listener are.
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
@@ -103,7 +104,7 @@ extension MetadataResponse.MetadataResponseTopic {
         topic.errorCode = error
         topic.name = name
         topic.topicId = id
-        topic.isInternal = name.map(InternalTopic.isInternal) ?? false
+        topic.isInternal = name.map(TopicName.isInternal) ?? false
         return topic
     }
 }

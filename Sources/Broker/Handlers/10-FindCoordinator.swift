@@ -1,5 +1,6 @@
 // FindCoordinator: which broker looks after a group.
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
@@ -22,14 +23,14 @@ extension BrokerServices {
         }
         let responder = context.responder
         let listenerName = context.listenerName
-        ensureInternalTopic(InternalTopic.consumerOffsets) { [self] in
+        ensureInternalTopic(TopicName.consumerOffsets) { [self] in
             let view = ClusterView(image: image, listenerName: listenerName)
             responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, view) }, responder.version))
         }
     }
 
     private func coordinator(of group: String, _ view: ClusterView) -> FindCoordinatorResponse.Coordinator {
-        let partition = TopicPartition(InternalTopic.consumerOffsets, groups.partition(for: group))
+        let partition = TopicPartition(TopicName.consumerOffsets, groups.partition(for: group))
         guard let leader = view.image.topics.partition(partition)?.leader, let node = view.node(leader) else {
             return .failed(group, .coordinatorNotAvailable, nil)
         }

@@ -10,13 +10,7 @@ extension BrokerServices {
             try controller.createTopics(request)
         } refused: { failure in
             var response = CreateTopicsResponse()
-            response.topics = request.topics.map { topic in
-                var result = CreateTopicsResponse.CreatableTopicResult()
-                result.name = topic.name
-                result.errorCode = failure.code
-                result.errorMessage = failure.description
-                return result
-            }
+            response.topics = request.topics.map { topic in failure.answer { $0.name = topic.name } }
             return response
         }
     }

@@ -13,12 +13,10 @@ extension BrokerServices {
             let asked = version >= 6 ? request.topics.map { ($0.name, $0.topicId) } : request.topicNames.map { ($0, .zero) }
             var response = DeleteTopicsResponse()
             response.responses = asked.map { name, id in
-                var result = DeleteTopicsResponse.DeletableTopicResult()
-                result.name = name
-                result.topicId = id
-                result.errorCode = failure.code
-                result.errorMessage = failure.description
-                return result
+                failure.answer {
+                    $0.name = name
+                    $0.topicId = id
+                }
             }
             return response
         }

@@ -1,4 +1,5 @@
 // DeleteRecords: moves a log's start up to an offset (KIP-107).
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
@@ -36,7 +37,7 @@ extension BrokerServices {
             answer.errorCode = .unknownTopicOrPartition
             return answer
         }
-        if InternalTopic.isInternal(topic) {
+        if TopicName.isInternal(topic) {
             answer.errorCode = .invalidTopicException
             return answer
         }

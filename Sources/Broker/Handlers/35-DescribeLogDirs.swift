@@ -12,9 +12,9 @@ extension BrokerServices {
         }
         var byDirectory: [String: [(name: TopicPartition, size: Int)]] = [:]
         for partition in partitions.all where asked?.contains(partition.topicPartition) ?? true {
-            let found = try? partition.withLog { log throws(StorageError) in (log.path, log.sizeInBytes) }
-            guard let (path, size) = found, let slash = path.lastIndex(of: "/") else { continue }
-            byDirectory[String(path[..<slash]), default: []].append((partition.topicPartition, size))
+            let found = try? partition.withLog { log throws(StorageError) in (log.logDirectory.path, log.sizeInBytes) }
+            guard let (path, size) = found else { continue }
+            byDirectory[path, default: []].append((partition.topicPartition, size))
         }
         var response = DescribeLogDirsResponse()
         response.results = directories.directories.map { describe($0, byDirectory[$0.path] ?? []) }

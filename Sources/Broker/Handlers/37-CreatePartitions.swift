@@ -10,13 +10,7 @@ extension BrokerServices {
             controller.createPartitions(request)
         } refused: { failure in
             var response = CreatePartitionsResponse()
-            response.results = request.topics.map { topic in
-                var result = CreatePartitionsResponse.CreatePartitionsTopicResult()
-                result.name = topic.name
-                result.errorCode = failure.code
-                result.errorMessage = failure.description
-                return result
-            }
+            response.results = request.topics.map { topic in failure.answer { $0.name = topic.name } }
             return response
         }
     }

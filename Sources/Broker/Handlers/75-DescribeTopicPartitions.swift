@@ -1,5 +1,6 @@
 // DescribeTopicPartitions: topics page by page, with eligible leader replicas (KIP-966).
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
@@ -57,7 +58,7 @@ extension BrokerServices {
         var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
         answer.errorCode = topicNameProblem(name) == nil ? .unknownTopicOrPartition : .invalidTopicException
         answer.name = name
-        answer.isInternal = InternalTopic.isInternal(name)
+        answer.isInternal = TopicName.isInternal(name)
         answer.topicAuthorizedOperations = AuthorizedOperations.topic
         return answer
     }
@@ -68,7 +69,7 @@ extension BrokerServices {
         var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
         answer.name = topic.name
         answer.topicId = topic.id
-        answer.isInternal = InternalTopic.isInternal(topic.name)
+        answer.isInternal = TopicName.isInternal(topic.name)
         answer.topicAuthorizedOperations = AuthorizedOperations.topic
         answer.partitions = partitions.map { partition in
             var entry = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition()

@@ -173,7 +173,7 @@ extension BrokerServer {
         return BrokerServices(
             configuration: configuration, clusterID: identity.clusterID, directories: directories, metadataRuntime: metadata,
             groups: CoordinatorRuntime(configuration: coordinatorConfiguration(metadata.image)), producerIDs: producerIDs, metrics: metrics,
-            backgroundWork: backgroundWork, logger: logger)
+            backgroundWork: backgroundWork, log: log)
     }
 
     private func coordinatorConfiguration(_ image: MetadataImage) -> CoordinatorRuntimeConfiguration {

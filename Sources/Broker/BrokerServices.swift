@@ -19,6 +19,7 @@ final class BrokerServices: Sendable {
     let configurationInForce: ConfigurationInForce
     let nodeID: NodeID
     let clusterID: String
+    let log: StructuredLog
     let logger: Logger
     let allocator = ByteBufferAllocator()
     let directories: LogDirectories
@@ -33,7 +34,7 @@ final class BrokerServices: Sendable {
 
     init(
         configuration: BrokerConfiguration, clusterID: String, directories: LogDirectories, metadataRuntime: MetadataRuntime,
-        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, backgroundWork: BackgroundWork, logger: Logger
+        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, backgroundWork: BackgroundWork, log: StructuredLog
     ) {
         self.configuration = configuration
         configurationInForce = ConfigurationInForce(started: configuration)
@@ -45,7 +46,8 @@ final class BrokerServices: Sendable {
         self.producerIDs = producerIDs
         self.metrics = metrics
         self.backgroundWork = backgroundWork
-        self.logger = logger
+        self.log = log
+        logger = log.logger("broker")
         fetchSessions = Mutex(
             FetchSessionCache(
                 slots: configuration.network.maxIncrementalFetchSessionCacheSlots,

@@ -3,35 +3,75 @@ import Glibc
 import Logging
 import Synchronization
 
-/// What all loggers of the process share: level, form, destination. The level can be changed while the process runs.
+/// What all loggers of the process share: level, form, destination. Levels can be changed while the process runs.
 public final class StructuredLog: Sendable {
     /// How a line looks.
     public enum Format: String, Sendable, CaseIterable {
         case text, json
     }
 
-    private static let levels = Logger.Level.allCases
+    private static let allLevels = Logger.Level.allCases
 
     private let format: Format
     private let level: Atomic<Int>
+    /// By component, those that there is a logger for.
+    private let components = Mutex<[String: ComponentLevel]>([:])
     private let output: @Sendable (String) -> Void
 
     /// - Parameter output: receives whole lines with their newline; standard error by default.
     public init(level: Logger.Level = .info, format: Format = .text, output: @escaping @Sendable (String) -> Void = writeToStandardError) {
         self.format = format
-        self.level = Atomic(Self.levels.firstIndex(of: level) ?? 0)
+        self.level = Atomic(Self.allLevels.firstIndex(of: level) ?? 0)
         self.output = output
     }
 
     /// The least severe level that is written, for every logger that has no level of its own.
     public var minimumLevel: Logger.Level {
-        get { Self.levels[level.load(ordering: .relaxed)] }
-        set { level.store(Self.levels.firstIndex(of: newValue) ?? 0, ordering: .relaxed) }
+        get { Self.allLevels[level.load(ordering: .relaxed)] }
+        set { level.store(Self.allLevels.firstIndex(of: newValue) ?? 0, ordering: .relaxed) }
     }
 
     /// A logger for one component, e.g. `network`.
     public func logger(_ component: String) -> Logger {
-        Logger(label: component) { StructuredLogHandler(log: self, component: $0) }
+        let level = components.withLock { components in
+            let level = components[component] ?? ComponentLevel()
+            components[component] = level
+            return level
+        }
+        return Logger(label: component) { StructuredLogHandler(log: self, component: $0, componentLevel: level) }
+    }
+
+    /// The name that stands for all components without a level of their own.
+    public static let root = "root"
+
+    /// The level in force of every component that there is a logger for, by name, the root's first.
+    public var levels: [(name: String, level: Logger.Level)] {
+        let root = minimumLevel
+        let all = components.withLock { $0.map { (name: $0.key, level: $0.value.own ?? root) } }
+        return [(Self.root, root)] + all.sorted { $0.name < $1.name }
+    }
+
+    /// Sets a component's level, or the root's; nil lets a component follow the root again. Without effect on components unknown.
+    public func setLevel(_ level: Logger.Level?, of component: String) {
+        if component == Self.root {
+            if let level { minimumLevel = level }
+        } else {
+            components.withLock { $0[component]?.own = level }
+        }
+    }
+
+    /// A component's own level, shared by its loggers: read for every message, so without a lock.
+    final class ComponentLevel: Sendable {
+        private static let none = -1
+        private let index = Atomic<Int>(ComponentLevel.none)
+
+        var own: Logger.Level? {
+            get {
+                let index = index.load(ordering: .relaxed)
+                return index == Self.none ? nil : StructuredLog.allLevels[index]
+            }
+            set { index.store(newValue.flatMap { StructuredLog.allLevels.firstIndex(of: $0) } ?? Self.none, ordering: .relaxed) }
+        }
     }
 
     /// Writes a line with one system call, so that lines of several threads do not mix.
@@ -139,17 +179,19 @@ public final class StructuredLog: Sendable {
 struct StructuredLogHandler: LogHandler {
     private let log: StructuredLog
     private let component: String
+    private let componentLevel: StructuredLog.ComponentLevel
     private var ownLevel: Logger.Level?
     var metadata: Logger.Metadata = [:]
     var metadataProvider: Logger.MetadataProvider?
 
-    init(log: StructuredLog, component: String) {
+    init(log: StructuredLog, component: String, componentLevel: StructuredLog.ComponentLevel) {
         self.log = log
         self.component = component
+        self.componentLevel = componentLevel
     }
 
     var logLevel: Logger.Level {
-        get { ownLevel ?? log.minimumLevel }
+        get { ownLevel ?? componentLevel.own ?? log.minimumLevel }
         set { ownLevel = newValue }
     }
 

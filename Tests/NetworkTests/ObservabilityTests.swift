@@ -299,6 +299,25 @@ struct StructuredLogTests {
         #expect(evaluated == 1)
     }
 
+    @Test("A component can have a level of its own, and follow the root again")
+    func componentLevels() {
+        let (log, lines) = Self.collect(.text)
+        let network = log.logger("network")
+        let broker = log.logger("broker")
+        #expect(log.levels.map(\.name) == ["root", "broker", "network"])
+        log.setLevel(.debug, of: "network")
+        network.debug("seen")
+        broker.debug("not seen")
+        #expect(lines.all.withLock { $0.count } == 1)
+        #expect(log.levels.map(\.level) == [.info, .info, .debug])
+        log.setLevel(.error, of: StructuredLog.root)
+        log.setLevel(nil, of: "network")
+        network.warning("not seen")
+        #expect(lines.all.withLock { $0.count } == 1 && log.levels.allSatisfy { $0.level == .error })
+        log.setLevel(.trace, of: "unknown")
+        #expect(log.levels.count == 3)
+    }
+
     @Test("A repeated message is admitted once per interval with the number held back")
     func rateLimit() {
         let limiter = MessageRateLimiter(intervalMilliseconds: 1000)

@@ -75,16 +75,6 @@ extension BrokerServices {
         }
     }
 
-    /// One logger for all: its level is the process's.
-    private func loggerEntries() -> OrderedDictionary<String, ConfigEntry> {
-        let level = logger.logLevel.rawValue.uppercased()
-        return [
-            "root": ConfigEntry(
-                name: "root", type: .string, value: .string(level), source: .dynamicBrokerLogger, isReadOnly: true, isSensitive: false,
-                synonyms: [], documentation: "The level from which on messages are logged.")
-        ]
-    }
-
     private func describe(
         _ entry: ConfigEntry, includeSynonyms: Bool, includeDocumentation: Bool
     ) -> DescribeConfigsResponse.DescribeConfigsResourceResult {

@@ -38,6 +38,11 @@ public struct BrokerConfigLayers: Sendable, Equatable {
         return given(definition) ?? definition.defaultValue
     }
 
+    /// The text in force, of the uppermost layer whose text parses; nil when only the default is left, or nobody knows the key.
+    public func givenText(_ key: String) -> String? {
+        (ConfigTable.broker[key] ?? ConfigTable.dynamicBroker[key]).flatMap { given($0)?.text }
+    }
+
     /// The value in force unless it is the default.
     func given(_ definition: ConfigDefinition) -> ConfigValue? {
         for layer in [dynamicBroker, dynamicDefault, fixed] {

@@ -2,8 +2,10 @@
 import ConfigDefinitions
 
 extension BrokerConfiguration {
-    /// This with dynamic layers in force. `self` has to be what the node was started with. Identity, listeners and directories stay as they are until a restart; values that do not
-    /// parse, and keys that are not dynamic, are passed over.
+    /// This with dynamic layers in force. `self` has to be what the node was started with.
+    ///
+    /// Identity, listeners and directories stay as they are until a restart; values that do not parse, and keys that are not dynamic,
+    /// are passed over.
     public func applying(_ layers: BrokerConfigLayers) -> BrokerConfiguration {
         var merged = SourceContent()
         var dynamic = layers.dynamicDefault
@@ -12,7 +14,7 @@ extension BrokerConfiguration {
         for key in dynamic.keys {
             guard ConfigTable.broker[key]?.isDynamic == true || ListenerPrefix.split(key) != nil else { continue }
             // The layer below shows through where the one above holds nonsense.
-            let text = layers.value(key)?.text ?? dynamic[key]
+            let text = ConfigTable.broker[key] == nil ? dynamic[key] : layers.givenText(key)
             if let text { merged.entries.append(SourceEntry(key: key, value: text, origin: .nowhere)) }
         }
         var reader = ConfigurationReader(sources: [merged])

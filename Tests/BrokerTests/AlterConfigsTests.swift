@@ -5,7 +5,7 @@ import Testing
 
 @testable import Broker
 
-@Suite struct AlterConfigsTests {
+@Suite(.serialized) struct AlterConfigsTests {
     private static let broker: Int8 = 4
     private static let brokerLogger: Int8 = 8
 

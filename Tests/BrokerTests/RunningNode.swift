@@ -25,7 +25,8 @@ final class RunningNode {
     }
 
     private static func start(_ directory: String, _ overrides: [String]) throws -> (BrokerServer, Int) {
-        let configuration = try BrokerConfiguration.development(port: 0, dataDirectory: directory, adminPort: nil, overrides: overrides)
+        let configuration = try BrokerConfiguration.development(
+            port: 0, dataDirectory: directory, adminPort: nil, overrides: ["num.network.threads=1"] + overrides)
         let server = BrokerServer(configuration: configuration, log: StructuredLog(level: .critical), version: "test")
         return (server, try #require(try server.start(formatIfNeeded: true).listeners.first).port)
     }

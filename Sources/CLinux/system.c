@@ -24,8 +24,8 @@ int martlet_sync_file_system(int descriptor) {
 }
 
 int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length) {
-    // Pages come and go by read-ahead windows, which are not smaller than this as a rule.
-    enum { STRIDE = 256 * 1024 };
+    // Pages come and go together with their neighbours, and every sample costs a fraction of a microsecond.
+    enum { STRIDE = 512 * 1024 };
     char byte;
     struct iovec room = {.iov_base = &byte, .iov_len = 1};
     for (int64_t at = STRIDE - 1;; at += STRIDE) {

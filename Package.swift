@@ -102,7 +102,7 @@ let beside: [Target] = [
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
-    tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
+    tests("NetworkTests", ["Network", "CLinux", "Observability", "TestKit", nioPosix]),
     tests(
         "BrokerTests",
         ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "TestKit", nioCore]),

@@ -1,5 +1,6 @@
 """The loads that both servers are put under. Each is one server's life: start, warm up, measure, stop."""
 
+import os
 from dataclasses import dataclass, field
 
 from . import load
@@ -26,6 +27,8 @@ class Scenario:
         server.create("bench", self.partitions)
         if self.fill:
             load.run(server, "produce", **common, **{**self.fill, "bytes": int(self.fill["bytes"] * scale)})
+        # What was written before is on the disk before anything counts: writing it back takes CPU time from whoever runs meanwhile.
+        os.sync()
         amount = "bytes" if "bytes" in self.options else "requests"
         whole = int(self.options[amount] * scale)
         warm_up = {**self.options, amount: max(whole // 20, 1000)}

@@ -10,6 +10,8 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
 
     /// Answers are sent on before so many bytes of them have gathered; the next frame waits for them if the client does not read.
     static let outboundThreshold = 65_536
+    /// How often a connection that sends large frames may be read from again before its answers leave and others get their turn.
+    static let readsPerCycle = 4
 
     let listenerIndex: Int
     /// Position in the loop's list.
@@ -127,21 +129,37 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
             return
         }
         isDelivering = true
+        var readsLeft = Self.readsPerCycle
         repeat {
             deliverAgain = false
-            while attached.connection.isOpen, !requestInProgress, !isOutputBlocked, closeReasonAfterFlush == nil,
-                let frame = nextFrame()
-            {
-                requestInProgress = true
-                LoopCounters.add(1, to: loop.counters.requests)
-                server.delegate.received(frame: frame, on: attached.connection)
-                if outbound.byteCount >= Self.outboundThreshold { flush() }
-            }
+            repeat {
+                deliverFrames(to: attached.connection)
+            } while receiveMore(attached, &readsLeft)
             flush()
         } while deliverAgain
         isDelivering = false
         guard attached.connection.isOpen else { return }
         readMore(attached.context)
+    }
+
+    private func deliverFrames(to connection: Connection) {
+        while connection.isOpen, !requestInProgress, !isOutputBlocked, closeReasonAfterFlush == nil, let frame = nextFrame() {
+            requestInProgress = true
+            LoopCounters.add(1, to: loop.counters.requests)
+            server.delegate.received(frame: frame, on: connection)
+            if outbound.byteCount >= Self.outboundThreshold { flush() }
+        }
+    }
+
+    /// Where the size of a further large frame has come, so have its bytes as a rule: reading them now lets the answers to several
+    /// frames leave with one call.
+    private func receiveMore(_ attached: Attached, _ readsLeft: inout Int) -> Bool {
+        let mustWait = requestInProgress || isOutputBlocked || isWaitingForMemory || loop.isDraining || closeReasonAfterFlush != nil
+        guard readsLeft > 0, !mustWait, attached.connection.isOpen, let socket = attached.socket else { return false }
+        readsLeft -= 1
+        let count = assembler.receive(from: socket)
+        LoopCounters.add(count, to: loop.counters.bytesReceived)
+        return count > 0
     }
 
     /// One read is always under way while the client may send, which is also how its leaving is noticed; but bytes beyond that stay
@@ -239,26 +257,50 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         if count > 0 { server.memory.release(count) }
     }
 
-    /// Writes what has gathered. While NIO still works on earlier answers there is nothing here: no frame is delivered then.
+    /// Writes what has gathered, unless NIO or a storage thread still works on an earlier piece of it.
     private func flush() {
         guard !outbound.isEmpty, !isOutputBlocked, let attached, attached.connection.isOpen else { return }
         guard let socket = attached.socket, attached.context.channel.isActive else {
-            writeThroughChannel(attached.context)
+            writeThroughChannel(attached.context, all: true)
             return
         }
         switch outbound.write(to: socket, gathering: loop) {
         case .done:
             break
         case .blocked:
-            writeThroughChannel(attached.context)
+            writeThroughChannel(attached.context, all: false)
+        case .cold(let piece):
+            readCold(piece, on: attached.context.eventLoop)
         case .failed(let reason):
             close(reason: reason)
         }
     }
 
-    private func writeThroughChannel(_ context: ChannelHandlerContext) {
+    /// Waits for a storage thread to bring the next piece into memory.
+    private func readCold(_ piece: FileSlice, on eventLoop: any EventLoop) {
         isOutputBlocked = true
-        let segments = outbound.takeRemaining()
+        LoopCounters.add(1, to: loop.counters.coldReads)
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        ColdRead.start(piece, on: eventLoop) { bound.value.resumeAfterColdRead(piece) }
+    }
+
+    private func resumeAfterColdRead(_ piece: FileSlice) {
+        // An empty queue: the connection ended meanwhile.
+        guard !outbound.isEmpty else { return }
+        outbound.noteRead(piece)
+        continueOutput()
+    }
+
+    private func continueOutput() {
+        isOutputBlocked = false
+        lastActiveTick = loop.tick
+        flush()
+        deliver()
+    }
+
+    private func writeThroughChannel(_ context: ChannelHandlerContext, all: Bool) {
+        isOutputBlocked = true
+        let segments = outbound.takeWritable(all: all)
         let written = context.eventLoop.makePromise(of: Void.self)
         for (index, segment) in segments.enumerated() {
             let promise = index == segments.count - 1 ? written : nil
@@ -271,9 +313,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         }
         context.flush()
         written.futureResult.assumeIsolated().whenComplete { [self] result in
-            isOutputBlocked = false
-            lastActiveTick = loop.tick
-            if case .success = result { deliver() }
+            if case .success = result { continueOutput() }
         }
     }
 

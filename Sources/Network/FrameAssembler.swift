@@ -4,6 +4,7 @@
 // pool. Where a large frame is in the making, the read is limited to that frame and the four bytes of the next one's size, so that the
 // next frame starts in a buffer of its own and nothing has to be copied out of the way; small frames are read as many as come, and
 // the piece of one left at the end is copied.
+import Glibc
 import NIOCore
 
 final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
@@ -90,6 +91,17 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
 
     /// True while there are bytes that belong to a frame not handed out yet.
     var hasBytes: Bool { buffer.readableBytes > 0 || expected >= 0 }
+
+    /// Takes what the socket holds of the large frame in the making, without the way through NIO's read cycle. Returns the number of new
+    /// bytes; 0 when there are none at once, and also at the stream's end or after an error, which NIO's next read will notice.
+    func receive(from socket: Int32) -> Int {
+        guard expected >= Self.largeFrame else { return 0 }
+        prepareForReading()
+        guard !isCarry, buffer.writableBytes > 0 else { return 0 }
+        return buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
+            max(0, recv(socket, room.baseAddress, room.count, Int32(MSG_DONTWAIT)))
+        }
+    }
 
     /// The first bytes of the connection, to tell a client of another protocol by.
     var firstBytes: UInt32? { buffer.getInteger(at: buffer.readerIndex) }

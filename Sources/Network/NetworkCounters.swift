@@ -11,6 +11,7 @@ final class LoopCounters: Sendable {
     let connectionsClosed = Atomic<Int>(0)
     let connectionsRejected = Atomic<Int>(0)
     let idleCloses = Atomic<Int>(0)
+    let coldReads = Atomic<Int>(0)
 
     init() {}
 
@@ -32,6 +33,8 @@ public struct NetworkCounters: Sendable, Hashable {
     public var connectionsRejected = 0
     /// Connections closed by `connections.max.idle.ms`.
     public var idleCloses = 0
+    /// Pieces of files that had to be read from the disk before they could be sent.
+    public var coldReads = 0
 
     /// Connections open now.
     public var connections: Int { connectionsOpened - connectionsClosed }
@@ -46,5 +49,6 @@ public struct NetworkCounters: Sendable, Hashable {
         connectionsClosed += counters.connectionsClosed.load(ordering: .relaxed)
         connectionsRejected += counters.connectionsRejected.load(ordering: .relaxed)
         idleCloses += counters.idleCloses.load(ordering: .relaxed)
+        coldReads += counters.coldReads.load(ordering: .relaxed)
     }
 }

@@ -23,6 +23,11 @@ public struct FileSlice: Sendable {
         self.offset = offset
         self.length = length
     }
+
+    /// The beginning of the range, at most `count` bytes of it.
+    func prefix(_ count: Int) -> FileSlice {
+        FileSlice(owner: owner, descriptor: descriptor, offset: offset, length: min(length, count))
+    }
 }
 
 /// One piece of a response.

@@ -1,5 +1,7 @@
 // Writes straight to a socket: one `send` for however many small responses a read cycle brought, `sendfile` for file ranges without
 // an object per range. Whatever the kernel does not take at once is NIO's to finish, which knows how to wait for a writable socket.
+// File ranges go in steps, and only while they are in memory: an event loop must not wait for a disk.
+import CLinux
 import Glibc
 import NIOCore
 
@@ -11,6 +13,8 @@ struct OutboundQueue {
         case done
         /// The socket is full; the rest is still queued.
         case blocked
+        /// This piece of a file, next in the order, has to be read from the disk first.
+        case cold(FileSlice)
         /// The connection is gone or a file is shorter than announced.
         case failed(String)
     }
@@ -19,6 +23,11 @@ struct OutboundQueue {
     private(set) var segments: [OutboundSegment] = []
     private var head = 0
     private(set) var byteCount = 0
+    // How much of the file range at the head is known to be in memory.
+    private var inMemory = 0
+
+    /// Bytes of a file that are looked up, read and sent in one go.
+    static let step = 1_048_576
 
     var isEmpty: Bool { head == segments.count }
 
@@ -35,13 +44,32 @@ struct OutboundQueue {
         segments.removeAll(keepingCapacity: segments.capacity <= 16)
         head = 0
         byteCount = 0
+        inMemory = 0
     }
 
-    /// The segments that have not been written, the first one possibly in part; empties the queue.
-    mutating func takeRemaining() -> [OutboundSegment] {
-        let remaining = Array(segments[head...])
+    /// Takes the segments from the front that can be written without waiting for a disk, or simply all of them; the rest stays.
+    mutating func takeWritable(all: Bool) -> [OutboundSegment] {
+        var taken: [OutboundSegment] = []
+        while head < segments.count {
+            switch segments[head] {
+            case .bytes(let buffer):
+                taken.append(.bytes(buffer))
+                skip(buffer.readableBytes)
+            case .file(let slice):
+                let count = all ? slice.length : inMemory
+                guard count > 0 else { return taken }
+                taken.append(.file(slice.prefix(count)))
+                skip(count)
+            }
+        }
         removeAll()
-        return remaining
+        return taken
+    }
+
+    /// Notes that the piece reported as `cold` has been read. It is sent now whatever becomes of it: a machine so short of memory that
+    /// the piece is gone again must not keep the connection waiting for ever.
+    mutating func noteRead(_ piece: FileSlice) {
+        inMemory = piece.length
     }
 
     /// Writes as much as the socket takes.
@@ -97,8 +125,14 @@ struct OutboundQueue {
     }
 
     private mutating func writeFile(_ slice: FileSlice, to socket: Int32) -> Outcome {
+        if inMemory == 0 {
+            let piece = slice.prefix(Self.step)
+            guard martlet_is_in_memory(piece.descriptor, Int64(piece.offset), Int64(piece.length)) != 0 else { return .cold(piece) }
+            inMemory = piece.length
+        }
         var offset = off_t(slice.offset)
-        let written = Self.retrying { sendfile(socket, slice.descriptor, &offset, slice.length) }
+        let count = inMemory
+        let written = Self.retrying { sendfile(socket, slice.descriptor, &offset, count) }
         if written == 0 {
             return .failed("a file ended before the range that was announced")
         }
@@ -111,26 +145,33 @@ struct OutboundQueue {
             let code = errno
             return code == EAGAIN || code == EWOULDBLOCK ? .blocked : .failed(String(cString: strerror(code)))
         }
-        var left = written
-        byteCount -= written
+        skip(written)
+        return .done
+    }
+
+    /// Lets `count` bytes from the front go.
+    private mutating func skip(_ count: Int) {
+        var left = count
+        byteCount -= count
         while head < segments.count {
             let length = segments[head].length
             guard left >= length else { break }
             left -= length
+            inMemory = 0
             // Releases the buffer or the file now, not at the end of the response.
             segments[head] = .bytes(ByteBuffer())
             head += 1
         }
-        guard left > 0, head < segments.count else { return .done }
+        guard left > 0, head < segments.count else { return }
         switch segments[head] {
         case .bytes(var buffer):
             buffer.moveReaderIndex(forwardBy: left)
             segments[head] = .bytes(buffer)
         case .file(let slice):
+            inMemory -= left
             segments[head] = .file(
                 FileSlice(owner: slice.owner, descriptor: slice.descriptor, offset: slice.offset + left, length: slice.length - left))
         }
-        return .done
     }
 
     private static func retrying(_ body: () -> Int) -> Int {

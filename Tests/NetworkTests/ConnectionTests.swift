@@ -1,4 +1,5 @@
 // Frames and answers over real sockets: order, splits, file ranges, clients that do not read.
+import CLinux
 import Glibc
 import NIOCore
 import NIOPosix
@@ -137,6 +138,56 @@ struct ConnectionTests {
         }
     }
 
+    @Test("What is not in memory is read by a storage thread, while the loop serves others")
+    func coldFile() throws {
+        var random = SeededRandom(seed: 11)
+        let words = (0..<600_000).map { _ in random.next() }
+        let content = words.withUnsafeBytes { Array($0) }
+        // Not in /tmp, which may be kept in memory.
+        let file = try TemporaryFile(content, directory: "/var/tmp")
+        try file.evict()
+        // A file system without a cache to be evicted from leaves nothing to test.
+        guard martlet_is_in_memory(file.descriptor, 0, Int64(content.count)) == 0 else { return }
+        let delegate = TestDelegate { _, connection in
+            var answer = OutboundFrame(ByteBuffer(bytes: [0, 0, 0, 0, 1]))
+            answer.append(FileSlice(owner: file, descriptor: file.descriptor, offset: 0, length: content.count))
+            answer.append(ByteBuffer(bytes: [2]))
+            connection.send(answer)
+        }
+        try withServer(delegate) { server, port in
+            for receiveBuffer in [nil, 8192] as [Int32?] {
+                try file.evict()
+                let before = server.totals.coldReads
+                let client = try TestClient(port: port, receiveBuffer: receiveBuffer)
+                try client.write(TestClient.framed([1]) + TestClient.framed([2]))
+                for _ in 0..<2 {
+                    let isSame = try client.readFrame() == [1] + content + [2]
+                    #expect(isSame)
+                }
+                #expect(server.totals.coldReads > before)
+            }
+        }
+    }
+
+    @Test("Large frames sent together come one by one, and their answers in order")
+    func pipelinedLargeFrames() throws {
+        try withServer(.echo()) { server, port in
+            let client = try TestClient(port: port)
+            let sizes = [20_000, 131_072, 131_072, 17, 16_384, 300_000, 131_072, 0, 131_072, 131_072, 131_072, 131_072]
+            let frames = sizes.enumerated().map { index, size in [UInt8](repeating: UInt8(index), count: size) }
+            // In two halves, so that neither side waits for the other to read.
+            let half = frames.count / 2
+            try client.write(frames[..<half].flatMap(TestClient.framed))
+            try client.write(frames[half...].flatMap(TestClient.framed))
+            for frame in frames {
+                let isSame = try client.readFrame() == frame
+                #expect(isSame, "a frame of \(frame.count) bytes")
+            }
+            #expect(server.totals.requests == sizes.count)
+            #expect(server.totals.bytesReceived == sizes.reduce(0) { $0 + $1 + 4 })
+        }
+    }
+
     @Test("A file shorter than announced closes the connection instead of sending something else")
     func shortFile() throws {
         let file = try TemporaryFile([UInt8](repeating: 5, count: 1000))
@@ -198,13 +249,20 @@ struct ConnectionTests {
 final class TemporaryFile: Sendable {
     let descriptor: Int32
 
-    init(_ content: [UInt8]) throws {
-        var path = Array("/tmp/martlet-network-XXXXXX".utf8CString)
+    init(_ content: [UInt8], directory: String = "/tmp") throws {
+        var path = Array("\(directory)/martlet-network-XXXXXX".utf8CString)
         descriptor = mkstemp(&path)
         guard descriptor >= 0 else { throw TestClient.Failure(description: "mkstemp: \(errno)") }
         unlink(path)
         guard Glibc.write(descriptor, content, content.count) == content.count else {
             throw TestClient.Failure(description: "write: \(errno)")
+        }
+    }
+
+    /// Takes the file out of the page cache.
+    func evict() throws {
+        guard fsync(descriptor) == 0, posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0 else {
+            throw TestClient.Failure(description: "evict: \(errno)")
         }
     }
 

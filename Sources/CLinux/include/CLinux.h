@@ -12,4 +12,8 @@ int martlet_lock_file(int descriptor);
 
 /// syncfs(2): waits until everything written to the descriptor's file system is on the disk. Returns 0 or an errno value.
 int martlet_sync_file_system(int descriptor);
+
+/// Whether a range of a file can be read without waiting for the disk, as far as a few samples tell (preadv2(2) with RWF_NOWAIT).
+/// Returns 1 also where the file system cannot say.
+int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length);
 #endif

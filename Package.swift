@@ -90,7 +90,7 @@ let programs: [Target] = [
 
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
-    library("TestKit", ["Primitives", nioCore]),
+    library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
     tests("ArchitectureTests", []),
     tests("PrimitivesTests", ["Primitives", "TestKit"]),
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema", "TestKit"], resources: [.copy("Vectors")]),
@@ -103,12 +103,11 @@ let beside: [Target] = [
     tests("ReplicationTests", ["Replication", "TestKit"]),
     tests("StorageTests", ["Storage", "RecordBatches", "TestKit"]),
     tests("NetworkTests", ["Network", "Observability", "TestKit", nioPosix]),
-    tests("BrokerTests", ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "TestKit"]),
+    tests("BrokerTests", ["Broker", "KafkaMessages", "KafkaWire", "TestKit"]),
     tests(
         "MartletClientTests",
         [
-            "MartletClient", "Broker", "Configuration", "Observability", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches",
-            "Primitives", "TestKit", nioCore,
+            "MartletClient", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives", "TestKit", nioCore,
         ]),
 ]
 

@@ -1,11 +1,10 @@
 // Every API in every version that ApiVersions names, asked over a socket of the real server: each must be answered with a response
 // that decodes to its last byte. A field that a version cannot carry, or a forgotten version, shows here.
-import Configuration
 import Glibc
 import KafkaMessages
 import KafkaWire
 import NIOCore
-import Observability
+import TestKit
 import Testing
 
 @testable import Broker
@@ -71,38 +70,6 @@ extension ProduceRequest {
         var copy = self
         change(&copy)
         return copy
-    }
-}
-
-/// A node of its own in a directory of its own.
-final class RunningNode {
-    let port: Int
-    private let server: BrokerServer
-    private let directory: String
-
-    init(overrides: [String] = []) throws {
-        var template = Array("/tmp/martlet-broker-test-XXXXXX".utf8CString)
-        let made = mkdtemp(&template).map { String(cString: $0) }
-        directory = try #require(made)
-        let configuration = try BrokerConfiguration.development(port: 0, dataDirectory: directory, adminPort: nil, overrides: overrides)
-        server = BrokerServer(configuration: configuration, log: StructuredLog(level: .critical), version: "test")
-        port = try #require(try server.start(formatIfNeeded: true).listeners.first).port
-    }
-
-    func stop() {
-        server.stop()
-        Self.remove(directory)
-    }
-
-    private static func remove(_ path: String) {
-        if let folder = opendir(path) {
-            while let entry = readdir(folder) {
-                let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-                if name != ".", name != ".." { remove(path + "/" + name) }
-            }
-            closedir(folder)
-        }
-        _ = Glibc.remove(path)
     }
 }
 

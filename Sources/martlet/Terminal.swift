@@ -28,6 +28,21 @@ enum Terminal {
         text.withUTF8 { write(UnsafeRawBufferPointer($0), to: descriptor) }
     }
 
+    /// A process that was started without standard streams would give their numbers to sockets and files, and then write messages into
+    /// those.
+    static func occupyStandardStreams() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest number that is free is taken, which is this one.
+            _ = open("/dev/null", O_RDWR)
+        }
+    }
+
+    /// Notices that whoever read the output has gone, while there is nothing to write.
+    static func checkReader() {
+        var output = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
+        if poll(&output, 1, 0) > 0, output.revents & Int16(POLLERR) != 0 { outputFailed(EPIPE) }
+    }
+
     /// The end of the output is the end of the work: an orderly one where that makes a difference.
     private static func outputFailed(_ reason: Int32) {
         outputError.store(reason, ordering: .relaxed)

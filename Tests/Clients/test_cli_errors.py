@@ -112,7 +112,7 @@ def test_nobody_answers(fails):
         ("consume", "t", "--json", "--format", "%v"), ("produce", "t", "--rate", "nan"), ("produce", "t", "--rate", "inf"),
         ("produce", "t", "-z", "brotli"), ("produce", "t", "--acks", 2), ("produce", "t", "-p", -1),
         ("bench", "produce", "--seconds", "1e300"), ("bench", "end-to-end", "--rate", "inf"), ("bench", "consume", "-n", -1),
-        ("group", "reset-offsets", "g", "--all-topics"), ("log", "dump"), ("format",), ("dev", "--port", "http"),
+        ("group", "reset-offsets", "g", "--all-topics"), ("log", "dump"), ("format",), ("dev", "--port", "http"), ("dev", "--port", 99_999),
     ],
     ids=lambda arguments: " ".join(map(str, arguments)))
 def test_bad_options(fails, arguments):
@@ -129,7 +129,9 @@ def test_extreme_numbers(bootstrap, name):
 
 def test_files_that_cannot_be_used(fails, properties, tmp_path):  # noqa: F811
     assert "No such file" in fails("produce", "t", "--file", tmp_path / "absent")
-    assert "absent" in fails("log", "dump", tmp_path / "absent" / f"{0:020}.log")
+    assert "No such file" in fails("log", "dump", tmp_path / "absent" / f"{0:020}.log")
+    (tmp_path / "long.properties").write_text("x" * 3_000_000)
+    assert "node.id" in fails("server", tmp_path / "long.properties", status=78)
     assert "missing.properties" in fails("server", tmp_path / "missing.properties", status=78)
     assert "missing.properties" in fails("format", "-t", "x", "-c", tmp_path / "missing.properties", status=78)
     (tmp_path / "file").write_text("")

@@ -150,6 +150,24 @@ def test_reader_that_goes_away(run, start, name, bootstrap):
     assert sum(row["offset"] for row in group["offsets"]) < 20_000
 
 
+def test_reader_that_goes_away_while_nothing_comes(run, name, bootstrap):
+    run("topic", "create", name)
+    run("produce", name, stdin="a\n")
+    consumer = subprocess.Popen(
+        [str(binary()), "consume", name, "--from", "beginning", "-b", bootstrap], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+    assert consumer.stdout.readline() == b"a\n"
+    consumer.stdout.close()
+    assert consumer.wait(20) == 141
+
+
+def test_standard_streams_that_are_closed(run, name, bootstrap):
+    """Their numbers must not go to sockets, which messages would then be written into."""
+    run("topic", "create", name)
+    for arguments, closed in [(f"produce {name}", "<&-"), ("topic list", ">&-"), (f"consume {name} --from beginning -e", "<&- >&- 2>&-")]:
+        done = subprocess.run(["bash", "-c", f"{binary()} {arguments} -b {bootstrap} {closed}"], capture_output=True, timeout=30)
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
 def test_full_disk_is_told(run, name, bootstrap):
     run("topic", "create", name)
     run("produce", name, stdin="a\n")

@@ -27,6 +27,12 @@ struct DevelopmentCommand: ParsableCommand {
     @Flag(help: "Write the log as JSON, one object a line.")
     var logJSON = false
 
+    func validate() throws {
+        guard (0...65_535).contains(port), (0...65_535).contains(adminPort) else {
+            throw ValidationError("--port and --admin-port are from 0 to 65535.")
+        }
+    }
+
     func run() throws {
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {

@@ -120,6 +120,7 @@ struct ConsumeCommand: AsyncParsableCommand {
                 left -= 1
             }
             buffer.flush()
+            if records.isEmpty { Terminal.checkReader() }
             try outage.look(consumer.cluster.obstacle, patience: ends == nil ? nil : cluster.timeout)
             // A group is left, and what was printed is committed, when the consumer is closed after this.
             if Interruption.isWanted { break }

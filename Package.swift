@@ -90,7 +90,7 @@ let programs: [Target] = [
 
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
-    library("TestKit", ["Primitives", nioCore]),
+    library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
     tests("ArchitectureTests", []),
     tests("PrimitivesTests", ["Primitives", "TestKit"]),
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema", "TestKit"], resources: [.copy("Vectors")]),
@@ -109,8 +109,7 @@ let beside: [Target] = [
     tests(
         "MartletClientTests",
         [
-            "MartletClient", "Broker", "Configuration", "Observability", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches",
-            "Primitives", "TestKit", nioCore,
+            "MartletClient", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives", "TestKit", nioCore,
         ]),
 ]
 

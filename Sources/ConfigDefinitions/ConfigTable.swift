@@ -70,6 +70,8 @@ public struct ConfigTable: Sendable {
     }
 
     private func closest(to name: String, limit: Int) -> String? {
+        // What is no configuration at all may be a single line of megabytes.
+        guard name.utf8.count <= 256 else { return nil }
         var best: (name: String, distance: Int)?
         for candidate in entries.keys {
             let distance = EditDistance.between(name, candidate, limit: best.map { $0.distance - 1 } ?? limit)

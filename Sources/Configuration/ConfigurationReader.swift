@@ -127,8 +127,35 @@ struct ConfigurationReader {
             }
             return error(key, "is a topic's key; the broker's default for topics is \(synonym)")
         }
-        let nearest = key.hasPrefix("martlet.") ? ConfigTable.martlet.nearest(to: key) : ConfigTable.broker.nearest(to: key)
-        report(unknown: key, nearest: nearest)
+        if key.hasPrefix(Self.ownPrefix) { return reportUnknownOwn(key) }
+        report(unknown: key, nearest: ConfigTable.broker.nearest(to: key))
+    }
+
+    private static let ownPrefix = "martlet."
+
+    /// No plugin has keys under Martlet's own prefix, so an unknown one is a mistake; only a variable may have another purpose.
+    private mutating func reportUnknownOwn(_ key: String) {
+        var message = "is not a known key"
+        var nearest = ConfigTable.martlet.nearest(to: key)
+        var severity = ConfigurationMistake.Severity.error
+        if nearest == nil {
+            let names = ConfigTable.martlet.definitions.map(\.name)
+            // `martlet.admin.port` means something of `martlet.admin`.
+            let family = key.split(separator: ".").prefix(2).joined(separator: ".") + "."
+            nearest = names.first { $0.hasPrefix(family) } ?? ConfigTable.martlet.similar(to: key)
+            message += "; Martlet's own are \(names.joined(separator: ", "))"
+        }
+        if case .environment(let variable) = origin(key) {
+            let kafkaKey = String(key.dropFirst(Self.ownPrefix.count))
+            if ConfigTable.broker[kafkaKey] != nil {
+                message = "is not a known key; \(kafkaKey) is set by KAFKA_\(variable.dropFirst("MARTLET_".count))"
+                nearest = nil
+            } else if ConfigTable.martlet.nearest(to: key) == nil {
+                severity = .warning
+                message += "; the variable has no effect"
+            }
+        }
+        mistakes.append(ConfigurationMistake(severity, origin(key), key: key, message, nearestKey: nearest))
     }
 
     /// Close to a known key it is a slip and an error; otherwise it may be meant for a plugin, and Kafka lets it pass, too.

@@ -13,6 +13,17 @@ extension BrokerConfiguration {
     public static func development(
         port: Int, dataDirectory: String, adminPort: Int?, overrides: [String] = []
     ) throws(ConfigurationMistakes) -> BrokerConfiguration {
+        try ConfigurationLoader.development(
+            port: port, dataDirectory: dataDirectory, adminPort: adminPort, overrides: overrides
+        ).configuration
+    }
+}
+
+extension ConfigurationLoader {
+    /// The same as ``BrokerConfiguration/development(port:dataDirectory:adminPort:overrides:)``, with what is to be said about overrides.
+    public static func development(
+        port: Int, dataDirectory: String, adminPort: Int?, overrides: [String] = []
+    ) throws(ConfigurationMistakes) -> LoadedConfiguration {
         let controllerPort = port == 0 ? 0 : port == 65535 ? port - 1 : port + 1
         let settings = [
             ("node.id", "1"),
@@ -28,6 +39,6 @@ extension BrokerConfiguration {
         ]
         var defaults = SourceContent()
         defaults.entries = settings.map { SourceEntry(key: $0.0, value: $0.1, origin: .nowhere) }
-        return try ConfigurationLoader.load(sources: [defaults, OverrideSource.parse(overrides)], hostName: "127.0.0.1").configuration
+        return try ConfigurationLoader.load(sources: [defaults, OverrideSource.parse(overrides)], hostName: "127.0.0.1")
     }
 }

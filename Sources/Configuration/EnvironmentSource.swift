@@ -6,7 +6,8 @@ public enum EnvironmentSource {
     private static let notSettings: Set<String> = [
         "KAFKA_VERSION", "KAFKA_HOME", "KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS", "KAFKA_GC_LOG_OPTS", "KAFKA_DEBUG",
         "KAFKA_CLUSTER_ID", "KAFKA_KRAFT_CLUSTER_ID", "KAFKA_MODE", "KAFKA_TOOLS_LOG4J_LOGLEVEL", "KAFKA_ADVERTISED_HOST_COMMAND",
-        "MARTLET_SHARED",
+        // Of the command line and of the project's own tests.
+        "MARTLET_BOOTSTRAP_SERVER", "MARTLET_BINARY", "MARTLET_SHARED",
     ]
     private static let notSettingsPrefixes = ["KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_TOOLS_", "KAFKA_SERVICE_", "KAFKA_PORT_"]
 

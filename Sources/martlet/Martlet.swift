@@ -1,9 +1,15 @@
 // The one binary: every role and every tool is a subcommand.
 import ArgumentParser
+import Glibc
 
 @main
 struct Martlet: AsyncParsableCommand {
     static let version = "0.1.0"
+
+    static func main() async {
+        Terminal.occupyStandardStreams()
+        await main(nil)
+    }
 
     static let configuration = CommandConfiguration(
         commandName: "martlet",

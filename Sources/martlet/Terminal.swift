@@ -1,5 +1,7 @@
 // What commands say to people, on the right stream and at once.
+import ArgumentParser
 import Glibc
+import Synchronization
 
 /// The two output streams of the process, unbuffered by anything of ours.
 enum Terminal {
@@ -26,20 +28,64 @@ enum Terminal {
         text.withUTF8 { write(UnsafeRawBufferPointer($0), to: descriptor) }
     }
 
+    /// A process that was started without standard streams would give their numbers to sockets and files, and then write messages into
+    /// those.
+    static func occupyStandardStreams() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest number that is free is taken, which is this one.
+            _ = open("/dev/null", O_RDWR)
+        }
+    }
+
+    /// Notices that whoever read the output has gone, while there is nothing to write.
+    static func checkReader() {
+        var output = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
+        if poll(&output, 1, 0) > 0, output.revents & Int16(POLLERR) != 0 { outputFailed(EPIPE) }
+    }
+
+    /// The end of the output is the end of the work: an orderly one where that makes a difference.
+    private static func outputFailed(_ reason: Int32) {
+        outputError.store(reason, ordering: .relaxed)
+        if Interruption.isWatched { return Interruption.request() }
+        if reason != EPIPE { complain("Error: \(explanation(of: reason))") }
+        exit(status(of: reason))
+    }
+
+    /// Ends the command when its output could not be written to the last byte.
+    static func checkOutput() throws {
+        let reason = outputError.load(ordering: .relaxed)
+        if reason == EPIPE { throw ExitCode(status(of: reason)) }
+        if reason != 0 { throw CommandFailure(explanation(of: reason)) }
+    }
+
+    private static func explanation(of reason: Int32) -> String {
+        "standard output cannot be written: \(String(cString: strerror(reason)))"
+    }
+
+    /// Whoever reads has gone, as `head` does: what a shell reports of a process that SIGPIPE ended.
+    private static func status(of reason: Int32) -> Int32 { reason == EPIPE ? 141 : 1 }
+
     static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32 = STDOUT_FILENO) {
         var rest = bytes
         while !rest.isEmpty {
             let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
             if written < 0 {
                 if errno == EINTR { continue }
-                // Whoever reads has gone, as `head` does: the end of the pipe is the end of the work.
-                if errno == EPIPE { exit(141) }
+                if errno == EAGAIN {
+                    var wait = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                    _ = poll(&wait, 1, -1)
+                    continue
+                }
+                if descriptor == STDOUT_FILENO { outputFailed(errno) }
                 return
             }
             rest = UnsafeRawBufferPointer(rebasing: rest[written...])
         }
     }
 }
+
+/// Why standard output takes no more; 0 while it does.
+private let outputError = Atomic<Int32>(0)
 
 /// Collects output of many small pieces; whoever prints decides when it must be seen.
 struct OutputBuffer {

@@ -1,6 +1,7 @@
 // Configuration changed by clients while the node runs: brokers' own, and the levels of loggers.
 import KafkaMessages
 import KafkaWire
+import TestKit
 import Testing
 
 @testable import Broker

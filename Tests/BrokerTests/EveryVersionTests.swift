@@ -3,6 +3,7 @@
 import KafkaMessages
 import KafkaWire
 import NIOCore
+import TestKit
 import Testing
 
 @testable import Broker

@@ -2,6 +2,7 @@
 import Foundation
 import KafkaMessages
 import KafkaWire
+import TestKit
 import Testing
 
 @testable import Broker
@@ -20,7 +21,7 @@ import Testing
         creation.timeoutMs = 10_000
         #expect(try connection.ask(creation, version: 5).topics.map(\.errorCode) == [.none])
         #expect(try commit(77, connection))
-        let log = try Data(contentsOf: URL(fileURLWithPath: "\(node.directory)/__consumer_offsets-0/00000000000000000000.log"))
+        let log = try Data(contentsOf: URL(fileURLWithPath: "\(node.directory.path)/__consumer_offsets-0/00000000000000000000.log"))
         // The lowest bits of the batch's attributes name the codec: zstd.
         #expect(log.count > 61 && log[22] & 7 == 4)
         try node.restart()

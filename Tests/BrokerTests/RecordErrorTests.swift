@@ -4,6 +4,7 @@ import KafkaWire
 import NIOCore
 import Primitives
 import RecordBatches
+import TestKit
 import Testing
 
 @testable import Broker

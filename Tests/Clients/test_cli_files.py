@@ -105,3 +105,145 @@ def test_log_dump_names_damage(broker, bootstrap, name, tmp_path):
     damaged.write_bytes(bytes(content) + b"\0" * 30)
     assert "only zeros" in martlet("log", "dump", damaged, check=False).stdout
     assert martlet("log", "dump", tmp_path / "nothing.txt", check=False).returncode == 1
+
+
+# What format writes: compared with Kafka 4.1's storage tool (bootstrap.checkpoint, and for dynamic quorums the first snapshot)
+
+ID = "SMJvbujjSSSjV8KGDnDLpw"
+OTHER_ID = "FopJXS7pRVWhg6kv3lbUFg"
+
+
+@pytest.fixture
+def dynamic(properties, tmp_path):
+    """Formats a node of a dynamic quorum; returns what `log dump` says of bootstrap.checkpoint and of the first snapshot."""
+    controller = free_port()
+
+    def records(path):
+        return [line for line in lines(martlet("log", "dump", "--json", path).stdout) if line["kind"] != "batch"]
+
+    def format(*flags, check=True):
+        path = properties(
+            controller_quorum_voters=None, controller_quorum_bootstrap_servers=f"127.0.0.1:{controller}",
+            listeners=f"PLAINTEXT://127.0.0.1:{free_port()},CONTROLLER://127.0.0.1:{controller}", offsets_topic_replication_factor=1,
+            martlet_admin_listeners="127.0.0.1:0")
+        flags = [str(flag).replace("PORT", str(controller)) for flag in flags]
+        done = martlet("format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", path, *flags, check=check)
+        if not check:
+            return done
+        snapshot = tmp_path / "one" / "__cluster_metadata-0" / f"{0:020}-{0:010}.checkpoint"
+        return records(tmp_path / "one" / "bootstrap.checkpoint"), records(snapshot) if snapshot.exists() else None
+
+    format.controller = controller
+    return format
+
+
+def meta(directory) -> dict:
+    lines = (directory / "meta.properties").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+
+
+def levels(records) -> dict:
+    return {record["data"]["name"]: record["data"]["featureLevel"] for record in records if record["type"] == "FeatureLevelRecord"}
+
+
+def voters(snapshot) -> list:
+    assert [record["type"] for record in snapshot] == [
+        "SnapshotHeaderRecord", "KRaftVersionRecord", "VotersRecord", "SnapshotFooterRecord"]
+    assert snapshot[1]["data"]["kRaftVersion"] == 1
+    found = snapshot[2]["data"]["voters"]
+    assert all(voter["kRaftVersionFeature"] == {"minSupportedVersion": 0, "maxSupportedVersion": 1} for voter in found)
+    return [(voter["voterId"], voter["voterDirectoryId"], [tuple(point.values()) for point in voter["endpoints"]]) for voter in found]
+
+
+def starts(tmp_path) -> str:
+    """Runs the server until it serves or gives up; returns what it logs."""
+    import signal
+    import subprocess
+
+    from broker import binary, wait_until
+
+    log = tmp_path / "server.log"
+    with open(log, "wb") as file:
+        node = subprocess.Popen(
+            [str(binary()), "server", str(tmp_path / "server.properties")], stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: node.poll() is not None or " ready " in log.read_text(), "the node is ready, or gives up")
+        if node.poll() is None:
+            node.send_signal(signal.SIGINT)
+            assert node.wait(30) == 0
+    finally:
+        node.kill()
+    return log.read_text()
+
+
+def test_format_standalone(dynamic, tmp_path):
+    bootstrap, snapshot = dynamic("--standalone")
+    one, two = meta(tmp_path / "one"), meta(tmp_path / "two")
+    assert {key: one[key] for key in ["version", "node.id", "cluster.id"]} == {
+        "version": "1", "node.id": "1", "cluster.id": "MkU3OEVBNTcwNTJENDM2Qg"}
+    assert one["directory.id"] != two["directory.id"]
+    assert voters(snapshot) == [(1, one["directory.id"], [("CONTROLLER", "127.0.0.1", dynamic.controller)])]
+    # kraft.version and features at level 0 have no record.
+    assert [record["type"] for record in bootstrap] == [
+        "SnapshotHeaderRecord", *["FeatureLevelRecord"] * 4, "SnapshotFooterRecord"]
+    assert levels(bootstrap) == {
+        "metadata.version": 27, "eligible.leader.replicas.version": 1, "group.version": 1, "transaction.version": 2}
+    assert not (tmp_path / "two" / "bootstrap.checkpoint").exists()
+    assert " ready " in starts(tmp_path)
+
+
+def test_format_initial_controllers(dynamic, tmp_path):
+    _, snapshot = dynamic("--initial-controllers", f"1@127.0.0.1:PORT:{ID}")
+    assert meta(tmp_path / "one")["directory.id"] == ID
+    assert voters(snapshot) == [(1, ID, [("CONTROLLER", "127.0.0.1", dynamic.controller)])]
+    assert " ready " in starts(tmp_path)
+
+
+def test_format_several_initial_controllers(dynamic, tmp_path):
+    _, snapshot = dynamic("-I", f"2@[::1]:9093:{OTHER_ID},1@127.0.0.1:PORT:{ID}")
+    assert voters(snapshot) == [
+        (1, ID, [("CONTROLLER", "127.0.0.1", dynamic.controller)]), (2, OTHER_ID, [("CONTROLLER", "::1", 9093)])]
+    assert "a quorum of several voters is not supported yet" in starts(tmp_path)
+
+
+def test_format_no_initial_controllers(dynamic, tmp_path):
+    bootstrap, snapshot = dynamic("--no-initial-controllers")
+    assert snapshot is None and levels(bootstrap)["metadata.version"] == 27
+    assert "--standalone" in starts(tmp_path)
+
+
+def test_format_features_and_releases(dynamic, tmp_path):
+    bootstrap, _ = dynamic("-s", "--release-version", "4.0", "--feature", "transaction.version=1")
+    assert levels(bootstrap) == {"metadata.version": 25, "group.version": 1, "transaction.version": 1}
+    assert " ready " in starts(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["-I", f"1@h:1:{ID},1@h:2:{OTHER_ID}"], "more than once"), (["-I", ","], "names nobody"), (["-I", "1@h:1"], "id@host:port"),
+        (["-I", f"1@h:0:{ID}"], "id@host:port"), (["-I", f"1@h:1:{ID}", "-s"], "exclude each other"),
+        (["-s", "-f", "kraft.version=0"], "kraft.version"), (["-s", "-f", "magic.version=1"], "Supported features are"),
+        (["-s", "-f", "group.version=9"], "group.version"), (["-s", "-f", "group.version"], "name=level"),
+        (["-s", "-f", "group.version=1", "-f", "group.version=0"], "given twice"), (["-s", "-r", "9.9"], "no release"),
+        (["-s", "-r", "4.0", "-f", "metadata.version=25"], "--release-version"),
+        (["-s", "-S", "SCRAM-SHA-256=[name=a,password=b]"], "SASL"),
+    ])
+def test_format_refuses(dynamic, tmp_path, flags, said):
+    done = dynamic(*flags, check=False)
+    assert done.returncode in (1, 64) and said in done.stderr
+    assert not (tmp_path / "one").exists(), "nothing is written before everything is checked"
+
+
+def test_format_goes_on_where_it_was_left(dynamic, tmp_path):
+    """--ignore-formatted formats only directories that are new, such as a disk that was replaced."""
+    dynamic("-s")
+    before = meta(tmp_path / "one")
+    import shutil
+
+    shutil.rmtree(tmp_path / "two")
+    refused = dynamic("-s", check=False)
+    assert refused.returncode == 1 and "already formatted" in refused.stderr
+    dynamic("-s", "--ignore-formatted")
+    assert meta(tmp_path / "one") == before and meta(tmp_path / "two")["cluster.id"] == before["cluster.id"]
+    assert " ready " in starts(tmp_path)

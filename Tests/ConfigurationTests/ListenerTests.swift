@@ -208,6 +208,9 @@ import Testing
         let ephemeral = try BrokerConfiguration.development(
             port: 0, dataDirectory: "d", adminPort: nil, overrides: ["num.partitions=3"])
         #expect(ephemeral.listeners.map(\.port) == [0, 0] && ephemeral.adminListeners.isEmpty && ephemeral.topics.numPartitions == 3)
+        let noted = try ConfigurationLoader.development(
+            port: 0, dataDirectory: "d", adminPort: nil, overrides: ["com.example.plugin.key=3"])
+        #expect(noted.warnings.map(\.key) == ["com.example.plugin.key"])
         #expect(throws: ConfigurationMistakes.self) {
             try BrokerConfiguration.development(port: 0, dataDirectory: "d", adminPort: nil, overrides: ["num.partition=3"])
         }

@@ -9,7 +9,8 @@ import Testing
         ("KAFKA_LOG_DIRS", "x", "log.dirs"), ("KAFKA_NODE_ID", "1", "node.id"), ("KAFKA_CFG_LOG_DIRS", "x", "log.dirs"),
         ("KAFKA_A__B", "x", "a_b"), ("KAFKA_A___B", "x", "a-b"), ("KAFKA_A____B", "x", "a-.b"), ("KAFKA_A_____B", "x", "a-_b"),
         ("KAFKA_LISTENER_NAME_INTERNAL_MAX_CONNECTIONS", "1", "listener.name.internal.max.connections"),
-        ("MARTLET_ADMIN_LISTENERS", "x", "martlet.admin.listeners"), ("KAFKA_HEAP_OPTS", "-Xmx1G", nil), ("KAFKA_OPTS", "", nil),
+        ("MARTLET_ADMIN_LISTENERS", "x", "martlet.admin.listeners"), ("MARTLET_BOOTSTRAP_SERVER", "host:9092", nil),
+        ("KAFKA_HEAP_OPTS", "-Xmx1G", nil), ("KAFKA_OPTS", "", nil),
         ("KAFKA_JMX_PORT", "1", nil), ("KAFKA_JMX_HOSTNAME", "x", nil), ("KAFKA_LOG4J_LOGGERS", "x", nil), ("KAFKA_VERSION", "4", nil),
         ("KAFKA_JVM_PERFORMANCE_OPTS", "", nil), ("KAFKA_GC_LOG_OPTS", "", nil), ("KAFKA_TOOLS_LOG4J_LOGLEVEL", "x", nil),
         ("KAFKA_PORT", "tcp://10.0.0.1:9092", nil), ("KAFKA_PORT_9092_TCP_ADDR", "10.0.0.1", nil), ("KAFKA_SERVICE_HOST", "h", nil),
@@ -18,6 +19,26 @@ import Testing
     func environmentVariables(_ variable: String, _ value: String, _ key: String?) {
         #expect(EnvironmentSource.key(of: variable, value: value) == key)
         #expect(EnvironmentSource.entries([variable: value]).map(\.key) == (key.map { [$0] } ?? []))
+    }
+
+    @Test func ownKeysThatDoNotExistAreMistakes() throws {
+        let own = ConfigTable.martlet.definitions.map(\.name).joined(separator: ", ")
+        #expect(
+            errors(minimal + "martlet.admin.port=9644\n") == [
+                "server.properties:7: martlet.admin.port: is not a known key; Martlet's own are \(own); did you mean "
+                    + "martlet.admin.listeners?"
+            ])
+        #expect(
+            errors(minimal, environment: ["MARTLET_NUM_PARTITIONS": "3", "MARTLET_LOG_LEVL": "debug"]) == [
+                "environment variable MARTLET_LOG_LEVL: martlet.log.levl: is not a known key; did you mean martlet.log.level?",
+                "environment variable MARTLET_NUM_PARTITIONS: martlet.num.partitions: is not a known key; num.partitions is set by "
+                    + "KAFKA_NUM_PARTITIONS",
+            ])
+        let warned = try load(minimal, environment: ["MARTLET_HOME": "/opt/martlet", "MARTLET_BOOTSTRAP_SERVER": "host:9092"]).warnings
+        #expect(
+            warned.map(\.description) == [
+                "environment variable MARTLET_HOME: martlet.home: is not a known key; Martlet's own are \(own); the variable has no effect"
+            ])
     }
 
     @Test func laterSourcesWin() throws {

@@ -4,6 +4,7 @@ import KafkaWire
 import NIOCore
 import Primitives
 import Synchronization
+import TestKit
 import Testing
 
 @testable import MartletClient
@@ -21,7 +22,7 @@ private final class Seen: Sendable {
 struct ClusterTests {
     @Test("Topics, settings and the cluster are administered")
     func administration() async throws {
-        try await TestBroker.with { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3"]) { broker in
             let admin = AdminClient(try broker.client())
             defer { admin.close() }
             let created = try await admin.createTopics([NewTopic("orders", partitions: 2, configs: [("retention.ms", "60000")])]).values()
@@ -53,7 +54,7 @@ struct ClusterTests {
         "What is written is read, with every codec",
         arguments: [CompressionType.none, .gzip, .snappy, .lz4, .zstd])
     func writeAndRead(codec: CompressionType) async throws {
-        try await TestBroker.with { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3"]) { broker in
             var settings = ProducerConfiguration(try broker.client())
             settings.compression = Compression(codec)
             let producer = try KafkaProducer(settings)
@@ -85,9 +86,96 @@ struct ClusterTests {
         }
     }
 
+    @Test("A batch that a topic does not take as a whole is cut; a record that it does not take fails", arguments: [true, false])
+    func tooLarge(isIdempotent: Bool) async throws {
+        try await RunningNode.with { broker in
+            let admin = AdminClient(try broker.client())
+            try await admin.createTopics([NewTopic("small", partitions: 1, configs: [("max.message.bytes", "1000")])]).values()
+            var settings = ProducerConfiguration(try broker.client())
+            settings.isIdempotent = isIdempotent
+            settings.client.maximumInFlightRequests = isIdempotent ? 5 : 1
+            settings.linger = .seconds(1)
+            settings.batchSize = 1 << 16
+            let producer = try KafkaProducer(settings)
+            for number in 0..<200 { try await producer.enqueue(ProducerRecord(topic: "small", key: "k", value: "\(number)")) }
+            let giant = String(repeating: "x", count: 2000)
+            let refused = Mutex<KafkaError?>(nil)
+            try await producer.enqueue(ProducerRecord(topic: "small", key: "k", value: giant)) { result in
+                if case .failure(let error) = result { refused.withLock { $0 = error } }
+            }
+            for number in 200..<210 { try await producer.enqueue(ProducerRecord(topic: "small", key: "k", value: "\(number)")) }
+            try await producer.flush()
+            #expect(refused.withLock { $0 }?.codeName == "MESSAGE_TOO_LARGE")
+            let reader = try KafkaConsumer(ConsumerConfiguration(try broker.client()))
+            try await reader.assign([TopicPartition("small", 0)])
+            try reader.seekToBeginning([TopicPartition("small", 0)])
+            var values: [String] = []
+            while values.count < 210 {
+                let records = try await reader.poll(timeout: .seconds(10))
+                if records.isEmpty { break }
+                values += try records.map { try $0.value(as: String.self) ?? "" }
+            }
+            let isWhole = values == (0..<210).map { "\($0)" }
+            #expect(isWhole, "\(values.count) records, in another order or not all")
+            try await reader.close()
+            try await producer.close()
+            admin.close()
+        }
+    }
+
+    @Test("Offsets are committed and fetched by topic id where it is known (version 10), and survive a topic made anew")
+    func offsetsByTopicID() async throws {
+        try await RunningNode.with { broker in
+            let cluster = ClusterClient(try broker.client())
+            let admin = AdminClient(cluster: cluster)
+            let partition = TopicPartition("t", 0)
+            try await admin.createTopics([NewTopic("t")]).values()
+            #expect(cluster.topicIDs(of: [partition]) == nil, "nothing is known yet, so names are used")
+            try await admin.alterGroupOffsets("g", [partition: CommittedOffset(3)])
+            #expect(try await admin.listGroupOffsets("g", partitions: [partition])[partition]?.offset == 3)
+            _ = try await cluster.topic("t")
+            let first = try #require(cluster.topicIDs(of: [partition])?["t"])
+            let versions = try await cluster.connection(to: .coordinator(group: "g")).versions
+            #expect(try versions.version(of: .offsetCommit) == 10 && versions.version(of: .offsetFetch) == 10)
+            try await admin.alterGroupOffsets("g", [partition: CommittedOffset(5, metadata: "m")])
+            #expect(try await admin.listGroupOffsets("g", partitions: [partition])[partition] == CommittedOffset(5, metadata: "m"))
+            #expect(try await admin.listGroupOffsets("g")[partition]?.offset == 5)
+
+            let other = AdminClient(try broker.client())
+            try await other.deleteTopics(["t"]).values()
+            try await other.createTopics([NewTopic("t")]).values()
+            other.close()
+            // The old id is unknown now; the client finds that out and uses the new one.
+            try await admin.alterGroupOffsets("g", [partition: CommittedOffset(1)])
+            #expect(cluster.topicIDs(of: [partition])?["t"] != first)
+            #expect(try await admin.listGroupOffsets("g", partitions: [partition])[partition]?.offset == 1)
+            admin.close()
+        }
+    }
+
+    @Test("A topic that does not exist is told after a few answers, long before the operation's time is over")
+    func missingTopics() async throws {
+        try await RunningNode.with(overrides: ["auto.create.topics.enable=false"]) { broker in
+            let admin = AdminClient(try broker.client())
+            let began = SystemClock.monotonicMilliseconds()
+            let absent = TopicPartition("absent", 0)
+            #expect(try await admin.deleteTopics(["absent"]).first?.error?.codeName == "UNKNOWN_TOPIC_OR_PARTITION")
+            #expect(try await admin.createPartitions([("absent", 3)]).first?.error?.codeName == "UNKNOWN_TOPIC_OR_PARTITION")
+            #expect(try await admin.describeConfigs([.topic("absent")]).first?.error?.codeName == "UNKNOWN_TOPIC_OR_PARTITION")
+            #expect(
+                try await admin.alterConfigs([(.topic("absent"), [.set("retention.ms", "1")])]).first?.error?.codeName
+                    == "UNKNOWN_TOPIC_OR_PARTITION")
+            #expect(try await admin.listOffsets([(absent, .latest)]).first?.error?.codeName == "UNKNOWN_TOPIC_OR_PARTITION")
+            await #expect(throws: KafkaError.self) { try await admin.deleteRecords([(absent, 0)]) }
+            await #expect(throws: KafkaError.self) { try await admin.describeProducers(absent) }
+            #expect(SystemClock.monotonicMilliseconds() - began < 15_000)
+            admin.close()
+        }
+    }
+
     @Test("Positions can be moved, by offset, by time, to both ends; partitions paused and resumed")
     func positions() async throws {
-        try await TestBroker.with { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3"]) { broker in
             let partition = TopicPartition("t", 0)
             let producer = try KafkaProducer(ProducerConfiguration(try broker.client()))
             for number in 0..<10 {
@@ -126,7 +214,7 @@ struct ClusterTests {
 
     @Test("A group shares partitions as members come and go, and nothing is lost", arguments: [ConsumerAssignor.range, .cooperativeSticky])
     func groups(assignor: ConsumerAssignor) async throws {
-        try await TestBroker.with { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3"]) { broker in
             let admin = AdminClient(try broker.client())
             try await admin.createTopics([NewTopic("t", partitions: 4)]).values()
             func member() async throws -> KafkaConsumer {
@@ -188,7 +276,7 @@ struct ClusterTests {
 
     @Test("Committed offsets are where a group goes on")
     func committing() async throws {
-        try await TestBroker.with { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3"]) { broker in
             let producer = try KafkaProducer(ProducerConfiguration(try broker.client()))
             for number in 0..<20 { try await producer.enqueue(ProducerRecord(topic: "t", partition: 0, value: "\(number)")) }
             try await producer.close()
@@ -210,7 +298,7 @@ struct ClusterTests {
 
     @Test("Errors say what is wrong")
     func errors() async throws {
-        try await TestBroker.with(overrides: ["auto.create.topics.enable=false"]) { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3", "auto.create.topics.enable=false"]) { broker in
             var settings = ProducerConfiguration(try broker.client())
             settings.maximumBlockTime = .milliseconds(500)
             let producer = try KafkaProducer(settings)
@@ -238,7 +326,7 @@ struct ClusterTests {
 
     @Test("An advertised address that cannot be reached is explained")
     func advertisedListener() async throws {
-        try await TestBroker.with(overrides: ["advertised.listeners=PLAINTEXT://127.0.0.1:1"]) { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3", "advertised.listeners=PLAINTEXT://127.0.0.1:1"]) { broker in
             var configuration = try broker.client()
             configuration.operationTimeout = .milliseconds(500)
             let admin = AdminClient(configuration)

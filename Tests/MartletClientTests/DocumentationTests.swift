@@ -1,5 +1,6 @@
 // The examples of docs/client.md, run as they stand there: the test also fails when the page and this file differ.
 import Foundation
+import TestKit
 import Testing
 
 @testable import MartletClient
@@ -8,7 +9,7 @@ import Testing
 struct DocumentationTests {
     @Test("The examples of docs/client.md compile and run")
     func examples() async throws {
-        try await TestBroker.with { broker in
+        try await RunningNode.with(overrides: ["num.partitions=3"]) { broker in
             let bootstrap = broker.bootstrap
             // example
             let admin = try AdminClient(bootstrapServers: bootstrap)

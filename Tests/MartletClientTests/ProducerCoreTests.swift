@@ -19,9 +19,12 @@ private struct ModelLog {
 
     var records: [String] = []
     var recent: [Entry] = []
+    /// What the topic takes in one batch.
+    var largest = Int32.max
 
     mutating func append(_ batch: RecordBatch) throws -> BatchOutcome {
         let header = batch.header
+        if header.recordCount > largest { return .refused(.messageTooLarge, nil) }
         if let duplicate = recent.first(where: {
             $0.epoch == header.producerEpoch && $0.first == header.baseSequence && $0.last == header.lastSequence
         }) {
@@ -60,7 +63,7 @@ struct ProducerCoreTests {
     }
 
     /// Runs a producer against the model until everything is settled.
-    private func run(seed: UInt64, deliveryTimeout: Int64, lossPercent: Int) throws -> Run {
+    private func run(seed: UInt64, deliveryTimeout: Int64, lossPercent: Int, largest: Int32 = .max) throws -> Run {
         var random = SeededRandom(seed: seed)
         var settings = ProducerCore.Settings()
         settings.batchSize = 200
@@ -115,7 +118,7 @@ struct ProducerCoreTests {
                     if Int.random(in: 0..<100, using: &random) < 5 {
                         outcomes[partition] = .refused(.notLeaderOrFollower, nil)
                     } else {
-                        outcomes[partition] = try run.logs[partition, default: ModelLog()].append(try RecordBatch(bytes))
+                        outcomes[partition] = try run.logs[partition, default: ModelLog(largest: largest)].append(try RecordBatch(bytes))
                     }
                 }
                 if Int.random(in: 0..<100, using: &random) < lossPercent { outcomes = [:] }
@@ -142,12 +145,27 @@ struct ProducerCoreTests {
         let run = try run(seed: UInt64(seed), deliveryTimeout: 150_000, lossPercent: seed % 4 * 10)
         #expect(run.failed.isEmpty)
         for (partition, sent) in run.sent {
-            #expect(run.logs[partition]?.records == sent)
+            let isWhole = run.logs[partition]?.records == sent
+            #expect(isWhole)
             for value in sent {
                 guard let offset = run.delivered[value] else {
                     Issue.record("\(value) was never settled")
                     continue
                 }
+                if offset >= 0 { #expect(run.logs[partition]?.records[Int(offset)] == value) }
+            }
+        }
+    }
+
+    @Test("A batch that is too large is cut until it fits, and every record is still written once, in order", arguments: 0..<24)
+    func tooLarge(seed: Int) throws {
+        let run = try run(seed: UInt64(seed) + 2000, deliveryTimeout: 150_000, lossPercent: seed % 4 * 10, largest: Int32(1 + seed % 4))
+        #expect(run.failed.isEmpty)
+        for (partition, sent) in run.sent {
+            let isWhole = run.logs[partition]?.records == sent
+            #expect(isWhole)
+            for value in sent {
+                let offset = try #require(run.delivered[value], "\(value) was never settled")
                 if offset >= 0 { #expect(run.logs[partition]?.records[Int(offset)] == value) }
             }
         }

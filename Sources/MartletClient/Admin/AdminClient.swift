@@ -12,6 +12,11 @@ public struct Outcome<Item: Sendable, Value: Sendable>: Sendable {
     public var error: KafkaError? {
         if case .failure(let error) = result { error } else { nil }
     }
+
+    /// The same with another value.
+    public func map<Other>(_ transform: (Value) -> Other) -> Outcome<Item, Other> {
+        Outcome<Item, Other>(item: item, result: result.map(transform))
+    }
 }
 
 extension Sequence {
@@ -32,7 +37,8 @@ extension Sequence {
 /// admin.close()
 /// ```
 ///
-/// Retriable errors are tried again until ``ClientConfiguration/operationTimeout`` is over.
+/// Retriable errors are tried again until ``ClientConfiguration/operationTimeout`` is over; that a topic does not exist counts as
+/// final after a few answers.
 public final class AdminClient: Sendable {
     /// The client underneath, for requests that have no method here.
     package let cluster: ClusterClient
@@ -63,8 +69,12 @@ public final class AdminClient: Sendable {
         var failures = 0
         while true {
             let outcomes = try await cluster.retrying { () throws(KafkaError) in try await operation() }
-            let again = outcomes.allSatisfy { $0.error?.isRetriable == true }
             failures += 1
+            let again = outcomes.allSatisfy { outcome in
+                guard let error = outcome.error else { return false }
+                return error.isRetriable
+                    && (error.errorCode != .unknownTopicOrPartition || failures < ClusterClient.answersUntilMissing)
+            }
             let pause = cluster.backoff.milliseconds(afterFailures: failures)
             guard again, !outcomes.isEmpty, SystemClock.monotonicMilliseconds() &+ pause < deadline else { return outcomes }
             _ = try? await cluster.refreshMetadata()

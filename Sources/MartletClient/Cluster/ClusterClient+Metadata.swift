@@ -56,18 +56,32 @@ extension ClusterClient {
         return response
     }
 
+    /// How many brokers' answers in a row must not know a topic before it counts as missing: a topic made just now is not known
+    /// everywhere at once, but who waits for one that nobody makes waits for nothing.
+    static let answersUntilMissing = 3
+
     /// A topic's partitions, from what is known or by asking until the answer is final.
     ///
-    /// - Throws: UNKNOWN_TOPIC_OR_PARTITION when the topic does not appear within the timeout.
+    /// - Parameter timeout: how long to wait for a topic that may yet be made; nil for one that must exist.
+    /// - Throws: UNKNOWN_TOPIC_OR_PARTITION when the topic does not appear.
     package func topic(
         _ name: String, allowAutoCreation: Bool = false, timeout: Duration? = nil
     ) async throws(KafkaError) -> TopicDescription {
         if let known = view.topics[name] { return known }
+        var unknown = 0
         return try await retrying(timeout: timeout) { () throws(KafkaError) in
             try await self.refreshMetadata(topics: [name], allowAutoCreation: allowAutoCreation)
             let view = self.view
             if let found = view.topics[name] { return found }
-            throw KafkaError(view.topicErrors[name] ?? .unknownTopicOrPartition, about: "topic '\(name)'")
+            var error = KafkaError(view.topicErrors[name] ?? .unknownTopicOrPartition, about: "topic '\(name)'")
+            if timeout == nil, !allowAutoCreation, error.errorCode == .unknownTopicOrPartition {
+                unknown += 1
+                if unknown >= Self.answersUntilMissing {
+                    error.isRetriable = false
+                    self.loseInterest(in: name)
+                }
+            }
+            throw error
         }
     }
 

@@ -124,16 +124,38 @@ extension ClusterClient {
         let target = RequestTarget.coordinator(group: group)
         return try await retrying(timeout: timeout, coordinator: target) { () throws(KafkaError) in
             let connection = try await self.connection(to: target, purpose: .general)
-            // Version 10 names topics by id only; up to 9 serves every broker that exists.
-            let version = try connection.versions.version(of: .offsetFetch, allowed: 2...9)
-            let request = Self.offsetFetch(group, partitions, requireStable: requireStable && version >= 7, grouped: version >= 8)
+            // Version 10 names topics by their ids (KIP-848), which must be known, and cannot be when all topics are asked for.
+            let ids = partitions.flatMap { self.topicIDs(of: $0) }
+            let version = try connection.versions.version(of: .offsetFetch, allowed: 2...(ids == nil ? 9 : 10))
+            let request = Self.offsetFetch(
+                group, partitions, ids ?? [:], requireStable: requireStable && version >= 7, grouped: version >= 8)
             let response = try await connection.send(request, timeout: self.configuration.requestTimeout, allowed: version...version)
-            return try Self.read(response, about: group)
+            return try Self.read(response, ids ?? [:], about: group)
         }
     }
 
+    /// The ids of all topics of some partitions; nil unless every one of them is known.
+    func topicIDs(of partitions: some Sequence<TopicPartition>) -> [String: KafkaUUID]? {
+        let view = view
+        var ids: [String: KafkaUUID] = [:]
+        for partition in partitions where ids[partition.topic] == nil {
+            guard let id = view.topics[partition.topic]?.topicID, id != .zero else { return nil }
+            ids[partition.topic] = id
+        }
+        return ids
+    }
+
+    /// The name that goes with an id in an answer; the answer's own name in versions that have one.
+    private static func name(
+        _ name: String, _ id: KafkaUUID, _ names: [KafkaUUID: String]
+    ) throws(KafkaError) -> String {
+        if !name.isEmpty || id == .zero { return name }
+        guard let known = names[id] else { throw KafkaError(.protocolViolation, "the answer names topic id \(id), which nobody asked for") }
+        return known
+    }
+
     private static func offsetFetch(
-        _ group: String, _ partitions: [TopicPartition]?, requireStable: Bool, grouped: Bool
+        _ group: String, _ partitions: [TopicPartition]?, _ ids: [String: KafkaUUID], requireStable: Bool, grouped: Bool
     ) -> OffsetFetchRequest {
         var request = OffsetFetchRequest()
         request.requireStable = requireStable
@@ -144,6 +166,7 @@ extension ClusterClient {
             wanted.topics = topics?.map { name, numbers in
                 var topic = OffsetFetchRequest.OffsetFetchRequestTopics()
                 topic.name = name
+                topic.topicId = ids[name] ?? .zero
                 topic.partitionIndexes = numbers
                 return topic
             }
@@ -161,9 +184,10 @@ extension ClusterClient {
     }
 
     private static func read(
-        _ response: OffsetFetchResponse, about group: String
+        _ response: OffsetFetchResponse, _ ids: [String: KafkaUUID], about group: String
     ) throws(KafkaError) -> [TopicPartition: CommittedOffset] {
         try response.errorCode.check(about: "group '\(group)'")
+        let names = Dictionary(ids.map { ($0.value, $0.key) }, uniquingKeysWith: { first, _ in first })
         var offsets: [TopicPartition: CommittedOffset] = [:]
         func add(_ item: TopicPartition, _ error: ErrorCode, _ offset: Int64, _ epoch: Int32, _ metadata: String?) throws(KafkaError) {
             try error.check(about: "\(item)")
@@ -178,8 +202,9 @@ extension ClusterClient {
         for answer in response.groups {
             try answer.errorCode.check(about: "group '\(group)'")
             for topic in answer.topics {
+                let name = try name(topic.name, topic.topicId, names)
                 for found in topic.partitions {
-                    let item = TopicPartition(topic.name, found.partitionIndex)
+                    let item = TopicPartition(name, found.partitionIndex)
                     try add(item, found.errorCode, found.committedOffset, found.committedLeaderEpoch, found.metadata)
                 }
             }
@@ -194,6 +219,7 @@ extension ClusterClient {
         _ offsets: [TopicPartition: CommittedOffset], group: String, identity: GroupIdentity
     ) async throws(KafkaError) -> [TopicPartition: ErrorCode] {
         guard !offsets.isEmpty else { return [:] }
+        let ids = topicIDs(of: offsets.keys)
         var request = OffsetCommitRequest()
         request.groupId = group
         request.generationIdOrMemberEpoch = identity.generation
@@ -202,6 +228,7 @@ extension ClusterClient {
         request.topics = offsets.keys.sorted().byTopic().map { name, numbers in
             var topic = OffsetCommitRequest.OffsetCommitRequestTopic()
             topic.name = name
+            topic.topicId = ids?[name] ?? .zero
             topic.partitions = numbers.map { number in
                 var partition = OffsetCommitRequest.OffsetCommitRequestPartition()
                 partition.partitionIndex = number
@@ -215,11 +242,13 @@ extension ClusterClient {
             return topic
         }
         let lowest: Int16 = identity.groupInstanceID == nil ? 2 : 7
-        let response = try await send(request, to: .coordinator(group: group), allowed: lowest...9)
+        let response = try await send(request, to: .coordinator(group: group), allowed: lowest...(ids == nil ? 9 : 10))
+        let names = Dictionary((ids ?? [:]).map { ($0.value, $0.key) }, uniquingKeysWith: { first, _ in first })
         var errors: [TopicPartition: ErrorCode] = [:]
         for topic in response.topics {
+            let name = try Self.name(topic.name, topic.topicId, names)
             for partition in topic.partitions where partition.errorCode != .none {
-                errors[TopicPartition(topic.name, partition.partitionIndex)] = partition.errorCode
+                errors[TopicPartition(name, partition.partitionIndex)] = partition.errorCode
             }
         }
         if errors.count == offsets.count, let first = errors.values.first, errors.values.allSatisfy({ $0 == first }) {

@@ -52,6 +52,9 @@ package final class ClusterClient: Sendable {
         pool.closeAll()
     }
 
+    /// Why no broker can be spoken to at the moment, for those who wait; nil when one can.
+    package var obstacle: KafkaError? { pool.obstacle() }
+
     // MARK: Connections
 
     /// A connection to a target, made if need be.

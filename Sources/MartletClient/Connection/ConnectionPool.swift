@@ -129,6 +129,14 @@ final class ConnectionPool: Sendable {
         }
     }
 
+    /// Why the latest attempts to connect failed; nil while any connection is open.
+    func obstacle() -> KafkaError? {
+        state.withLock { state in
+            if state.slots.values.contains(where: { $0.connection?.isActive == true }) { return nil }
+            return state.slots.values.max { $0.failures < $1.failures }?.lastError
+        }
+    }
+
     func closeAll() {
         let open = state.withLock { state -> [BrokerConnection] in
             state.isClosed = true

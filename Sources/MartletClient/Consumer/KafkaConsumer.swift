@@ -227,10 +227,12 @@ public final class KafkaConsumer: Sendable {
     // MARK: Ending
 
     /// Commits what was read if that is automatic, leaves the group and closes all connections. Iterations end.
-    public func close() async throws(KafkaError) {
+    ///
+    /// - Parameter confirmingLastPoll: whether what the last call handed out counts as read.
+    public func close(confirmingLastPoll: Bool = true) async throws(KafkaError) {
         let (tasks, membership, wasOpen) = state.withLock { state in
             let wasOpen = !state.isClosed
-            state.confirm()
+            if confirmingLastPoll { state.confirm() } else { state.unconfirmed.removeAll() }
             state.isClosed = true
             defer { state.background = [] }
             return (state.background, state.membership, wasOpen)

@@ -80,6 +80,7 @@ extension ProducerCore {
         case .requestTimedOut, .notEnoughReplicasAfterAppend, .networkException:
             batch.isOutcomeUnknown = true
             requeueOrFail(batch, index, error, now, &finished)
+        case .messageTooLarge where split(batch, index, error): return
         default:
             if error.isRetriable {
                 requeueOrFail(batch, index, error, now, &finished)

@@ -130,12 +130,10 @@ extension ProducerCore {
         let isFirst = settings.isIdempotent && partitions.values[index].lastAcknowledgedSequence < 0
         let limit = isFirst ? 1 : settings.maximumInFlight
         guard batch.bytes != nil, batch.notBefore <= now, partitions.values[index].inFlight.count < limit else { return nil }
-        // A broker recognises the last five batches of a producer: no sixth while the fate of the first of them is open.
-        if settings.isIdempotent, batch.identity == nil, let oldest = oldestOrdinal(index),
-            partitions.values[index].nextOrdinal - oldest >= 5
-        {
-            return nil
-        }
+        // A broker recognises the last five batches of a producer: no sixth while the fate of the first of them is open. Batches that
+        // were cut in pieces make more than five of them with numbers.
+        let ordinal = batch.identity == nil ? partitions.values[index].nextOrdinal : batch.ordinal
+        if settings.isIdempotent, let oldest = oldestOrdinal(index), ordinal - oldest >= 5 { return nil }
         return 0
     }
 

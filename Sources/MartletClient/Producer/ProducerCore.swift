@@ -23,6 +23,8 @@ struct BatchIdentity: Hashable, Sendable {
 /// Records of one partition on their way to the broker.
 struct ProducerBatch: Sendable {
     let id: UInt64
+    /// How many ids from its own on belong to the batch, for what it may be cut into.
+    var reservedIDs = ProducerCore.idsPerBatch
     let partition: TopicPartition
     /// Monotonic milliseconds and nanoseconds.
     let createdAt: Int64
@@ -103,8 +105,11 @@ struct ProducerCore: Sendable {
         random = SeededRandom(seed: seed)
     }
 
+    /// Ids of batches leave room for the pieces of one that is cut in half again and again.
+    static let idsPerBatch: UInt64 = 1 << 24
+
     mutating func makeID() -> UInt64 {
-        defer { nextID += 1 }
+        defer { nextID += Self.idsPerBatch }
         return nextID
     }
 

@@ -34,6 +34,15 @@ struct BenchTopicOptions: ParsableArguments {
     }
 }
 
+/// What a run may be asked for, so that no sum of it overflows.
+enum BenchLimits {
+    static func check(records: Int?, seconds: Double?, rate: Double?) throws {
+        if let records, records < 1 { throw ValidationError("--records is at least 1.") }
+        if let seconds, !(1e-3...1e7).contains(seconds) { throw ValidationError("--seconds is from 0.001 to 10000000.") }
+        if let rate, !(1e-3...1e9).contains(rate) { throw ValidationError("--rate is from 0.001 to 1000000000 records a second.") }
+    }
+}
+
 /// Values that do not compress to nothing and cost nothing to make.
 struct BenchPayload {
     private let pool: ByteBuffer
@@ -75,14 +84,12 @@ struct BenchProduceCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if (records ?? 1) < 1 || (seconds ?? 1) <= 0 || (rate ?? 1) <= 0 {
-            throw ValidationError("--records, --seconds and --rate are positive.")
-        }
+        try BenchLimits.check(records: records, seconds: seconds, rate: rate)
     }
 
     func run() async throws {
-        Interruption.watch()
         try await target.prepare(cluster)
+        Interruption.watch()
         let counter = BenchCounter()
         let valueSize = target.size
         var configuration = try producing.configuration(cluster)
@@ -147,13 +154,11 @@ struct BenchConsumeCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if (records ?? 1) < 1 || (seconds ?? 1) <= 0 || partitionBytes < 1 {
-            throw ValidationError("--records, --seconds and --partition-bytes are positive.")
-        }
+        try BenchLimits.check(records: records, seconds: seconds, rate: nil)
+        if partitionBytes < 1 || partitionBytes > 1 << 30 { throw ValidationError("--partition-bytes is from 1 to 1073741824.") }
     }
 
     func run() async throws {
-        Interruption.watch()
         var configuration = ConsumerConfiguration(try cluster.clientConfiguration())
         configuration.offsetReset = .earliest
         configuration.partitionMaximumBytes = partitionBytes
@@ -168,6 +173,7 @@ struct BenchConsumeCommand: AsyncParsableCommand {
             var open = try await consumer.endOffsets(partitions).filter { $0.value > starts[$0.key] ?? 0 }
             let total = open.reduce(0) { $0 + Int($1.value - (starts[$1.key] ?? 0)) }
             try await consumer.assign(open.keys.sorted())
+            Interruption.watch()
             clock = BenchClock(limitSeconds: seconds)
             while !open.isEmpty, !clock.isOver, counter.totals.records < records ?? .max {
                 guard let batch = try await consumer.nextBatch(timeout: .milliseconds(200)) else { continue }

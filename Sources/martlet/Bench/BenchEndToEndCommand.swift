@@ -21,12 +21,12 @@ struct BenchEndToEndCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if rate <= 0 || seconds <= 0 { throw ValidationError("--rate and --seconds are positive.") }
+        try BenchLimits.check(records: nil, seconds: seconds, rate: rate)
     }
 
     func run() async throws {
-        Interruption.watch()
         try await target.prepare(cluster)
+        Interruption.watch()
         var configuration = ConsumerConfiguration(try cluster.clientConfiguration())
         configuration.offsetReset = .latest
         let consumer = try KafkaConsumer(configuration)

@@ -163,7 +163,8 @@ struct ClusterChecks {
                 "have a single replica although there are \(brokers.count) brokers: \(some)",
                 "raise their replication factor by a reassignment")
         }
-        diagnosis.isSound("\(topics.count) topics with \(partitions) partitions were looked at")
+        diagnosis.isSound(
+            "\(topics.count) topic\(topics.count == 1 ? "" : "s") with \(partitions) partition\(partitions == 1 ? "" : "s") were looked at")
     }
 
     private mutating func directories() async throws {

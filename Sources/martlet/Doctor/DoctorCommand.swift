@@ -46,7 +46,7 @@ struct DoctorCommand: AsyncParsableCommand {
         var diagnosis = Diagnosis()
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, environment: NodeEnvironment.variables, overrides: overrides)
+            loaded = try ConfigurationLoader.load(file: config, overrides: overrides)
         } catch {
             for mistake in error.errors { diagnosis.add(.error, "mistake", "configuration", "\(mistake)", "correct it") }
             output.show(diagnosis.json, diagnosis.text)

@@ -32,7 +32,9 @@ struct NodeRunning {
         do throws(BrokerStartFailure) {
             greet(try server.start(formatIfNeeded: formatsIfNeeded))
         } catch {
-            logger.critical("the node cannot start: \(error)")
+            let reason = "\(error)"
+            let remedy = reason.contains("is not formatted") ? "; `martlet format` with the same configuration prepares it" : ""
+            logger.critical("the node cannot start: \(reason)\(remedy)")
             server.stop()
             throw NodeExit.failure
         }

@@ -9,11 +9,11 @@ struct ServerCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "server", abstract: "Run a broker with Kafka's server.properties, or the same settings in YAML.",
         discussion: """
-            Settings come from the file, then from KAFKA_* environment variables, then from --override; later ones win.
+            Settings come from the file, then from environment variables (KAFKA_LOG_DIRS is log.dirs), then from --override; later ones win.
             The data directories must have been formatted (martlet format).
             """)
 
-    @Argument(help: "server.properties, or a .yaml file; without it only the environment and --override count.")
+    @Argument(help: "server.properties, or a .yaml file; without it only the environment and --override count.", completion: .file())
     var config: String?
 
     @Option(name: .customLong("override"), help: "A setting under Kafka's name, key=value. May be given several times.")
@@ -25,7 +25,7 @@ struct ServerCommand: ParsableCommand {
     func run() throws {
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, environment: NodeEnvironment.variables, overrides: overrides)
+            loaded = try ConfigurationLoader.load(file: config, overrides: overrides)
         } catch {
             Terminal.complain("\(error)")
             throw NodeExit.configuration

@@ -128,7 +128,10 @@ struct ClusterLogDirsCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let directories = try await cluster.withAdmin { try await $0.describeLogDirectories(brokers: broker.isEmpty ? nil : broker) }
+        let directories = try await cluster.withAdmin { admin in
+            try await admin.checkBrokers(broker)
+            return try await admin.describeLogDirectories(brokers: broker.isEmpty ? nil : broker)
+        }
         output.show(.array(directories.map(Self.json)), partitions ? Self.replicas(directories) : Self.summary(directories))
     }
 
@@ -173,7 +176,10 @@ struct ClusterRandomIDCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "random-id", abstract: "Print a new id, for `martlet format --cluster-id` or for a voter's directory.")
 
+    @OptionGroup var output: OutputOptions
+
     func run() {
-        Terminal.print(KafkaUUID.random().description)
+        let id = KafkaUUID.random().description
+        output.show(["id": .string(id)], id)
     }
 }

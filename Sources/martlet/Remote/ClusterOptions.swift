@@ -18,7 +18,7 @@ struct ClusterOptions: ParsableArguments {
     var timeout = 15.0
 
     func validate() throws {
-        if timeout <= 0 || timeout > 86_400 { throw ValidationError("--timeout is a positive number of seconds.") }
+        guard timeout > 0, timeout <= 86_400 else { throw ValidationError("--timeout is a number of seconds from above 0 to 86400.") }
     }
 
     var servers: String {
@@ -64,17 +64,40 @@ struct ClusterOptions: ParsableArguments {
 
     func explanation(of error: KafkaError) -> String {
         switch error.kind {
+        // Connecting includes asking for the broker's versions, so another protocol shows here.
+        case .connectionFailed where error.explanation.contains("did not answer"):
+            "\(servers) takes connections and does not answer: \(error.explanation). A port that speaks TLS, or another protocol than "
+                + "Kafka's, does that, and a broker in trouble; --timeout gives it longer"
+        case .connectionFailed
+        where error.explanation.contains("was closed by") || error.explanation.contains("unreadable")
+            || error.explanation.contains("Kafka listener"),
+            .protocolViolation:
+            "\(servers) does not speak Kafka's protocol: \(error.explanation). A port that speaks TLS, or another protocol, does that"
         case .connectionFailed where error.explanation.contains("refused"):
             "no broker listens on \(servers); start one with `martlet dev`, or name the cluster with --bootstrap-server (-b)"
+        case .connectionFailed where error.explanation.contains("is not part of the cluster"):
+            "\(error.explanation); `martlet cluster describe` shows the brokers"
         case .connectionFailed:
             "\(servers) cannot be reached: \(error.explanation). Name the cluster with --bootstrap-server (-b)"
         case .disconnected:
             "the connection to \(servers) ended: \(error.explanation). A port that speaks TLS, or another protocol than Kafka's, does that"
         case .timedOut:
             "\(servers) does not answer in time: \(error.explanation). --timeout gives it longer"
-        case .broker where error.codeName == "UNKNOWN_TOPIC_OR_PARTITION": "\(error) `martlet topic list` shows the topics that exist"
-        case .broker where error.codeName == "GROUP_ID_NOT_FOUND": "\(error) `martlet group list` shows the groups that exist"
-        default: "\(error)"
+        default: error.withRemedy
+        }
+    }
+}
+
+extension KafkaError {
+    /// What a broker said, and what to do about it where that is known.
+    var withRemedy: String {
+        switch codeName {
+        case "UNKNOWN_TOPIC_OR_PARTITION": "\(self) `martlet topic list` shows the topics that exist"
+        case "GROUP_ID_NOT_FOUND": "\(self) `martlet group list` shows the groups that exist"
+        case "MESSAGE_TOO_LARGE":
+            "\(self). A larger --batch-size lets the command send it, and max.message.bytes of the topic lets the broker take it"
+        case "NON_EMPTY_GROUP": "\(self) `martlet group describe` shows its members; stop them first"
+        default: "\(self)"
         }
     }
 }
@@ -101,11 +124,21 @@ extension OutputOptions {
             case .failure(let error):
                 failed = true
                 results.append(.object([name, ("error", .string(error.codeName)), ("message", .string(error.explanation))]))
-                if !json { Terminal.complain("Error: \(error)") }
+                if !json { Terminal.complain("Error: \(error.withRemedy)") }
             }
         }
         if json { Terminal.print(JSONValue.array(results).text(indentation: 2)) }
         if failed { throw ExitCode.failure }
+    }
+}
+
+extension AdminClient {
+    /// A broker that is not there is told at once; the library waits for it to come back.
+    func checkBrokers(_ ids: [Int32]) async throws {
+        let known = try await describeCluster().brokers.map(\.id)
+        guard let missing = ids.first(where: { !known.contains($0) }) else { return }
+        let names = known.sorted().map { "\($0)" }.joined(separator: ", ")
+        throw CommandFailure("there is no broker \(missing) at the moment; the cluster has \(names)")
     }
 }
 

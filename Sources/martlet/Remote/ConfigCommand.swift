@@ -35,9 +35,17 @@ struct ConfigTarget: ParsableArguments {
         return .broker(broker)
     }
 
-    /// A topic that does not exist is told at once; asked for its settings, brokers answer "try again".
+    /// A topic or broker that does not exist is told at once; asked for its settings, brokers answer "try again".
     func check(_ admin: AdminClient) async throws {
         if let topic { _ = try await admin.describeTopics([topic]).values() }
+        if let broker { try await admin.checkBrokers([broker]) }
+    }
+
+    /// What a change is in JSON.
+    func changed(_ keys: [String], operation: String, executed: Bool) -> JSONValue {
+        [
+            "resource": .string(description), "operation": .string(operation), "settings": .strings(keys), "executed": .bool(executed),
+        ]
     }
 
     var description: String {
@@ -120,6 +128,7 @@ struct ConfigSetCommand: AsyncParsableCommand {
 
     @OptionGroup var target: ConfigTarget
     @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
         if append, subtract { throw ValidationError("--append and --subtract exclude each other.") }
@@ -133,7 +142,9 @@ struct ConfigSetCommand: AsyncParsableCommand {
             _ = try await admin.alterConfigs([(target.resource, changes)], validateOnly: dryRun).values()
         }
         let names = settings.map(\.name).joined(separator: ", ")
-        Terminal.print(dryRun ? "\(names) of \(target.description) can be changed." : "Changed \(names) of \(target.description).")
+        output.show(
+            target.changed(settings.map(\.name), operation: "\(operation)", executed: !dryRun),
+            dryRun ? "\(names) of \(target.description) can be changed." : "Changed \(names) of \(target.description).")
     }
 }
 
@@ -145,12 +156,15 @@ struct ConfigDeleteCommand: AsyncParsableCommand {
 
     @OptionGroup var target: ConfigTarget
     @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
 
     func run() async throws {
         try await cluster.withAdmin { admin in
             try await target.check(admin)
             _ = try await admin.alterConfigs([(target.resource, keys.map { .delete($0) })]).values()
         }
-        Terminal.print("\(keys.joined(separator: ", ")) of \(target.description): back to the default.")
+        output.show(
+            target.changed(keys, operation: "delete", executed: true),
+            "\(keys.joined(separator: ", ")) of \(target.description): back to the default.")
     }
 }

@@ -18,6 +18,8 @@ struct ConsumeCommand: AsyncParsableCommand {
               martlet consume orders --from beginning --count 10
               martlet consume orders --from 2026-11-21T08:00Z --until-end --json
               martlet consume orders --group billing --format '%p %o %k: %v\\n'
+
+            Ctrl-C ends it in an orderly way: the group is left, what was printed is committed, and the process ends with status 0.
             """)
 
     @Argument(help: "Names of topics.")
@@ -63,7 +65,6 @@ struct ConsumeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let format = try RecordFormat(self.format ?? "%v\n")
-        Interruption.watch()
         try await cluster.explaining {
             var configuration = ConsumerConfiguration(try cluster.clientConfiguration(), group: group)
             configuration.offsetReset = from == .beginning ? .earliest : group == nil ? .earliest : .latest
@@ -72,9 +73,13 @@ struct ConsumeCommand: AsyncParsableCommand {
             do {
                 _ = try await consumer.cluster.connection(to: .bootstrap)
                 let ends = try await begin(consumer)
-                try await read(consumer, ends, format)
+                Interruption.watch()
+                let count = try await read(consumer, ends, format)
+                if Interruption.isSignalled { Terminal.complain("\(count) record\(count == 1 ? "" : "s") read.") }
+                try Terminal.checkOutput()
             } catch {
-                try? await consumer.close()
+                // What could not be printed does not count as read.
+                try? await consumer.close(confirmingLastPoll: false)
                 throw error
             }
             try await consumer.close()
@@ -84,6 +89,8 @@ struct ConsumeCommand: AsyncParsableCommand {
     /// Says what to read. Returns where to stop, by partition, if that is known.
     private func begin(_ consumer: KafkaConsumer) async throws -> [TopicPartition: Offset]? {
         if group != nil {
+            // A member would wait for a topic that does not exist; a person would not know what for.
+            _ = try await AdminClient(cluster: consumer.cluster).partitions(of: topics)
             try await consumer.subscribe(topics)
             return nil
         }
@@ -96,12 +103,15 @@ struct ConsumeCommand: AsyncParsableCommand {
         return try await consumer.endOffsets(partitions).filter { $0.value > starts[$0.key] ?? 0 }
     }
 
-    private func read(_ consumer: KafkaConsumer, _ ends: [TopicPartition: Offset]?, _ format: RecordFormat) async throws {
+    /// Returns how many records were printed.
+    private func read(_ consumer: KafkaConsumer, _ ends: [TopicPartition: Offset]?, _ format: RecordFormat) async throws -> Int {
         var open = ends ?? [:]
-        if ends != nil, open.isEmpty { return }
+        if ends != nil, open.isEmpty { return 0 }
         var buffer = OutputBuffer()
         defer { buffer.flush() }
-        var left = count ?? .max
+        let wanted = count ?? .max
+        var left = wanted
+        var outage = Outage()
         while left > 0 {
             let records = try await consumer.poll(maximumRecords: min(left, 2000), timeout: .milliseconds(200))
             for record in records {
@@ -110,12 +120,36 @@ struct ConsumeCommand: AsyncParsableCommand {
                 left -= 1
             }
             buffer.flush()
+            if records.isEmpty { Terminal.checkReader() }
+            try outage.look(consumer.cluster.obstacle, patience: ends == nil ? nil : cluster.timeout)
             // A group is left, and what was printed is committed, when the consumer is closed after this.
-            if Interruption.isWanted { return }
+            if Interruption.isWanted { break }
             guard ends != nil else { continue }
             // Positions rather than records: what ends a partition may be a transaction's marker.
             for (partition, end) in open where try await consumer.position(partition) >= end { open[partition] = nil }
-            if open.isEmpty { return }
+            if open.isEmpty { break }
+        }
+        return wanted - left
+    }
+}
+
+/// Tells whoever waits for records that no broker can be reached, once for each time.
+private struct Outage {
+    private var began: Int64?
+
+    /// - Parameter patience: seconds after which the outage is the end; nil where records may come at any time.
+    mutating func look(_ obstacle: KafkaError?, patience: Double?) throws {
+        let now = SystemClock.monotonicMilliseconds()
+        switch (obstacle, began) {
+        case (let error?, nil):
+            began = now
+            Terminal.complain("Waiting: \(error.explanation)")
+        case (let error?, let began?):
+            if let patience, Double(now - began) > patience * 1000 { throw error }
+        case (nil, .some):
+            began = nil
+            Terminal.complain("Connected again.")
+        case (nil, nil): break
         }
     }
 }

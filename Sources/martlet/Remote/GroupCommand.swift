@@ -83,12 +83,17 @@ struct GroupDeleteCommand: AsyncParsableCommand {
             guard !topic.isEmpty else {
                 return try output.report(try await admin.deleteGroups(groups), "group", text: { name, _ in "Deleted group \(name)." })
             }
+            var outcomes: [Outcome<TopicPartition, String>] = []
             for group in groups {
                 let committed = try await admin.listGroupOffsets(group).keys.filter { topic.contains($0.topic) }.sorted()
-                try output.report(
-                    try await admin.deleteGroupOffsets(group, committed), "partition",
-                    text: { partition, _ in "Deleted the offset of \(partition) from group \(group)." })
+                if committed.isEmpty {
+                    throw CommandFailure("group '\(group)' has no offsets of \(topic.joined(separator: ", "))")
+                }
+                outcomes += try await admin.deleteGroupOffsets(group, committed).map { $0.map { group } }
             }
+            try output.report(
+                outcomes, "partition", members: { [("group", .string($0))] },
+                text: { partition, group in "Deleted the offset of \(partition) from group \(group)." })
         }
     }
 }

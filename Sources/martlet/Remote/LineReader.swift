@@ -2,7 +2,7 @@
 import Glibc
 import NIOCore
 
-/// Reads lines; a carriage return before the line's end belongs to the end.
+/// Reads lines; a carriage return before the line's end belongs to the end. An interruption is the end of the input.
 struct LineReader: ~Copyable {
     /// The longest line; more is no line but a mistake.
     static let longest = 256 << 20
@@ -52,7 +52,7 @@ struct LineReader: ~Copyable {
             }
             searched = view.count
             if isAtEnd {
-                guard searched > 0 else { return nil }
+                guard searched > 0, !Interruption.isWanted else { return nil }
                 searched = 0
                 return buffer.readSlice(length: buffer.readableBytes)
             }
@@ -63,6 +63,12 @@ struct LineReader: ~Copyable {
 
     private mutating func fill() throws(CommandFailure) {
         buffer.discardReadBytes()
+        var waiting = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        while Glibc.poll(&waiting, 1, 100) == 0, !Interruption.isWanted {}
+        if Interruption.isWanted {
+            isAtEnd = true
+            return
+        }
         var count = 0
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 256 << 10) { bytes in
             count = read(descriptor, bytes.baseAddress, 256 << 10)

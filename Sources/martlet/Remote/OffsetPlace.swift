@@ -23,7 +23,7 @@ enum OffsetPlace: ExpressibleByArgument, Hashable {
                 guard let time = Timestamp(argument.dropFirst()), time >= 0 else { return nil }
                 self = .time(time)
             } else if let number = Offset(argument) {
-                self = number < 0 ? .beforeEnd(-number) : .offset(number)
+                self = number < 0 ? .beforeEnd(number == .min ? .max : -number) : .offset(number)
             } else if let time = TimeText.parse(argument) {
                 self = .time(time)
             } else {

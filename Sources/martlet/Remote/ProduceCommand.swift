@@ -11,6 +11,8 @@ struct ProduceCommand: AsyncParsableCommand {
         discussion: """
               echo 'hello' | martlet produce greetings
               martlet produce orders --file orders.txt --key-separator : --header source=import --compression zstd
+
+            Ctrl-C ends it in an orderly way: whole lines read so far are written, and the process ends with status 0.
             """)
 
     @Argument(help: "The topic. A broker that creates topics by itself makes it when it is missing.")
@@ -39,7 +41,7 @@ struct ProduceCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if let rate, rate <= 0 { throw ValidationError("--rate is positive.") }
+        if let rate, !(1e-3...1e9).contains(rate) { throw ValidationError("--rate is from 0.001 to 1000000000 records a second.") }
         if keySeparator == "" { throw ValidationError("--key-separator is not empty.") }
         if let partition, partition < 0 { throw ValidationError("--partition is not negative.") }
     }
@@ -50,8 +52,18 @@ struct ProduceCommand: AsyncParsableCommand {
         let tally = Tally()
         try await cluster.explaining {
             _ = try await producer.cluster.connection(to: .bootstrap)
-            try await produce(producer, tally)
-            try await producer.flush()
+            // A topic that the broker makes by itself is there in no time; one that it does not make is not worth a long wait.
+            _ = try await producer.cluster.topic(topic, allowAutoCreation: true, timeout: .seconds(min(cluster.timeout, 3)))
+            Interruption.watch()
+            do {
+                try await produce(producer, tally)
+                try await producer.flush()
+            } catch {
+                // What was read before the mistake is written, and said to be, so that it can be mended and the rest be sent.
+                try? await producer.flush()
+                Terminal.complain(Self.summary(tally.written.records, topic))
+                throw error
+            }
         }
         if let error = tally.firstError { throw CommandFailure(cluster.explanation(of: error)) }
         let written = tally.written
@@ -59,9 +71,13 @@ struct ProduceCommand: AsyncParsableCommand {
             Terminal.print(
                 JSONValue.object([("topic", .string(topic)), ("records", .whole(written.records)), ("bytes", .whole(written.bytes))]).text()
             )
-        } else if Terminal.showsProgress {
-            Terminal.complain("\(written.records) record\(written.records == 1 ? "" : "s") written to \(topic).")
+        } else if Terminal.showsProgress || Interruption.isSignalled {
+            Terminal.complain(Self.summary(written.records, topic))
         }
+    }
+
+    private static func summary(_ count: Int, _ topic: String) -> String {
+        "\(count) record\(count == 1 ? "" : "s") written to \(topic)."
     }
 
     private func produce(_ producer: KafkaProducer, _ tally: Tally) async throws {
@@ -71,14 +87,18 @@ struct ProduceCommand: AsyncParsableCommand {
         var progress = Progress(isWanted: file != nil)
         var pace = Pace(perSecond: rate)
         var count = 0
-        while let line = try lines.next() {
+        while !Interruption.isWanted, let line = try lines.next() {
             count += 1
             let (key, value) = try split(line, at: separator, number: count)
             try await pace.wait()
             if tally.firstError != nil { break }
             let bytes = (key?.readableBytes ?? 0) + (value?.readableBytes ?? 0)
             let record = ProducerRecord(topic: topic, partition: partition, keyBytes: key, valueBytes: value, headers: headers)
-            try await producer.enqueue(record) { tally.settle($0, bytes: bytes) }
+            do throws(KafkaError) {
+                try await producer.enqueue(record) { tally.settle($0, bytes: bytes) }
+            } catch {
+                throw CommandFailure("line \(count): \(cluster.explanation(of: error))")
+            }
             progress.update { "\(count) records, \(Int(Double(count) / $0)) a second" }
             // A person who types sees mistakes at once, not when the next line is done.
             if lines.wouldBlock { try await producer.flush() }

@@ -92,26 +92,32 @@ struct TopicAlterCommand: AsyncParsableCommand {
     var deleteConfig: [String] = []
 
     @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
 
     func validate() throws {
+        if let partitions, partitions < 1 { throw ValidationError("--partitions is at least 1.") }
         if partitions == nil, config.isEmpty, deleteConfig.isEmpty {
             throw ValidationError("Say what to change: --partitions, --config or --delete-config.")
         }
     }
 
     func run() async throws {
-        try await cluster.withAdmin { admin in
-            _ = try await admin.describeTopics([topic]).values()
+        let changes = config.map { ConfigChange.set($0.name, $0.value) } + deleteConfig.map { ConfigChange.delete($0) }
+        let count = try await cluster.withAdmin { admin in
+            let before = try await admin.describeTopics([topic]).values().first?.partitions.count ?? 0
             if let partitions {
                 _ = try await admin.createPartitions([(topic, partitions)]).values()
-                Terminal.print("Topic \(topic) has \(partitions) partitions now.")
+                if !output.json { Terminal.print("Topic \(topic) has \(partitions) partitions now.") }
             }
-            let changes = config.map { ConfigChange.set($0.name, $0.value) } + deleteConfig.map { ConfigChange.delete($0) }
-            if !changes.isEmpty {
-                _ = try await admin.alterConfigs([(.topic(topic), changes)]).values()
-                Terminal.print("Changed \(changes.count) setting\(changes.count == 1 ? "" : "s") of topic \(topic).")
-            }
+            if !changes.isEmpty { _ = try await admin.alterConfigs([(.topic(topic), changes)]).values() }
+            return partitions.map { Int($0) } ?? before
         }
+        output.show(
+            [
+                "topic": .string(topic), "partitions": .whole(count), "set": .strings(config.map(\.name)),
+                "deleted": .strings(deleteConfig),
+            ],
+            changes.isEmpty ? "" : "Changed \(changes.count) setting\(changes.count == 1 ? "" : "s") of topic \(topic).")
     }
 }
 

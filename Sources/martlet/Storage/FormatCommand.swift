@@ -23,7 +23,9 @@ struct FormatCommand: ParsableCommand {
     @Flag(name: .customLong("random-cluster-id"), help: "Make up a cluster id and print it.")
     var randomClusterID = false
 
-    @Option(name: [.customShort("c"), .customLong("config")], help: "server.properties or YAML; KAFKA_* variables count too.")
+    @Option(
+        name: [.customShort("c"), .customLong("config")], help: "server.properties or YAML; KAFKA_* variables count too.",
+        completion: .file())
     var config: String?
 
     @Option(name: .customLong("override"), help: "A setting under Kafka's name, key=value. May be given several times.")
@@ -69,7 +71,7 @@ struct FormatCommand: ParsableCommand {
     func run() throws {
         let loaded: BrokerConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, environment: NodeEnvironment.variables, overrides: overrides).configuration
+            loaded = try ConfigurationLoader.load(file: config, overrides: overrides).configuration
         } catch {
             Terminal.complain("\(error)")
             throw NodeExit.configuration
@@ -124,7 +126,8 @@ struct FormatCommand: ParsableCommand {
 
     /// Reads `0@host:port:directoryId,…`.
     static func voters(_ text: String, listener: String) throws -> [Voter] {
-        try text.split(separator: ",").map { part in
+        var seen: Set<NodeID> = []
+        let voters = try text.split(separator: ",").map { part in
             let mistake = ValidationError("'\(part)' is not of the form id@host:port:directoryId")
             guard let at = part.firstIndex(of: "@"), let id = NodeID(part[..<at]), id >= 0 else { throw mistake }
             let rest = part[part.index(after: at)...]
@@ -134,9 +137,12 @@ struct FormatCommand: ParsableCommand {
             else { throw mistake }
             var host = rest[..<portColon]
             if host.hasPrefix("["), host.hasSuffix("]") { host = host.dropFirst().dropLast() }
-            guard !host.isEmpty else { throw mistake }
+            guard !host.isEmpty, port > 0 else { throw mistake }
+            guard seen.insert(id).inserted else { throw ValidationError("--initial-controllers names node \(id) more than once") }
             return Voter(id: id, directoryID: directory, endpoints: [.init(name: listener, host: String(host), port: port)])
         }
+        if voters.isEmpty { throw ValidationError("--initial-controllers names nobody; it is a list of id@host:port:directoryId") }
+        return voters
     }
 
     private func release() throws -> MetadataVersion? {

@@ -1,5 +1,6 @@
 // `martlet log`: looks into the files of a data directory while no broker needs to run.
 import ArgumentParser
+import Glibc
 import Primitives
 
 struct LogCommand: ParsableCommand {
@@ -53,6 +54,7 @@ struct LogDumpCommand: ParsableCommand {
 
     private func visit(_ path: String, named: Bool, _ dump: inout LogDump) throws {
         guard let names = LogFile.names(in: path) else {
+            guard access(path, F_OK) == 0 else { throw CommandFailure("\(path): \(String(cString: strerror(errno)))") }
             guard let kind = LogFileKind(name: LogFile.name(of: path)) else {
                 if !named { return }
                 throw CommandFailure("\(path) is no file of a data directory, going by its name")

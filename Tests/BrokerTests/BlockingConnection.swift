@@ -1,58 +1,9 @@
-// A whole node in this process, and a client that sends it single requests.
-import Configuration
+// A client that sends a node single requests.
 import Glibc
 import KafkaMessages
 import KafkaWire
 import NIOCore
-import Observability
 import Testing
-
-@testable import Broker
-
-/// A node of its own in a directory of its own.
-final class RunningNode {
-    private(set) var port: Int
-    private var server: BrokerServer
-    let directory: String
-    private let overrides: [String]
-
-    init(overrides: [String] = []) throws {
-        var template = Array("/tmp/martlet-broker-test-XXXXXX".utf8CString)
-        let made = mkdtemp(&template).map { String(cString: $0) }
-        directory = try #require(made)
-        self.overrides = overrides
-        (server, port) = try Self.start(directory, overrides)
-    }
-
-    private static func start(_ directory: String, _ overrides: [String]) throws -> (BrokerServer, Int) {
-        let configuration = try BrokerConfiguration.development(
-            port: 0, dataDirectory: directory, adminPort: nil, overrides: ["num.network.threads=1"] + overrides)
-        let server = BrokerServer(configuration: configuration, log: StructuredLog(level: .critical), version: "test")
-        return (server, try #require(try server.start(formatIfNeeded: true).listeners.first).port)
-    }
-
-    /// Stops the node and starts it again with what it has on disk.
-    func restart() throws {
-        server.stop()
-        (server, port) = try Self.start(directory, overrides)
-    }
-
-    func stop() {
-        server.stop()
-        Self.remove(directory)
-    }
-
-    private static func remove(_ path: String) {
-        if let folder = opendir(path) {
-            while let entry = readdir(folder) {
-                let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
-                if name != ".", name != ".." { remove(path + "/" + name) }
-            }
-            closedir(folder)
-        }
-        _ = Glibc.remove(path)
-    }
-}
 
 /// One request at a time, blocking, with a deadline on the socket.
 final class BlockingConnection {

@@ -21,6 +21,7 @@ public struct Outcome<Item: Sendable, Value: Sendable>: Sendable {
 
 extension Sequence {
     /// The values of all items, or the first error.
+    @discardableResult
     public func values<Item, Value>() throws(KafkaError) -> [Value] where Element == Outcome<Item, Value> {
         var values: [Value] = []
         for outcome in self { values.append(try outcome.result.get()) }

@@ -53,7 +53,8 @@ extension Quorum {
         let leaderID = partition.currentLeader.leaderId
         let nodes = response.nodeEndpoints.compactMap { node in UInt16(exactly: node.port).map { (node.nodeId, node.host, $0) } }
         switch learn(
-            from: partition.errorCode, leaderID: leaderID, epoch: partition.currentLeader.leaderEpoch, endpoints: endpoints(leaderID, nodes))
+            from: partition.errorCode, leaderID: leaderID, epoch: partition.currentLeader.leaderEpoch, endpoints: endpoints(leaderID, nodes)
+        )
         {
         case .done: return true
         case .failed: return false

@@ -95,7 +95,9 @@ struct ElectionTests {
         var quorum = try Quorum(Self.configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0), seed: 1)
         _ = try quorum.start(now: 0)
         let effects = quorum.received(.vote(Self.vote(from: 2, epoch: 7)), Self.context, now: 1)
-        let persisted = effects.lastIndex { if case .persist(let state) = $0 { state.votedID == 2 && state.leaderEpoch == 7 } else { false } }
+        let persisted = effects.lastIndex {
+            if case .persist(let state) = $0 { state.votedID == 2 && state.leaderEpoch == 7 } else { false }
+        }
         let replied = effects.firstIndex { if case .reply = $0 { true } else { false } }
         #expect(try #require(persisted) < #require(replied))
     }

@@ -7,13 +7,13 @@ import Testing
 
 @Suite("Quorum under random faults")
 struct RandomizedTests {
-    @Test(arguments: 0..<60)
+    @Test(arguments: 0..<30)
     func staticVoters(seed: UInt64) throws {
         var quorum = try TestQuorum(voters: seed % 2 == 0 ? [1, 2, 3] : [1, 2, 3, 4, 5], others: [9], dynamic: false, seed: seed)
         try disturb(&quorum, changesVoters: false)
     }
 
-    @Test(arguments: 1000..<1060)
+    @Test(arguments: 1000..<1040)
     func dynamicVoters(seed: UInt64) throws {
         var quorum = try TestQuorum(voters: [1, 2, 3], others: [4, 5], dynamic: true, seed: seed)
         try disturb(&quorum, changesVoters: true)

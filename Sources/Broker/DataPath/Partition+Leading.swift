@@ -43,6 +43,8 @@ extension Partition {
                     advance(&state, &effects, now: state.replica.followers.isEmpty ? 0 : SystemClock.monotonicMilliseconds())
                     state.logEndMoved(&effects)
                 }
+                // A coordinator learns it from the result: it holds its own lock here.
+                if origin == .coordinator { effects.highWatermark = nil }
                 return .success(PartitionAppend(log: result, highWatermark: state.log.highWatermark, term: state.replica.term))
             } catch {
                 return .failure(.storage(error))

@@ -104,9 +104,7 @@ extension Partition {
         guard chosen != environment.nodeID else { return nil }
         let log = state.log
         return PartitionRead(
-            log: LogReadResult(
-                slice: nil, logStartOffset: log.logStartOffset, highWatermark: log.highWatermark, lastStableOffset: log.lastStableOffset,
-                logEndOffset: log.logEndOffset, abortedTransactions: []), preferredReadReplica: chosen)
+            log: log.emptyRead, preferredReadReplica: chosen)
     }
 
     // MARK: Waiting
@@ -155,9 +153,7 @@ extension Partition.State {
         }
         guard end.leaderEpoch < position.lastFetchedEpoch || end.endOffset < position.fetchOffset else { return nil }
         return PartitionRead(
-            log: LogReadResult(
-                slice: nil, logStartOffset: log.logStartOffset, highWatermark: log.highWatermark, lastStableOffset: log.lastStableOffset,
-                logEndOffset: log.logEndOffset, abortedTransactions: []), diverging: end)
+            log: log.emptyRead, diverging: end)
     }
 
     /// Why the follower's fetch is refused; nil when it is not.

@@ -51,12 +51,12 @@ let cores: [Target] = [
 
 let shells: [Target] = [
     library("Storage", ["Primitives", "RecordBatches", "CChecksums", "CLinux", nioCore, nioPosix, collections, logging]),
-    library("Network", ["Primitives", "CLinux", nioCore, nioPosix, logging]),
+    library("Network", ["Primitives", "KafkaWire", "KafkaMessages", "CLinux", nioCore, nioPosix, collections, logging]),
     library(
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "Storage", "CLinux", nioCore, nioPosix, collections, logging,
+            "GroupCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
@@ -102,7 +102,7 @@ let beside: [Target] = [
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
     tests("ReplicationTests", ["Replication"]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
-    tests("NetworkTests", ["Network", "CLinux", "Observability", nioPosix]),
+    tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),
     tests(
         "BrokerTests",
         ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "TestKit", nioCore]),

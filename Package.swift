@@ -100,6 +100,9 @@ let beside: [Target] = [
     tests(
         "GroupCoordinationTests",
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+    tests(
+        "ConsensusTests",
+        ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),

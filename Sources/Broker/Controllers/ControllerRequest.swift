@@ -3,12 +3,15 @@
 import Controlling
 import KafkaWire
 import NIOCore
+import Network
 import Primitives
 
 /// What comes of a request to the controller.
 enum ControllerReply: Sendable {
     /// The response as it follows its header, in the request's version.
     case body(ByteBuffer)
+    /// The same, and it says that another node is the active controller: whoever forwards tries there.
+    case notController(ByteBuffer)
     /// No response; the connection ends for that reason.
     case refused(String)
 }
@@ -25,7 +28,7 @@ struct ControllerRequest: Sendable {
     /// The listener that it came by; nil from within this process.
     let listenerName: String?
     /// The connection that carried it; nil from within this process.
-    var connection: ConnectionReference?
+    let connection: ConnectionHandle?
     /// May be called from any thread.
     let reply: @Sendable (ControllerReply) -> Void
 
@@ -42,9 +45,6 @@ struct ControllerRequest: Sendable {
             reply(.refused("the response to \(apiKey) version \(version) cannot be encoded: \(error)"))
         }
     }
-
-    /// Answers with a response that the version may be too old to carry in full.
-    func send(body: ByteBuffer) { reply(.body(body)) }
 }
 
 /// A request that the controller decides, and that says what it answers when the controller refuses it as a whole or cannot be reached.

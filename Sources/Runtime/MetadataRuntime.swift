@@ -228,7 +228,7 @@ public final class MetadataRuntime: Sendable {
     public func describeQuorum(
         _ request: DescribeQuorumRequest, completion: @escaping @Sendable (DescribeQuorumResponse) -> Void
     ) {
-        queue.async { [self] in completion(state.actor.quorum.describe(request, now: SystemClock.now())) }
+        queue.async { [self] in completion(state.actor.quorum.describe(request)) }
     }
 
     /// Leaves the quorum, makes everything durable and closes the log. A leader tells the others first, so that they elect another one

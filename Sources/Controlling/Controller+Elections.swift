@@ -72,7 +72,7 @@ extension Controller {
     }
 
     /// Whether a replica's directory is usable; those without a place of their own count as usable (KIP-858).
-    private static func isOnline(_ directory: KafkaUUID?, _ broker: BrokerRegistration?) -> Bool {
+    static func isOnline(_ directory: KafkaUUID?, _ broker: BrokerRegistration?) -> Bool {
         guard let directory, let broker else { return false }
         if directory == DirectoryID.lost { return false }
         return directory == DirectoryID.migrating || directory == DirectoryID.unassigned || broker.logDirectories.isEmpty

@@ -49,6 +49,8 @@ extension Controller {
             }
         } else {
             sessions[broker.id, broker.epoch]?.controlledShutdownOffset = nil
+            // It was told to go: whoever comes under its id now is its successor, and need not wait for the session to run out.
+            if next == .shutdownNow { sessions[broker.id, broker.epoch]?.lastContact = nil }
         }
         var response = BrokerHeartbeatResponse()
         response.isCaughtUp = request.currentMetadataOffset >= registrationOffset

@@ -4,7 +4,7 @@ import OrderedCollections
 import Primitives
 
 /// Some partitions, topic by topic.
-struct PartitionSet: Sendable {
+struct PartitionSet: Hashable, Sendable {
     /// Numbers ascending, never empty. For lookups alone: whoever wants them in an order uses `ordered(by:)`.
     private var byTopic: [TopicID: [Int32]] = [:]
     private(set) var count = 0

@@ -98,6 +98,9 @@ let beside: [Target] = [
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
     tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage"]),
     tests(
+        "ControllingTests",
+        ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
+    tests(
         "GroupCoordinationTests",
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
     tests(

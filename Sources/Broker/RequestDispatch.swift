@@ -13,7 +13,7 @@ extension BrokerServices {
         .syncGroup, .describeGroups, .listGroups, .apiVersions, .createTopics, .deleteTopics, .deleteRecords, .initProducerId,
         .offsetForLeaderEpoch, .describeConfigs, .alterConfigs, .describeLogDirs, .createPartitions, .deleteGroups,
         .incrementalAlterConfigs, .offsetDelete, .describeQuorum, .updateFeatures, .describeCluster, .describeProducers,
-        .listConfigResources, .describeTopicPartitions,
+        .listConfigResources, .describeTopicPartitions, .electLeaders,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -56,6 +56,7 @@ extension BrokerServices {
         case .describeCluster: try describeCluster(context)
         case .describeProducers: try describeProducers(context)
         case .listConfigResources: try listConfigResources(context)
+        case .electLeaders: try electLeaders(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }

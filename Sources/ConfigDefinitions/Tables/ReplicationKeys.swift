@@ -3,9 +3,9 @@
 extension ConfigTable {
     static let replicationKeys: [ConfigDefinition] = [
         .boolean(
-            "auto.leader.rebalance.enable", true, .high, support: .oneNode,
+            "auto.leader.rebalance.enable", true, .high,
             doc: "Hand leadership back to the preferred replica when it has moved away."),
-        .int("controller.socket.timeout.ms", 30_000, .any, .medium, support: .oneNode),
+        .int("controller.socket.timeout.ms", 30_000, .any, .medium),
         .int("default.replication.factor", 1, .any, .medium, doc: "Replicas of topics created automatically or without a count."),
         .int(
             "delete.records.purgatory.purge.interval.requests", 1, .any, .medium,
@@ -15,7 +15,7 @@ extension ConfigTable {
             support: .acceptedWithoutEffect("requests that wait leave no trace once they are answered")),
         .boolean("follower.fetch.last.tiered.offset.enable", false, .medium, mode: .clusterWide, support: .noTieredStorage),
         .long(
-            "leader.imbalance.check.interval.seconds", 300, .atLeast(1), .high, support: .oneNode,
+            "leader.imbalance.check.interval.seconds", 300, .atLeast(1), .high,
             doc: "Time between two checks whether leaders have moved away from their preferred replicas."),
         .int(
             "num.replica.fetchers", 1, .atLeast(1), .high, mode: .clusterWide, support: .oneNode,
@@ -47,6 +47,6 @@ extension ConfigTable {
         .boolean(
             "unclean.leader.election.enable", false, .high, mode: .clusterWide, synonym: "unclean.leader.election.enable",
             support: .oneNode, doc: "Whether a replica outside the in-sync replicas may lead, which loses records."),
-        .long("unclean.leader.election.interval.ms", 300_000, .atLeast(1), .medium, internal: true, support: .oneNode),
+        .long("unclean.leader.election.interval.ms", 300_000, .atLeast(1), .medium, internal: true),
     ]
 }

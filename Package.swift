@@ -111,7 +111,10 @@ let beside: [Target] = [
     tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),
     tests(
         "BrokerTests",
-        ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "TestKit", nioCore]),
+        [
+            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication", "Storage",
+            "TestKit", nioCore, nioPosix,
+        ]),
     tests(
         "MartletClientTests",
         [

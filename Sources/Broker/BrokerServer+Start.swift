@@ -126,6 +126,7 @@ extension BrokerServer {
             delegate: services,
             logger: log.logger("network"))
         services.configurationInForce.follow { [weak network] in network?.update(Self.connectionLimits($0.network)) }
+        services.startReplication(on: loops)
         update {
             $0.loops = loops
             $0.network = network

@@ -27,6 +27,7 @@ extension BrokerServer {
         parts.lifecycle?.close()
         parts.services?.groups.endAllTerms()
         parts.network?.close(drainingFor: Self.drain)
+        parts.services?.replication.close()
         backgroundWork.stop()
         let isClean = closeLogs(parts.services)
         parts.metadata?.close()

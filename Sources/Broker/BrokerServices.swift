@@ -34,6 +34,7 @@ final class BrokerServices: Sendable {
     let producerIDs: ProducerIDs
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
+    let replication: ReplicationServices
     private let currentImage = Mutex(MetadataImage.empty)
 
     init(
@@ -56,6 +57,7 @@ final class BrokerServices: Sendable {
         self.backgroundWork = backgroundWork
         self.log = log
         logger = log.logger("broker")
+        replication = ReplicationServices(configuration: configuration, logger: log.logger("replication"))
         fetchSessions = Mutex(
             FetchSessionCache(
                 slots: configuration.network.maxIncrementalFetchSessionCacheSlots,

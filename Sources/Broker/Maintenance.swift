@@ -34,6 +34,10 @@ final class Maintenance: Sendable {
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("retention", every: storage.retentionCheckIntervalMilliseconds, after: first) { $0.enforceRetention() }
+        // As often as Kafka: a follower leaves at most half as late again as `replica.lag.time.max.ms` says.
+        let lag = services.replication.environment.settings.lagTimeMaxMilliseconds
+        inBackground("in-sync replicas", every: max(1, lag / 2), after: .milliseconds(max(1, lag / 2))) { $0.shrinkInSyncReplicas() }
+        inBackground("high watermarks", every: storage.highWatermarkCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("deletion", every: 5_000, after: first) { $0.removeDeletedFiles() }
         inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
         inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
@@ -88,6 +92,11 @@ extension BrokerServices {
                 try directory.writeCheckpoints(byDirectory[directory.path] ?? [])
             }
         }
+    }
+
+    func shrinkInSyncReplicas() {
+        let now = SystemClock.monotonicMilliseconds()
+        for partition in partitions.all { partition.shrinkInSyncReplicas(now: now) }
     }
 
     func enforceRetention() {

@@ -83,6 +83,8 @@ extension BrokerServices: ConnectionDelegate {
         guard let state = connection.context as? ConnectionState else { return }
         state.fetch?.cancel()
         state.fetch = nil
+        state.pendingProduce?.cancel()
+        state.pendingProduce = nil
     }
 
     func received(frame: ByteBuffer, on connection: Connection) {

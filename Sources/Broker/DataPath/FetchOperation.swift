@@ -16,12 +16,31 @@ struct FetchPartitionResult {
     var abortedTransactions: [AbortedTransaction]?
     var slice: LogSlice?
     var topic: TopicPartitions?
+    /// Where the reader's log parts from this one.
+    var diverging: EpochEndOffset?
+    var preferredReadReplica: NodeID = -1
+    /// What the read saw: the log's end for followers, the high watermark for consumers.
+    var seen: Offset = -1
 
     var recordBytes: Int { slice?.length ?? 0 }
 
     var outcome: FetchOutcome {
         FetchOutcome(
-            recordBytes: recordBytes, highWatermark: highWatermark, logStartOffset: logStartOffset, failed: error != .none)
+            recordBytes: recordBytes, highWatermark: highWatermark, logStartOffset: logStartOffset,
+            failed: error != .none || diverging != nil || preferredReadReplica >= 0)
+    }
+}
+
+extension FetchPartitionResult {
+    fileprivate mutating func take(_ read: PartitionRead, _ reader: FetchReader) {
+        highWatermark = read.log.highWatermark
+        lastStableOffset = read.log.lastStableOffset
+        logStartOffset = read.log.logStartOffset
+        slice = read.log.slice
+        diverging = read.diverging
+        preferredReadReplica = read.preferredReadReplica
+        seen = reader.isFollower ? read.log.logEndOffset : read.log.highWatermark
+        if reader.isolation == .lastStable { abortedTransactions = read.log.abortedTransactions }
     }
 }
 
@@ -38,7 +57,9 @@ final class FetchOperation {
     private let partitions: [Partition?]
     private let limits: Limits
     private let version: Int16
-    private let isolation: ReadIsolation
+    private let reader: FetchReader
+    /// Followers tell where they are once, with the first read.
+    private var hasRead = false
     private let complete: ([FetchPartitionResult]) -> Void
     private var waiter: FetchWaiter?
     private var deadline: Scheduled<Void>?
@@ -47,13 +68,13 @@ final class FetchOperation {
     /// - Parameter complete: called once, on the event loop, unless the operation is cancelled before.
     init(
         asked: [(key: FetchSessionKey, position: FetchPosition, topic: TopicPartitions?)], limits: Limits, version: Int16,
-        isolation: ReadIsolation, complete: @escaping ([FetchPartitionResult]) -> Void
+        reader: FetchReader, complete: @escaping ([FetchPartitionResult]) -> Void
     ) {
         self.asked = asked
         partitions = asked.map { $0.topic?[$0.key.partition] }
         self.limits = limits
         self.version = version
-        self.isolation = isolation
+        self.reader = reader
         self.complete = complete
     }
 
@@ -91,7 +112,7 @@ final class FetchOperation {
 
     private func enter(_ waiter: FetchWaiter, _ results: [FetchPartitionResult]) {
         for (index, partition) in partitions.enumerated() {
-            partition?.wait(waiter, beyond: results[index].highWatermark)
+            partition?.wait(waiter, beyond: results[index].seen, isFollower: reader.isFollower)
         }
     }
 
@@ -127,14 +148,11 @@ final class FetchOperation {
             }
             let request = FetchRead(
                 fetchOffset: position.fetchOffset, maxBytes: max(0, min(remaining, Int(position.maxBytes))), minOneBatch: total == 0,
-                currentLeaderEpoch: position.currentLeaderEpoch)
+                currentLeaderEpoch: position.currentLeaderEpoch, lastFetchedEpoch: position.lastFetchedEpoch)
             do throws(PartitionError) {
-                let read = try partition.read(request, isolation: isolation)
-                result.highWatermark = read.highWatermark
-                result.lastStableOffset = read.lastStableOffset
-                result.logStartOffset = read.logStartOffset
-                result.slice = read.slice
-                if isolation == .lastStable { result.abortedTransactions = read.abortedTransactions }
+                let read = try partition.read(request, reader, followerStartOffset: hasRead ? nil : position.logStartOffset)
+                result.take(read, reader)
+                if read.diverging != nil || read.preferredReadReplica >= 0 { satisfied = true }
                 total += result.recordBytes
                 remaining -= result.recordBytes
             } catch {
@@ -143,6 +161,7 @@ final class FetchOperation {
             }
             results.append(result)
         }
+        hasRead = true
         return (results, satisfied || total >= limits.minBytes)
     }
 }

@@ -203,16 +203,13 @@ extension BrokerServer {
         log.maximumSnapshotIntervalMilliseconds = settings.maxSnapshotIntervalMilliseconds
         log.retentionBytes = settings.maxRetentionBytes
         log.retentionMilliseconds = settings.maxRetentionMilliseconds
-        let quorum = QuorumConfiguration(
-            localID: configuration.nodeID, localDirectoryID: identity.metadataDirectoryID,
-            localEndpoints: configuration.advertisedControllerListeners.map {
-                Voter.Endpoint(name: $0.name, host: $0.host, port: UInt16(clamping: $0.port))
-            }, staticVoters: configuration.staticVoters)
+        let quorum = configuration.quorumConfiguration(identity)
         let controller = ControllerConfiguration(
             nodeID: configuration.nodeID, clusterID: identity.clusterID, fixed: configuration.layers.fixed)
         do throws(MetadataStorageError) {
             return try MetadataRuntime(
                 MetadataRuntimeConfiguration(log: log, quorum: quorum, controller: controller), directories: directories,
+                network: QuorumNetwork(eventLoopGroup: clusterLoops, peers: PeerOptions(clientID: "raft-client-\(configuration.nodeID)")),
                 logger: self.log.logger("metadata"))
         } catch {
             throw BrokerStartFailure("the metadata cannot be read: \(error)")
@@ -291,14 +288,15 @@ extension BrokerServer {
         }
     }
 
-    /// Takes part in the quorum, or follows it. A sole voter leads at once.
+    /// Takes part in the quorum, or follows it. A sole voter leads at once; others have a leader some time later.
     private func joinQuorum(_ cluster: ClusterMembership, _ node: LocalNode) throws(BrokerStartFailure) {
+        let isController = configuration.processRoles.contains(.controller)
         do throws(MetadataStorageError) {
-            try cluster.metadata.activate(registering: node.controllerRegistration)
+            try cluster.metadata.start(registering: isController ? node.controllerRegistration : nil)
         } catch {
             throw BrokerStartFailure("the node cannot join its cluster: \(error)")
         }
-        cluster.leadershipChanged(to: .here)
+        cluster.begin(registering: isController ? node.controllerRegistration : nil)
     }
 
     private func bind(_ network: NetworkServer) throws(BrokerStartFailure) -> [NetworkServer.BoundListener] {

@@ -42,6 +42,11 @@ final class BrokerLiveness: Sendable {
             state.term += 1
             return state.term
         }
+        // What brokers said to an earlier controller does not count; all of them get a full session.
+        metadataRuntime.submit({ (controller) throws(RequestFailure) in
+            controller.activated(now: SystemClock.monotonicMilliseconds())
+            return ControllerResult(())
+        }) { _ in }
         schedule(tickIn: Self.tickMilliseconds.upperBound, term)
         eventLoop.scheduleTask(in: .milliseconds(Self.patienceMilliseconds)) { [weak self] in self?.probeUnheard(term) }
     }

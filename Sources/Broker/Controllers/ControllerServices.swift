@@ -32,9 +32,11 @@ final class ControllerServices: Sendable {
 
     /// Every API with a handler below; ApiVersions on a controller listener names them.
     static let servedApis: [ApiKey] = [
-        .apiVersions, .createTopics, .deleteTopics, .alterConfigs, .createPartitions, .incrementalAlterConfigs, .describeQuorum,
+        .fetch, .apiVersions, .createTopics, .deleteTopics, .alterConfigs, .createPartitions, .incrementalAlterConfigs, .describeQuorum,
         .updateFeatures, .envelope, .describeCluster, .brokerRegistration, .brokerHeartbeat, .allocateProducerIds,
-        .controllerRegistration, .electLeaders,
+        .controllerRegistration, .electLeaders, .vote, .beginQuorumEpoch, .endQuorumEpoch, .fetchSnapshot, .alterPartition,
+        .alterPartitionReassignments, .listPartitionReassignments, .unregisterBroker, .assignReplicasToDirs, .addRaftVoter,
+        .removeRaftVoter, .updateRaftVoter,
     ]
 
     private static let served: Set<ApiKey> = Set(servedApis)
@@ -68,6 +70,19 @@ final class ControllerServices: Sendable {
         case .allocateProducerIds: try allocateProducerIds(request)
         case .controllerRegistration: try controllerRegistration(request)
         case .electLeaders: try electLeaders(request)
+        case .fetch: try quorum(request, FetchRequest.self) { .fetch($0) }
+        case .vote: try vote(request)
+        case .beginQuorumEpoch: try beginQuorumEpoch(request)
+        case .endQuorumEpoch: try endQuorumEpoch(request)
+        case .fetchSnapshot: try fetchSnapshot(request)
+        case .alterPartition: try alterPartition(request)
+        case .alterPartitionReassignments: try alterPartitionReassignments(request)
+        case .listPartitionReassignments: try listPartitionReassignments(request)
+        case .unregisterBroker: try unregisterBroker(request)
+        case .assignReplicasToDirs: try assignReplicasToDirs(request)
+        case .addRaftVoter: try addRaftVoter(request)
+        case .removeRaftVoter: try removeRaftVoter(request)
+        case .updateRaftVoter: try updateRaftVoter(request)
         default: request.reply(.refused("\(request.apiKey) is not served by controllers of this version of Martlet"))
         }
     }
@@ -108,5 +123,5 @@ extension ControllerRequest {
 
 extension ControllerServices {
     /// The leader of the quorum as this node knows it; -1 when there is none.
-    var activeControllerID: NodeID { metadataRuntime.isActive ? nodeID : -1 }
+    var activeControllerID: NodeID { metadataRuntime.leader?.id ?? -1 }
 }

@@ -16,6 +16,10 @@ final class ReplicaFetcher: @unchecked Sendable {
     private static let firstBackoffMilliseconds: Int64 = 10
     /// Versions in which requests are written; 17 and 18 only add what the metadata log's fetches need.
     private static let versions: ClosedRange<Int16> = 13...16
+    /// Partitions that are assigned together are asked for together.
+    private static let gatherTime = TimeAmount.milliseconds(1)
+    /// How often at most a request that waits at the leader is given up for new partitions.
+    private static let interruptionIntervalMilliseconds: Int64 = 250
 
     let leader: NodeID
     let environment: ReplicationEnvironment
@@ -32,6 +36,8 @@ final class ReplicaFetcher: @unchecked Sendable {
     private var isBusy = false
     private var isClosed = false
     private var timer: Scheduled<Void>?
+    private var isGathering = false
+    private var lastInterruptionAt: Int64 = .min / 2
 
     init(
         leader: NodeID, environment: ReplicationEnvironment, connections: PeerConnections, eventLoop: any EventLoop,
@@ -55,7 +61,12 @@ final class ReplicaFetcher: @unchecked Sendable {
         eventLoop.execute { [self] in
             guard !isClosed else { return }
             begin(partition)
-            step()
+            if isGathering { return }
+            isGathering = true
+            eventLoop.scheduleTask(in: Self.gatherTime) { [self] in
+                isGathering = false
+                isBusy ? interrupt() : step()
+            }
         }
     }
 
@@ -107,6 +118,15 @@ final class ReplicaFetcher: @unchecked Sendable {
         case .wait(let time): wake(after: max(1, time - now))
         case .send(let request): send(request, to: peer)
         }
+    }
+
+    /// Gives up the request on its way: it may wait at the leader for half a second while producers wait for the new partitions. The
+    /// connection is the only means to take it back.
+    private func interrupt() {
+        let now = SystemClock.monotonicMilliseconds()
+        guard let peer = address(leader), now - lastInterruptionAt > Self.interruptionIntervalMilliseconds else { return }
+        lastInterruptionAt = now
+        connections.disconnect(from: peer)
     }
 
     private func wake(after milliseconds: Int64) {
@@ -179,6 +199,7 @@ final class ReplicaFetcher: @unchecked Sendable {
             response = try FetchResponse(decoding: answer.body, version: answer.version)
         } catch {
             plan.resetSession()
+            if SystemClock.monotonicMilliseconds() - lastInterruptionAt < Self.interruptionIntervalMilliseconds { return wake(after: 1) }
             connectionFailures += 1
             logger.debug("a fetch failed", metadata: ["leader": "\(leader)", "reason": "\(error)"])
             return wake(after: backoff(connectionFailures))

@@ -60,17 +60,17 @@ extension Partition {
     }
 
     /// Notes a produce request that waits until `offset` is committed, unless there is nothing to wait for any more.
-    func wait(_ waiter: FetchWaiter, forCommit offset: Offset, term: UInt64) {
+    func wait(_ entry: WaitEntry, forCommit offset: Offset, term: UInt64) {
         let isWaiting = state.withLock { state in
             guard case .waiting = state.progress(of: offset, term: term) else { return false }
-            state.producers.append((offset, waiter))
+            state.producers.append((offset, entry))
             return true
         }
-        if !isWaiting { FetchWaiter.wake([waiter]) }
+        if !isWaiting { FetchWaiter.wake([entry]) }
     }
 
     func forgetProducer(_ waiter: FetchWaiter) {
-        state.withLock { state in state.producers.removeAll { $0.waiter === waiter } }
+        state.withLock { state in state.producers.removeAll { $0.entry.waiter === waiter } }
     }
 
     // MARK: In-sync replicas

@@ -110,24 +110,27 @@ extension Partition {
     // MARK: Waiting
 
     /// Notes who wants to know of new records, unless there are some already beyond what the read that found none saw.
-    func wait(_ waiter: FetchWaiter, beyond seen: Offset, isFollower: Bool) {
+    func wait(_ entry: WaitEntry, beyond seen: Offset, isFollower: Bool) {
         let changed = state.withLock { state in
             if isFollower {
                 if state.log.logEndOffset != seen { return true }
-                state.followers.append(waiter)
+                state.followers.append(entry)
             } else {
                 if state.log.highWatermark != seen { return true }
-                state.consumers.append(waiter)
+                state.consumers.append(entry)
             }
             return false
         }
-        if changed { FetchWaiter.wake([waiter]) }
+        if changed { FetchWaiter.wake([entry]) }
     }
 
-    func forget(_ waiter: FetchWaiter) {
+    func forget(_ waiter: FetchWaiter, isFollower: Bool) {
         state.withLock { state in
-            state.consumers.removeAll { $0 === waiter }
-            state.followers.removeAll { $0 === waiter }
+            if isFollower {
+                state.followers.removeAll { $0.waiter === waiter }
+            } else {
+                state.consumers.removeAll { $0.waiter === waiter }
+            }
         }
     }
 }

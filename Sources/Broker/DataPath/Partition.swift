@@ -31,7 +31,7 @@ struct PartitionLeadership: Sendable, Equatable {
 
 /// What has to happen once a partition's lock is released.
 struct PartitionEffects {
-    var wakes: [FetchWaiter] = []
+    var wakes: [WaitEntry] = []
     var proposal: InSyncReplicasProposal?
     /// For the coordinator whose log this is.
     var highWatermark: Offset?
@@ -49,11 +49,11 @@ final class Partition: Sendable {
         let log: PartitionLog
         var replica: PartitionReplica
         /// Fetches that wait for the high watermark to move.
-        var consumers: [FetchWaiter] = []
+        var consumers: [WaitEntry] = []
         /// Followers' fetches, which wait for the log's end to move.
-        var followers: [FetchWaiter] = []
+        var followers: [WaitEntry] = []
         /// Produce requests, each waiting for the high watermark to reach an offset.
-        var producers: [(offset: Offset, waiter: FetchWaiter)] = []
+        var producers: [(offset: Offset, entry: WaitEntry)] = []
         /// Whether somebody listens to the high watermark.
         var hasListener = false
     }
@@ -77,6 +77,9 @@ final class Partition: Sendable {
                 inSyncReplicaCount: state.replica.isLeader ? state.replica.isr.count : assignment.isr.count)
         }
     }
+
+    /// Whether other nodes have replicas of it.
+    var isReplicated: Bool { state.withLock { $0.replica.assignment.replicas.count > 1 } }
 
     func perform(_ effects: PartitionEffects) {
         if !effects.wakes.isEmpty { FetchWaiter.wake(effects.wakes) }
@@ -186,7 +189,7 @@ extension Partition.State {
     mutating func takeAll(_ effects: inout PartitionEffects) {
         effects.wakes += consumers
         effects.wakes += followers
-        for (_, waiter) in producers { effects.wakes.append(waiter) }
+        for (_, entry) in producers { effects.wakes.append(entry) }
         consumers = []
         followers = []
         producers = []
@@ -200,9 +203,9 @@ extension Partition.State {
             consumers = []
         }
         if producers.isEmpty { return }
-        producers.removeAll { entry in
-            guard entry.offset <= offset else { return false }
-            effects.wakes.append(entry.waiter)
+        producers.removeAll { producer in
+            guard producer.offset <= offset else { return false }
+            effects.wakes.append(producer.entry)
             return true
         }
     }

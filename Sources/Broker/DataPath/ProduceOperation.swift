@@ -37,7 +37,7 @@ final class ProduceOperation {
         let waiter = FetchWaiter(eventLoop: eventLoop) { bound.value.retry() }
         self.waiter = waiter
         deadline = eventLoop.scheduleTask(in: .milliseconds(Int64(max(0, timeoutMilliseconds)))) { bound.value.expire() }
-        for wait in waits { wait.partition.wait(waiter, forCommit: wait.offset, term: wait.term) }
+        for wait in waits { enter(waiter, wait) }
     }
 
     /// The connection is gone: the records stay, nobody is answered.
@@ -57,17 +57,21 @@ final class ProduceOperation {
 
     private func retry() {
         guard !isFinished, let waiter else { return }
-        waiter.rearm()
+        _ = waiter.rearm()
         settleDone()
         guard waits.isEmpty else {
             for wait in waits {
                 wait.partition.forgetProducer(waiter)
-                wait.partition.wait(waiter, forCommit: wait.offset, term: wait.term)
+                enter(waiter, wait)
             }
             return
         }
         leave()
         complete()
+    }
+
+    private func enter(_ waiter: FetchWaiter, _ wait: ProduceWait) {
+        wait.partition.wait(WaitEntry(waiter: waiter, token: wait.index), forCommit: wait.offset, term: wait.term)
     }
 
     private func settleDone() {

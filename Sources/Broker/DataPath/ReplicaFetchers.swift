@@ -34,6 +34,7 @@ final class ReplicaFetchers: Sendable {
         self.environment = environment
         var options = PeerOptions(clientID: "broker-\(environment.nodeID)-fetcher")
         options.maximumInFlight = 2
+        options.receiveBufferBytes = environment.settings.socketReceiveBufferBytes
         // One set of connections for each fetcher of a leader: a request on its way holds up those behind it.
         connections = (0..<max(1, environment.settings.fetchers)).map { _ in
             PeerConnections(options: options, eventLoopGroup: eventLoopGroup)

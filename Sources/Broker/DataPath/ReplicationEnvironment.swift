@@ -47,6 +47,8 @@ struct ReplicationSettings: Sendable, Equatable {
     var fetchWaitMaxMilliseconds: Int32 = 500
     var lagTimeMaxMilliseconds: Int64 = 30_000
     var socketTimeoutMilliseconds: Int64 = 30_000
+    /// -1 leaves it to the system, which knows the way's length better than a fixed size.
+    var socketReceiveBufferBytes = -1
     /// `replica.selector.class` names the rack-aware selector (KIP-392).
     var isRackAware = false
 
@@ -62,6 +64,7 @@ struct ReplicationSettings: Sendable, Equatable {
         fetchResponseMaxBytes = number("replica.fetch.response.max.bytes", fetchResponseMaxBytes)
         fetchWaitMaxMilliseconds = number("replica.fetch.wait.max.ms", fetchWaitMaxMilliseconds)
         lagTimeMaxMilliseconds = number("replica.lag.time.max.ms", lagTimeMaxMilliseconds)
+        socketReceiveBufferBytes = number("replica.socket.receive.buffer.bytes", socketReceiveBufferBytes)
         socketTimeoutMilliseconds = number("replica.socket.timeout.ms", socketTimeoutMilliseconds)
         isRackAware = value("replica.selector.class")?.hasSuffix("RackAwareReplicaSelector") ?? false
     }

@@ -19,6 +19,8 @@ final class ReplicationServices: Sendable {
         /// Partitions that were to be fetched before there were fetchers.
         var early: [Partition] = []
         var isClosed = false
+        /// Of all high watermarks together, at their last checkpoint.
+        var checkpointed: Offset = -1
     }
 
     let environment: ReplicationEnvironment
@@ -85,6 +87,14 @@ final class ReplicationServices: Sendable {
             return state.fetchers
         }
         fetchers?.update(addresses: addresses)
+    }
+
+    /// Whether high watermarks have moved since the last call, by their sum.
+    func noteHighWatermarks(_ total: Offset) -> Bool {
+        state.withLock { state in
+            defer { state.checkpointed = total }
+            return state.checkpointed != total
+        }
     }
 
     /// Fetches the partition from its leader.

@@ -96,7 +96,9 @@ let beside: [Target] = [
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
-    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage"]),
+    tests(
+        "ClusterMetadataTests",
+        ["ClusterMetadata", "Consensus", "Controlling", "KafkaMessages", "KafkaWire", "Network", "Runtime", "Storage", nioCore, nioPosix]),
     tests(
         "ControllingTests",
         ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),

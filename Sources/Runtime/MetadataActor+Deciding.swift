@@ -12,10 +12,15 @@ extension MetadataActor {
     /// Lets the controller begin once this leader has applied everything that its predecessors committed. Records of its own epoch up
     /// to here are control records, which the controller does not see.
     mutating func beginTermIfReady() {
-        guard failure == nil, term == nil, quorum.role == .leader, appliedOffset >= quorum.epochStartOffset else { return }
+        guard failure == nil, term == nil, quorum.role == .leader else { return }
+        // Only what the majority has of the new epoch makes certain that everything before is committed, and that others follow. A sole
+        // voter knows without having written anything.
+        let isSole = quorum.voters.isSoleVoter(configuration.quorum.localID)
+        guard appliedOffset > quorum.epochStartOffset || (isSole && appliedOffset == quorum.epochStartOffset) else { return }
         let now = SystemClock.now()
         var controller = Controller(configuration.controller, continuing: replay, seed: KafkaUUID.random().leastSignificantBits)
         let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now)
+        controller.activated(now: SystemClock.monotonicMilliseconds())
         var begun = ControllerTerm(epoch: quorum.epoch, controller: controller)
         if let publication { begun.add(publication, endOffset: quorum.endOffset) }
         term = begun
@@ -60,6 +65,8 @@ extension MetadataActor {
             throw RequestFailure(.unknownServerError, error.description)
         }
         try append(values, isAtomic: result.isAtomic)
+        // The quorum may have noticed in the same step that this node has lost the others.
+        guard term != nil else { throw RequestFailure(.notController) }
         do throws(MetadataError) {
             let publication = try term?.controller.replay(
                 result.records.map(\.record), at: baseOffset, epoch: quorum.epoch, timestamp: now)

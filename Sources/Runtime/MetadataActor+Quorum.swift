@@ -18,6 +18,8 @@ extension MetadataActor {
         let effects: [QuorumEffect]
         do throws(QuorumError) { effects = try quorum.start(now: now) } catch { throw .quorum(error) }
         do throws(StorageError) { try perform(effects) } catch { throw .storage(error) }
+        // What a sole voter begins its epoch and its controller's term with shares one flush.
+        beginTermIfReady()
     }
 
     /// A request of another node. `reply` is called once, now or later; with nil when this node cannot take part any longer.

@@ -242,8 +242,7 @@ public final class MetadataRuntime: Sendable {
             finishRound()
         }
         let deadline = SystemClock.monotonicMilliseconds() + patienceMilliseconds
-        while !state.stopped.lock(whenValue: true, timeoutSeconds: 0.1) {
-            if SystemClock.monotonicMilliseconds() >= deadline { break }
+        while !state.waitUntilStopped(seconds: 0.05), SystemClock.monotonicMilliseconds() < deadline {
             enqueue { $0.tick() }
         }
         queue.sync { [self] in
@@ -319,7 +318,7 @@ private final class MetadataActorBox: @unchecked Sendable {
     var actor: MetadataActor
     var leadershipSubscribers: [@Sendable (MetadataLeadership) -> Void] = []
     /// True once the member has left the quorum.
-    let stopped = ConditionLock(value: false)
+    private let stopped = ConditionLock(value: false)
 
     init(_ actor: MetadataActor) {
         self.actor = actor
@@ -328,5 +327,11 @@ private final class MetadataActorBox: @unchecked Sendable {
     func stop() {
         stopped.lock()
         stopped.unlock(withValue: true)
+    }
+
+    func waitUntilStopped(seconds: Double) -> Bool {
+        guard stopped.lock(whenValue: true, timeoutSeconds: seconds) else { return false }
+        stopped.unlock()
+        return true
     }
 }

@@ -32,7 +32,8 @@ public final class QuorumSurvivor {
     public init(directory: String, logger: Logger) throws(MetadataStorageError) {
         self.directory = directory
         guard MetadataFiles.exists(MetadataLog.partitionPath(directory)) else {
-            throw .invalidOption("\(directory) holds no metadata log (\(MetadataLog.topicPartition)); name metadata.log.dir of a controller")
+            throw .invalidOption(
+                "\(directory) holds no metadata log (\(MetadataLog.topicPartition)); name metadata.log.dir of a controller")
         }
         do throws(StorageError) {
             guard let properties = try MetaProperties(path: "\(directory)/\(MetaProperties.fileName)"), let node = properties.nodeID,

@@ -99,7 +99,9 @@ private struct Examination {
         let who = (waiting.isEmpty ? candidates : waiting).map { "\($0)" }.joined(separator: ", ")
         if !hasLiving { return "all of its brokers are down or lost the directory: \(list(description.replicas)); start broker \(who)" }
         if waiting.isEmpty, !candidates.isEmpty { return "broker \(who) may lead and is alive: an election is due" }
-        if candidates.isEmpty { return "no replica is known to have every record; `martlet partition elect --unclean` picks one, with loss" }
+        if candidates.isEmpty {
+            return "no replica is known to have every record; `martlet partition elect --unclean` picks one, with loss"
+        }
         return "waits for broker \(who), the last that had every record: start it; "
             + "`martlet partition elect --unclean` does without, with loss"
     }

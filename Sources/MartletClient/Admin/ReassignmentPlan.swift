@@ -118,7 +118,8 @@ public struct ReassignmentPlan: Sendable {
         let unmoved = Set(partitions.map(\.partition)).subtracting(moving)
         for partition in unmoved { if let first = placements[partition]?.first { leaders[first, default: 0] += 1 } }
         for partition in moving {
-            guard var replicas = placements[partition], let index = replicas.indices.min(by: { leaders[replicas[$0], default: 0] < leaders[replicas[$1], default: 0] })
+            guard var replicas = placements[partition],
+                let index = replicas.indices.min(by: { leaders[replicas[$0], default: 0] < leaders[replicas[$1], default: 0] })
             else { continue }
             replicas.swapAt(0, index)
             placements[partition] = replicas

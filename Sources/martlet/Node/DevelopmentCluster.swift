@@ -25,7 +25,8 @@ struct DevelopmentCluster {
         }
         let before = (1...9).filter { MetadataFormat.isFormatted(directory($0)) }.count
         if before != 0, before != brokers {
-            throw CommandFailure("\(data) holds a cluster of \(before) nodes; say --brokers \(before), or choose another directory with --data")
+            throw CommandFailure(
+                "\(data) holds a cluster of \(before) nodes; say --brokers \(before), or choose another directory with --data")
         }
         try prepare()
         let signals = SignalWait()

@@ -14,7 +14,10 @@ struct DevelopmentCommand: ParsableCommand {
             With --brokers every node is a process of its own, broker and controller in one, so that a single one can be killed to see what happens.
             """)
 
-    @Option(help: "Port for Kafka clients; the controller takes the next one. 0 lets the system choose. Further brokers take every second port behind.")
+    @Option(
+        help:
+            "Port for Kafka clients; the controller takes the next one. 0 lets the system choose. Further brokers take every second port behind."
+    )
     var port = 9092
 
     @Option(help: "Directory that holds the data.", completion: .directory)
@@ -64,7 +67,8 @@ struct DevelopmentCommand: ParsableCommand {
 
     private func runOne() throws {
         if DevelopmentCluster.holdsCluster(data) {
-            throw CommandFailure("\(data) holds a cluster of several nodes; say --brokers as before, or choose another directory with --data")
+            throw CommandFailure(
+                "\(data) holds a cluster of several nodes; say --brokers as before, or choose another directory with --data")
         }
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {

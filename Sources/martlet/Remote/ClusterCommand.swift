@@ -7,7 +7,8 @@ struct ClusterCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cluster", abstract: "Look at a cluster: health, brokers, features, the metadata quorum, disks.",
         subcommands: [
-            ClusterDescribeCommand.self, ClusterHealthCommand.self, ClusterFeaturesCommand.self, ClusterQuorumCommand.self, ClusterLogDirsCommand.self,
+            ClusterDescribeCommand.self, ClusterHealthCommand.self, ClusterFeaturesCommand.self, ClusterQuorumCommand.self,
+            ClusterLogDirsCommand.self,
             ClusterRandomIDCommand.self,
         ])
 }

@@ -80,7 +80,9 @@ struct PartitionReassignCommand: AsyncParsableCommand {
             if !noWait {
                 if throttle != nil { Interruption.watch() }
                 isDone = try await ReassignmentProgress(admin, moves.filter { begun.contains($0.partition) }).wait(quietly: output.json)
-                if throttle != nil, isDone || begun.isEmpty { try await ReplicationThrottle(admin).clear(topics: Set(moves.map(\.partition.topic))) }
+                if throttle != nil, isDone || begun.isEmpty {
+                    try await ReplicationThrottle(admin).clear(topics: Set(moves.map(\.partition.topic)))
+                }
                 if throttle != nil, !isDone, !begun.isEmpty {
                     Terminal.complain("The throttle is still in force; `martlet partition throttle --off` takes it away.")
                 }
@@ -204,7 +206,9 @@ struct ReassignmentProgress {
         guard Terminal.showsProgress, let directories = try? await admin.describeLogDirectories() else { return nil }
         var sizes: [TopicPartition: [Int32: Int64]] = [:]
         for directory in directories {
-            for replica in directory.replicas where !replica.isFuture { sizes[replica.partition, default: [:]][directory.broker] = replica.size }
+            for replica in directory.replicas where !replica.isFuture {
+                sizes[replica.partition, default: [:]][directory.broker] = replica.size
+            }
         }
         var done: Int64 = 0
         var total: Int64 = 0

@@ -59,7 +59,9 @@ struct QuorumRecoverCommand: ParsableCommand {
         if let refusal = plan.refusal { throw CommandFailure(refusal) }
         if !dryRun {
             try Confirmation.ask("Make node \(plan.chosen.nodeID) the only voter?", unless: yes)
-            do throws(MetadataStorageError) { try plan.chosen.becomeSoleVoter(epoch: plan.epoch) } catch { throw CommandFailure("\(error)") }
+            do throws(MetadataStorageError) { try plan.chosen.becomeSoleVoter(epoch: plan.epoch) } catch {
+                throw CommandFailure("\(error)")
+            }
         }
         output.show(plan.json(executed: !dryRun), dryRun ? "Nothing was changed (--dry-run)." : plan.nextSteps)
     }
@@ -81,7 +83,7 @@ struct QuorumRecoverCommand: ParsableCommand {
         guard let config else { return [:] }
         do throws(ConfigurationMistakes) {
             let voters = try ConfigurationLoader.load(file: config).configuration.controllerQuorumVoters
-            return Dictionary(voters.map { ($0.nodeID, ($0.host, $0.port)) }, uniquingKeysWith: { first, _ in first })
+            return Dictionary(voters.map { ($0.id, ($0.address.host, Int($0.address.port))) }, uniquingKeysWith: { first, _ in first })
         } catch {
             Terminal.complain("\(error)")
             throw NodeExit.configuration
@@ -171,7 +173,8 @@ struct QuorumRecoveryPlan {
         steps.append("Start node \(chosen.nodeID), then restart every broker: one that had heard more than is left must forget it.")
         steps.append(
             isStatic
-                ? "Controllers that are added again must be formatted anew." : "Give the quorum more voters again with `martlet quorum add`.")
+                ? "Controllers that are added again must be formatted anew."
+                : "Give the quorum more voters again with `martlet quorum add`.")
         return steps.joined(separator: "\n")
     }
 

@@ -67,7 +67,7 @@ let services: [Target] = [
         "Broker",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus",
+            "CLinux", "Consensus",
             "Controlling", "Replication", "GroupCoordination", "Storage", "Network", "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
@@ -81,7 +81,7 @@ let programs: [Target] = [
         name: "martlet",
         dependencies: [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus",
+            "CLinux", "Consensus",
             "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
             collections,
         ],

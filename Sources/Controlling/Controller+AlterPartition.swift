@@ -13,6 +13,7 @@ extension Controller {
     public func alterPartition(
         _ request: AlterPartitionRequest, apiVersion: Int16
     ) throws(RequestFailure) -> ControllerResult<AlterPartitionResponse> {
+        if request.topics.isEmpty { return ControllerResult(AlterPartitionResponse()) }
         _ = try checkedBroker(request.brokerId, epoch: request.brokerEpoch)
         var response = AlterPartitionResponse()
         var records: [VersionedRecord] = []

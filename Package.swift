@@ -91,6 +91,13 @@ let programs: [Target] = [
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
     library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
+    library(
+        "Simulation",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
+            "Consensus", "Controlling", "Replication", collections, nioCore,
+        ]),
+    .executableTarget(name: "simulate", dependencies: ["Simulation", "Primitives"], swiftSettings: strict),
     tests("ArchitectureTests", []),
     tests("PrimitivesTests", ["Primitives"]),
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
@@ -101,6 +108,7 @@ let beside: [Target] = [
         "GroupCoordinationTests",
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
     tests("ReplicationTests", ["Replication"]),
+    tests("SimulationTests", ["Simulation", "Primitives"]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "CLinux", "Observability", nioPosix]),
     tests(

@@ -107,6 +107,9 @@ let beside: [Target] = [
     tests(
         "GroupCoordinationTests",
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+    tests(
+        "ConsensusTests",
+        ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
     tests("SimulationTests", ["Simulation", "Primitives"]),
     tests("StorageTests", ["Storage", "RecordBatches"]),

@@ -91,7 +91,8 @@ struct MetadataActor {
                 try log.append(batch, now: now)
                 hasUncommitted = true
                 schedule.appended(batch.readableBytes)
-            case .commit, .lead, .resign: break
+            // Messages are sent once there are other voters.
+            default: break
             }
         }
     }
@@ -168,7 +169,7 @@ struct MetadataActor {
             } else {
                 log.log.advanceHighWatermark(to: log.log.logEndOffset)
             }
-            _ = quorum.appended(upTo: quorum.endOffset)
+            _ = quorum.appended(upTo: quorum.endOffset, now: SystemClock.now())
         } catch {
             fail("\(error)")
         }
@@ -178,7 +179,7 @@ struct MetadataActor {
         logger.critical(
             "the metadata log has failed; nothing can be changed until this node is started again", metadata: ["reason": "\(reason)"])
         failure = RequestFailure(.kafkaStorageError, "the metadata log has failed: \(reason)")
-        _ = quorum.resign()
+        _ = quorum.resign(now: SystemClock.now())
         // Nobody may see what did not reach the disk.
         publications = []
     }
@@ -201,7 +202,7 @@ struct MetadataActor {
             let work = makeSnapshot(now: SystemClock.now())
             if let error = work?.run() { logger.warning("no snapshot was written on closing", metadata: ["reason": "\(error)"]) }
         }
-        _ = quorum.resign()
+        _ = quorum.resign(now: SystemClock.now())
         do throws(StorageError) {
             try log.log.close(now: SystemClock.now())
         } catch {

@@ -111,7 +111,7 @@ let beside: [Target] = [
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
-    tests("SimulationTests", ["Simulation", "Primitives"]),
+    tests("SimulationTests", ["Simulation", "Consensus", "KafkaMessages", "RecordBatches", "Primitives", nioCore]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "CLinux", "Observability", nioPosix]),
     tests(

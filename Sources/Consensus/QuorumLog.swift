@@ -52,6 +52,86 @@ public struct QuorumLog: Sendable {
     }
 }
 
+/// Whether a follower's log is the beginning of this one.
+enum LogPosition: Hashable, Sendable {
+    case valid
+    /// It is not: this log's epoch ends there, and the follower must cut its own to that.
+    case diverging(LeaderEpoch, endOffset: Offset)
+    /// This log begins later than the follower's end.
+    case snapshot(SnapshotID)
+}
+
+extension QuorumLog {
+    var endKey: (epoch: LeaderEpoch, offset: Offset) { (lastEpoch, endOffset) }
+
+    /// Records were appended up to there, the last of them in `epoch`.
+    mutating func append(endingAt offset: Offset, epoch: LeaderEpoch) {
+        if epochs.last.map({ $0.epoch < epoch }) ?? true { epochs.append(EpochStart(epoch: epoch, startOffset: endOffset)) }
+        lastEpoch = max(lastEpoch, epoch)
+        endOffset = offset
+    }
+
+    mutating func truncate(to offset: Offset) {
+        guard offset < endOffset else { return }
+        while let last = epochs.last, last.startOffset >= offset { epochs.removeLast() }
+        endOffset = offset
+        lastEpoch = epochs.last?.epoch ?? snapshots.last { $0.endOffset <= offset }?.epoch ?? 0
+        history.truncate(to: offset)
+    }
+
+    /// The log was replaced by a snapshot.
+    mutating func restart(at id: SnapshotID, _ history: VoterHistory) {
+        startOffset = id.endOffset
+        endOffset = id.endOffset
+        lastEpoch = id.epoch
+        epochs = [EpochStart(epoch: id.epoch, startOffset: id.endOffset)]
+        snapshots = [id]
+        self.history = history
+        votersAreOnlyInBootstrapSnapshot = false
+    }
+
+    mutating func add(_ id: SnapshotID, startOffset: Offset) {
+        if !snapshots.contains(id) {
+            snapshots.append(id)
+            snapshots.sort()
+        }
+        guard startOffset > self.startOffset else { return }
+        self.startOffset = startOffset
+        snapshots.removeAll { $0.endOffset < startOffset }
+        while epochs.count > 1, epochs[1].startOffset <= startOffset { epochs.removeFirst() }
+        if !epochs.isEmpty, epochs[0].startOffset < startOffset { epochs[0].startOffset = startOffset }
+        history.trim(before: startOffset)
+    }
+
+    /// Where the records of the newest epoch that is not above `epoch` end.
+    func end(of epoch: LeaderEpoch) -> (epoch: LeaderEpoch, offset: Offset) {
+        guard let last = epochs.last, epoch <= last.epoch else { return endKey }
+        if epoch == last.epoch { return (epoch, endOffset) }
+        guard let above = epochs.firstIndex(where: { $0.epoch > epoch }) else { return endKey }
+        return (above == 0 ? epoch : epochs[above - 1].epoch, epochs[above].startOffset)
+    }
+
+    /// Where a follower stands whose log ends at `offset` with a record of `epoch`.
+    func locate(offset: Offset, epoch: LeaderEpoch) -> LogPosition {
+        if offset == 0, let newest = snapshots.last, newest != .bootstrap { return .snapshot(newest) }
+        if startOffset == 0, offset == 0 { return .valid }
+        if let oldest = snapshots.first, let newest = snapshots.last,
+            offset < startOffset || (offset == startOffset && epoch != oldest.epoch) || epoch < oldest.epoch
+        {
+            return .snapshot(newest)
+        }
+        let end = end(of: epoch)
+        return end.epoch != epoch || end.offset < offset ? .diverging(end.epoch, endOffset: end.offset) : .valid
+    }
+
+    /// Where this log has to be cut if the leader's records of `epoch` end at `offset`.
+    func truncationOffset(leaderEpoch epoch: LeaderEpoch, endOffset offset: Offset) -> Offset {
+        if epoch == 0 { return min(offset, endOffset) }
+        let own = end(of: epoch)
+        return own.epoch == epoch ? min(own.offset, offset) : own.offset
+    }
+}
+
 /// The voters and the level of kraft.version, by the offset of the record that set them.
 struct VoterHistory: Hashable, Sendable {
     struct Entry<Value: Hashable & Sendable>: Hashable, Sendable {

@@ -180,7 +180,7 @@ public final class MetadataRuntime: Sendable {
     public func describeQuorum(
         _ request: DescribeQuorumRequest, completion: @escaping @Sendable (DescribeQuorumResponse) -> Void
     ) {
-        queue.async { [self] in completion(state.actor.quorum.describe(request, now: SystemClock.now())) }
+        queue.async { [self] in completion(state.actor.quorum.describe(request)) }
     }
 
     /// Gives up leadership, makes everything durable and closes the log. The runtime answers NOT_CONTROLLER from then on.

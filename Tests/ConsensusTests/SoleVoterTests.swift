@@ -80,7 +80,7 @@ struct QuorumTests {
         var next = try Quorum(Self.configuration(isStatic: false), persisted: state, log: log)
         #expect(try Self.controlRecords(try next.start(now: 2)).count == 1)
         #expect(next.snapshotHeader(lastContainedTimestamp: 5).count == 3)
-        let description = next.describe(Self.describeRequest, now: 7)
+        let description = next.describe(Self.describeRequest)
         #expect(description.topics[0].partitions[0].leaderId == 1 && description.nodes[0].listeners[0].port == 9093)
         #expect(description.topics[0].partitions[0].currentVoters[0].replicaDirectoryId == Self.directory)
     }

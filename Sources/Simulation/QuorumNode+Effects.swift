@@ -235,6 +235,7 @@ extension QuorumNode {
             return fail(.messagesCanBeSent, "n\(id) sends to n\(peer.id) at \(peer.host):\(peer.port), which is nowhere")
         }
         note("sends \(request.summary) to n\(target.id)")
+        epochTold = max(epochTold, quorum?.epoch ?? 0)
         guard let request = world.throughWire(request, from: self) else {
             return enqueue(.failure(correlation, .unsupportedVersion))
         }
@@ -260,6 +261,7 @@ extension QuorumNode {
         if let vote = request.vote, case .vote(let message) = response, message.topics.first?.partitions.first?.voteGranted == true {
             if let problem = world.ledger.vote(vote.epoch, by: id, for: vote.candidate) { fail(.oneVotePerEpoch, problem) }
         }
+        epochTold = max(epochTold, quorum?.epoch ?? 0)
         note("answers n\(request.path.connection.client.id) \(response.summary)")
         world.network.reply(.quorum(response), to: request.path)
     }

@@ -74,8 +74,8 @@ final class QuorumNode {
     var state: UInt64 = 0
     /// The highest one of this incarnation.
     var highWatermark: Offset = 0
-    /// The highest epoch ever, restarts included.
-    var highestEpoch: LeaderEpoch = 0
+    /// The highest epoch in which this member has said anything, restarts included.
+    var epochTold: LeaderEpoch = 0
     private var scheduledWake: VirtualTime?
     private var ticksAtOneInstant = 0
     private var lastTick: VirtualTime = -1
@@ -239,8 +239,7 @@ final class QuorumNode {
             fail(.noUnexpectedError, "n\(id): \(error)")
         }
         quorum = core
-        if core.epoch < highestEpoch { fail(.epochNeverGoesBack, "n\(id) was in epoch \(highestEpoch) and is in \(core.epoch)") }
-        highestEpoch = core.epoch
+        if core.epoch < epochTold { fail(.epochNeverGoesBack, "n\(id) told others of epoch \(epochTold) and is in \(core.epoch)") }
         world.scheduler.mix(UInt64(UInt32(bitPattern: core.epoch)) << 32 ^ UInt64(bitPattern: core.endOffset))
     }
 

@@ -153,7 +153,10 @@ final class QuorumWorld {
             case .vote(let message): return .vote(try throughWire(message))
             case .beginQuorumEpoch(let message): return .beginQuorumEpoch(try throughWire(message))
             case .endQuorumEpoch(let message): return .endQuorumEpoch(try throughWire(message))
-            case .fetch(let message): return .fetch(try throughWire(message))
+            case .fetch(var message):
+                // From version 15 on the replica stands in a tagged field (KIP-903).
+                message.replicaId = -1
+                return .fetch(try throughWire(message))
             case .fetchSnapshot(let message): return .fetchSnapshot(try throughWire(message))
             default: return request
             }

@@ -43,8 +43,12 @@ func usage(_ problem: String) -> Never {
 
 /// Writes a trace beside others and says where.
 func keep(_ outcome: SimulationOutcome, in folder: String) -> String {
-    mkdir(folder, 0o777)
-    let path = "\(folder)/seed-\(outcome.seed).txt"
+    var path = ""
+    for part in folder.split(separator: "/", omittingEmptySubsequences: false) {
+        path += part + "/"
+        mkdir(path, 0o777)
+    }
+    path += "seed-\(outcome.seed).txt"
     guard let file = fopen(path, "w") else { return "(\(path) cannot be written)" }
     for line in outcome.trace { fputs(line + "\n", file) }
     fclose(file)
@@ -56,6 +60,7 @@ func report(_ outcome: SimulationOutcome, _ arguments: Arguments) {
     let traced = Simulation.runQuorum(seed: outcome.seed, mutation: arguments.mutation, isTracing: true)
     print("seed \(outcome.seed): \(outcome.violation.map { "FAILED, \($0)" } ?? "passed")")
     print("    trace: \(keep(traced, in: arguments.traceFolder))")
+    fflush(nil)
     if traced.digest != outcome.digest { print("    warning: the run with a trace went another way: the simulation is not deterministic") }
 }
 

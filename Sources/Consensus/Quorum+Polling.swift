@@ -9,10 +9,11 @@ extension Quorum {
         switch role {
         case .leader: deadline = min(deadline, leading.nextDeadline)
         case .follower:
-            if isVoter { deadline = min(deadline, installing == nil ? following.fetchDeadline : .max) }
-            if mayChangeOwnVoter { deadline = min(deadline, following.updateDeadline) }
-        case .unattached, .prospective, .candidate: if isVoter, installing == nil { deadline = min(deadline, electionDeadline) }
-        case .resigned: if shutdownDeadline == nil { deadline = min(deadline, electionDeadline) }
+            if mayStand { deadline = min(deadline, following.fetchDeadline) }
+            // Once that has passed, the end of the request under way is what is waited for.
+            if mayChangeOwnVoter, following.updateDeadline > now { deadline = min(deadline, following.updateDeadline) }
+        case .unattached, .prospective, .candidate: if mayStand { deadline = min(deadline, electionDeadline) }
+        case .resigned: if !isShuttingDown { deadline = min(deadline, electionDeadline) }
         }
         return deadline == .max ? nil : deadline
     }
@@ -59,10 +60,11 @@ extension Quorum {
             giveUpProspect(becoming: epoch)
             return
         }
-        if now >= electionDeadline, !isShuttingDown {
+        if now >= electionDeadline, mayStand {
             if isPreVote { giveUpProspect() } else { becomeProspective() }
             return
         }
+        guard installing == nil else { return }
         guard !votes.isRejected else { return }
         for id in votes.unanswered {
             guard let voter = voters.voters[id], let peer = voterPeer(id) else { continue }

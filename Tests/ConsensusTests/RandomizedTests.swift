@@ -33,7 +33,8 @@ struct RandomizedTests {
         for id in Array(quorum.down.keys) { try quorum.start(id) }
         #expect(try quorum.run(for: 60_000) { $0.isSettled }, "the quorum comes to rest when faults end")
         if let leader = quorum.leader {
-            try quorum.step(leader) { try $0.append([ByteBuffer(string: "last")], isAtomic: true, now: quorum.now) }
+            let now = quorum.now
+            try quorum.step(leader) { try $0.append([ByteBuffer(string: "last")], isAtomic: true, now: now) }
         }
         #expect(try quorum.run(for: 60_000) { $0.isSettled && $0.committed.count > before })
     }

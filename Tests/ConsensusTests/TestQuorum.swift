@@ -21,7 +21,8 @@ struct TestQuorum {
 
     static let endpointName = "CONTROLLER"
     static let toolID: NodeID = -100
-    static let directory = { (id: NodeID) in KafkaUUID(mostSignificantBits: 7, leastSignificantBits: UInt64(id)) }
+
+    static func directory(_ id: NodeID) -> KafkaUUID { KafkaUUID(mostSignificantBits: 7, leastSignificantBits: UInt64(id)) }
 
     var random: SeededRandom
     var now: Int64 = 0
@@ -90,7 +91,9 @@ struct TestQuorum {
     }
 
     mutating func step(_ id: NodeID, _ body: (inout Quorum) throws -> [QuorumEffect]) throws {
-        guard members[id] != nil, let effects = try members[id].map({ _ in try body(&members[id]!.quorum) }) else { return }
+        guard var member = members[id] else { return }
+        let effects = try body(&member.quorum)
+        members[id] = member
         try perform(id, effects)
     }
 
@@ -150,7 +153,8 @@ struct TestQuorum {
         }
         for id in members.keys where (members[id]?.quorum.nextDeadline ?? .max) <= now {
             let deadline = members[id]?.quorum.nextDeadline
-            try step(id) { $0.tick(now: now) }
+            let time = now
+            try step(id) { $0.tick(now: time) }
             if let deadline, members[id]?.quorum.nextDeadline == deadline { throw Broken("\(id): nothing was done at \(deadline)") }
         }
         return true
@@ -183,19 +187,23 @@ struct TestQuorum {
                 return
             }
             let context = makeContext(from, correlation, incarnation)
-            try step(to) { $0.received(request, context, now: now) }
+            let time = now
+            try step(to) { $0.received(request, context, now: time) }
         case .response(let response, _, let to, let correlation, let incarnation):
             guard members[to]?.incarnation == incarnation else { return }
-            try step(to) { $0.received(response, correlation: correlation, now: now) }
+            let time = now
+            try step(to) { $0.received(response, correlation: correlation, now: time) }
         case .failure(let to, let correlation, let incarnation):
             guard members[to]?.incarnation == incarnation else { return }
-            try step(to) { $0.peerFailed(correlation, .disconnected, now: now) }
+            let time = now
+            try step(to) { $0.peerFailed(correlation, .disconnected, now: time) }
         case .synced(let id, let offset, let incarnation):
             guard var member = members[id], member.incarnation == incarnation else { return }
             let reached = min(offset, member.disk.end)
             member.disk.durable = max(member.disk.durable, reached)
             members[id] = member
-            try step(id) { $0.appended(upTo: reached, now: now) }
+            let time = now
+            try step(id) { $0.appended(upTo: reached, now: time) }
         case .installed(let id, let snapshot, let incarnation): try install(id, snapshot, incarnation)
         }
     }
@@ -209,7 +217,8 @@ struct TestQuorum {
     /// A request of a tool; its answer appears in `answers`.
     mutating func ask(_ request: QuorumRequest, of id: NodeID) throws {
         let context = makeContext(Self.toolID, 0, 0)
-        try step(id) { $0.received(request, context, now: now) }
+        let time = now
+        try step(id) { $0.received(request, context, now: time) }
     }
 
     // MARK: - Snapshots
@@ -233,7 +242,8 @@ struct TestQuorum {
         // Somebody has or had the snapshot: its control records are found there.
         let owner = members.values.first { $0.disk.snapshots[name] != nil }
         guard let snapshot = owner?.disk.snapshots[name], member.disk.partial[name] == snapshot.bytes else {
-            try step(id) { $0.snapshotFailed(name, now: now) }
+            let time = now
+            try step(id) { $0.snapshotFailed(name, now: time) }
             return
         }
         guard name.endOffset >= member.committed else { throw Broken("\(id): a snapshot takes back what was committed") }

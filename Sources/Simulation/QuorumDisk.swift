@@ -127,11 +127,13 @@ struct QuorumDisk {
 
     // MARK: Snapshots
 
-    /// A snapshot of this member's own, and the removal of the log before `start`.
-    mutating func keep(_ snapshot: SnapshotFile, trimmingTo start: Offset, keeping count: Int) {
+    /// A snapshot of this member's own. Those that have had a newer one since before `limit` are removed, and the log before the oldest.
+    mutating func keep(_ snapshot: SnapshotFile, at time: VirtualTime, removingOlderThan limit: VirtualTime) {
+        var snapshot = snapshot
+        snapshot.time = time
         snapshots.append(snapshot)
-        if snapshots.count > count { snapshots.removeFirst(snapshots.count - count) }
-        trim(to: start)
+        while snapshots.count > 1, snapshots[1].time <= limit { snapshots.removeFirst() }
+        trim(to: snapshots[0].id.endOffset)
     }
 
     private mutating func trim(to start: Offset) {

@@ -29,12 +29,18 @@ final class QuorumFaults {
         note("all faults end")
         world.network.heal()
         for node in world.nodes {
-            restore(node)
             node.diskSlowness = 1
             node.isDiskFull = false
             node.effectsUntilDeath = nil
             if node.isPaused { node.resume() }
         }
+        restartAll()
+    }
+
+    /// Whoever is down starts; again later, for one that was asked to stop may only then have done so.
+    private func restartAll() {
+        for node in world.nodes { restore(node) }
+        world.scheduler.after(.seconds(1)) { [self] in restartAll() }
     }
 
     private func note(_ text: @autoclosure () -> String) { world.trace.note(world.scheduler.now, "fault", text()) }

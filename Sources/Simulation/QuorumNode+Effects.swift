@@ -179,10 +179,10 @@ extension QuorumNode {
     func finish(_ file: SnapshotFile, _ core: inout Quorum) {
         // A newer one may have been fetched in the meantime.
         guard disk.snapshots.last.map({ $0.id < file.id }) ?? true else { return }
-        let kept = disk.snapshots.last { $0.id != .bootstrap }?.id.endOffset ?? file.id.endOffset
-        let start = random.chance(500) ? kept : file.id.endOffset
-        note("has written snapshot \(file.id); its log begins at \(start)")
-        disk.keep(file, trimmingTo: start, keeping: start == file.id.endOffset ? 1 : 2)
+        // Others need some time to fetch one; in a few cases they do not get it.
+        let isEager = !world.faultsEnded && random.chance(300)
+        disk.keep(file, at: world.scheduler.now, removingOlderThan: isEager ? world.scheduler.now : world.scheduler.now - .seconds(5))
+        note("has written snapshot \(file.id); its log begins at \(disk.startOffset)")
         core.snapshotWritten(file.id, startOffset: disk.startOffset)
     }
 

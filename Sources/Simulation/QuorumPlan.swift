@@ -44,7 +44,7 @@ struct QuorumPlan: CustomStringConvertible {
     /// Whether messages go through their encoding.
     var encodesMessages = false
 
-    init(seed: UInt64) {
+    init(seed: UInt64, isBrief: Bool) {
         var random = SeededRandom(seed: seed)
         voterCount = random.pick([1, 2, 3, 3, 3, 3, 4, 5, 5, 7])
         observerCount = Int(random.below(3))
@@ -65,6 +65,11 @@ struct QuorumPlan: CustomStringConvertible {
         proposalInterval = random.pick([10, 60, 300])
         duration = .milliseconds(random.between(8_000...25_000))
         encodesMessages = random.chance(250)
+        if isBrief {
+            duration /= 3
+            proposalInterval = max(proposalInterval, 60)
+            faultInterval = min(faultInterval, 1000)
+        }
     }
 
     var description: String {

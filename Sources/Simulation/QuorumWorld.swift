@@ -24,9 +24,9 @@ final class QuorumWorld {
     private var recoveryTarget: Offset = 0
     private(set) var isDone = false
 
-    init(seed: UInt64, mutation: Mutation?, isTracing: Bool) {
+    init(seed: UInt64, mutation: Mutation?, isBrief: Bool, isTracing: Bool) {
         random = SeededRandom(seed: seed)
-        plan = QuorumPlan(seed: random.next())
+        plan = QuorumPlan(seed: random.next(), isBrief: isBrief)
         self.mutation = mutation
         scheduler = Scheduler(seed: random.next())
         trace = Trace(isRecording: isTracing)

@@ -23,9 +23,13 @@ public struct SimulationOutcome: Sendable {
 public enum Simulation {
     /// Runs a metadata quorum through its faults.
     ///
-    /// - Parameter mutation: a deliberate fault, which should end in a violation.
-    public static func runQuorum(seed: UInt64, mutation: Mutation? = nil, isTracing: Bool = false) -> SimulationOutcome {
-        let world = QuorumWorld(seed: seed, mutation: mutation, isTracing: isTracing)
+    /// - Parameters:
+    ///   - mutation: a deliberate fault, which should end in a violation.
+    ///   - isBrief: fewer seconds and fewer records, for tests that are built without optimisation.
+    public static func runQuorum(
+        seed: UInt64, mutation: Mutation? = nil, isBrief: Bool = false, isTracing: Bool = false
+    ) -> SimulationOutcome {
+        let world = QuorumWorld(seed: seed, mutation: mutation, isBrief: isBrief, isTracing: isTracing)
         world.run()
         return SimulationOutcome(
             seed: seed, violation: world.violation, digest: world.scheduler.digest, events: world.scheduler.count,

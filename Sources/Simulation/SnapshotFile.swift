@@ -8,6 +8,8 @@ import RecordBatches
 struct SnapshotFile {
     let id: SnapshotID
     var bytes: ByteBuffer
+    /// When it was finished.
+    var time: VirtualTime = 0
 
     init(id: SnapshotID, bytes: ByteBuffer) {
         self.id = id

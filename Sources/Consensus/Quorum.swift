@@ -1,251 +1,233 @@
-// The metadata quorum as a core: inputs in, effects out, nothing performed here. One voter is the case served now; with more voters
-// the same effects will be joined by messages to send and timers to set, and `append` will commit when followers have fetched.
-import KafkaRecords
+// The metadata quorum as a core: inputs in, effects out, nothing performed here. One member of it, voter or observer; what it does in
+// each of its roles stands in the files beside this one.
+import KafkaMessages
 import NIOCore
+import OrderedCollections
 import Primitives
-import RecordBatches
 
-/// What the node knows about itself and its fellow voters before the log is read.
-public struct QuorumConfiguration: Sendable {
-    public var localID: NodeID
-    /// The id of the directory that holds the metadata log.
-    public var localDirectoryID: KafkaUUID
-    /// Where this node's controller listens, as written for dynamic voters.
-    public var localEndpoints: [Voter.Endpoint]
-    /// `controller.quorum.voters`; nil when the voters are dynamic.
-    public var staticVoters: VoterSet?
-    /// Batches are split above this size; atomic ones are refused. Kafka's own limit is 8 MiB.
-    public var maximumBatchBytes = 8 << 20
-
-    public init(localID: NodeID, localDirectoryID: KafkaUUID, localEndpoints: [Voter.Endpoint], staticVoters: VoterSet?) {
-        self.localID = localID
-        self.localDirectoryID = localDirectoryID
-        self.localEndpoints = localEndpoints
-        self.staticVoters = staticVoters
-    }
-}
-
-/// What the log and its newest snapshot say when the node starts.
-public struct QuorumLog: Sendable {
-    /// The offset after the last record.
-    public var endOffset: Offset
-    /// The leader epoch of the last record; 0 for an empty log.
-    public var lastEpoch: LeaderEpoch
-    /// The level of kraft.version in the newest control record.
-    public var kraftVersion: Int16 = 0
-    /// The voters in the newest control record.
-    public var voters: VoterSet?
-    /// True when the voters stand only in the snapshot that formatting wrote, so that the first leader must log them.
-    public var votersAreOnlyInBootstrapSnapshot = false
-
-    public init(endOffset: Offset, lastEpoch: LeaderEpoch) {
-        self.endOffset = endOffset
-        self.lastEpoch = lastEpoch
-    }
-
-    /// Takes note of a control record, in log order.
-    public mutating func replay(_ record: QuorumControlRecord, inBootstrapSnapshot: Bool = false) throws(QuorumError) {
-        switch record {
-        case .kraftVersion(let message):
-            kraftVersion = message.kRaftVersion
-        case .voters(let message):
-            voters = try VoterSet(message)
-            votersAreOnlyInBootstrapSnapshot = inBootstrapSnapshot
-        case .leaderChange, .snapshotHeader, .snapshotFooter: break
-        }
-    }
-}
-
-/// What the shell has to do, in this order.
-public enum QuorumEffect: Sendable {
-    /// Write the file quorum-state and make it durable before anything that follows.
-    case persist(ElectionState)
-    /// Append this batch; it has its offsets and epoch. Make it durable, then report `appended(upTo:)`.
-    case append(ByteBuffer)
-    /// Everything below the offset is committed: it may be applied, and answers that waited for it may go out.
-    case commit(upTo: Offset)
-    /// This node leads from now on.
-    case lead(LeaderEpoch)
-    /// This node leads no longer.
-    case resign
-}
-
-/// The state machine of one member of the quorum.
+/// The state machine of one member of the quorum, a pure value: the same inputs lead to the same effects.
+///
+/// The shell calls a step, performs the effects in their order, then asks for `nextDeadline` and calls `tick` no later than then. All
+/// times are milliseconds of one clock that never goes back; `clockOffset` makes the time of records of them.
+///
+/// Steps must not overlap: perform a step's effects, or queue them in order, before the next step. A write that fails is no step: a
+/// shell that cannot perform `persist`, `append`, `appendFetched` or `truncate` must restore a copy of the value from before the step
+/// (only possible if nothing of the step was sent), or stop the member.
 public struct Quorum: Sendable {
     /// What this member is to the quorum.
     public enum Role: Sendable, Equatable {
-        /// Led before, or has not begun; waits for an election.
-        case resigned
+        /// Knows of no leader that it can reach in its epoch; may have voted.
+        case unattached
+        /// Fetches from a leader, as a voter or an observer.
+        case follower
+        /// Asks whether the others would vote for it, in an epoch that it has not raised (KIP-996).
+        case prospective
+        /// Asks for votes in its own epoch.
+        case candidate
         case leader
+        /// Led in this epoch, or has not begun; waits for the next election.
+        case resigned
     }
 
     public let configuration: QuorumConfiguration
-    public private(set) var role = Role.resigned
+    public internal(set) var role = Role.resigned
     /// The newest epoch seen.
-    public private(set) var epoch: LeaderEpoch
-    public private(set) var voters: VoterSet
-    public private(set) var kraftVersion: Int16
-    /// The offset after the last record handed to the shell.
-    public private(set) var endOffset: Offset
-    /// The offset after the last committed record.
-    public private(set) var highWatermark: Offset
-    private var mustLogVoters: Bool
-    private var lastAppend: Timestamp = -1
+    public internal(set) var epoch: LeaderEpoch
+    /// The offset after the last committed record, as far as this member knows.
+    public internal(set) var highWatermark: Offset
+    /// The offset of this leader's first record: it may decide once that is committed and applied. Meaningless in other roles.
+    public internal(set) var epochStartOffset: Offset = 0
+    /// What to add to the steps' clock for the time of records: 0 when steps are given wall clock, which then must not go back.
+    public var clockOffset: Int64 = 0
+
+    var log: QuorumLog
+    var random: SeededRandom
+    /// Everything below is on this member's disk.
+    var durableOffset: Offset
+    var lastAppend: Timestamp = -1
+    let persisted: ElectionState?
+
+    var now: Int64 = 0
+    var effects: [QuorumEffect] = []
+    var isStarted = false
+    /// The leader of the epoch, with where to reach it as far as known; this member itself while it leads or when it has resigned.
+    var leader: KnownLeader?
+    var voted: ReplicaKey?
+    /// When an unattached, prospective, candidate or resigned member has waited long enough.
+    var electionDeadline = Int64.max
+    var votes = Votes()
+    var following = Following()
+    var leading = Leading()
+    var resigning = Resigning()
+    /// The snapshot that the shell was told to install.
+    var installing: SnapshotID?
+    var connections = QuorumConnections()
+    var shutdownDeadline: Int64?
+    var hasStopped = false
 
     /// - Parameters:
     ///   - persisted: the contents of quorum-state; nil when the file is missing.
     ///   - log: what the log and its newest snapshot hold.
-    /// - Throws: `unsupportedVoters` when there is no voter set, or one that this member cannot serve alone.
-    public init(_ configuration: QuorumConfiguration, persisted: ElectionState?, log: QuorumLog) throws(QuorumError) {
-        guard let voters = log.voters ?? configuration.staticVoters else {
-            throw .unsupportedVoters(
-                "there are no voters: set controller.quorum.voters, or format the metadata directory with --standalone")
-        }
-        guard voters.contains(configuration.localID) else {
-            throw .unsupportedVoters("node \(configuration.localID) is not among the voters \(voters.voters.keys.elements)")
-        }
-        guard voters.isSoleVoter(configuration.localID) else {
-            throw .unsupportedVoters(
-                "the metadata quorum has the voters \(voters.voters.keys.elements); a quorum of several voters is not supported yet")
-        }
+    ///   - seed: of the random waits between elections.
+    /// - Throws: `unsupportedVoters` when there is neither a voter nor a server to ask.
+    public init(
+        _ configuration: QuorumConfiguration, persisted: ElectionState?, log: QuorumLog, seed: UInt64 = 0
+    ) throws(QuorumError) {
         self.configuration = configuration
-        self.voters = voters
-        kraftVersion = log.kraftVersion
-        mustLogVoters = log.votersAreOnlyInBootstrapSnapshot
+        self.persisted = persisted
+        self.log = log
+        if log.epochs.isEmpty, log.endOffset > 0 {
+            self.log.epochs = [EpochStart(epoch: log.lastEpoch, startOffset: log.startOffset)]
+        }
+        random = SeededRandom(seed: seed)
         epoch = max(persisted?.leaderEpoch ?? 0, log.lastEpoch)
-        endOffset = log.endOffset
-        highWatermark = log.endOffset
+        durableOffset = log.endOffset
+        highWatermark = log.snapshots.last?.endOffset ?? log.startOffset
+        guard !voters.voters.isEmpty || !configuration.bootstrapServers.isEmpty else {
+            throw .unsupportedVoters(
+                "there are no voters: set controller.quorum.voters or controller.quorum.bootstrap.servers, "
+                    + "or format the metadata directory with --standalone")
+        }
+        // The only voter needs nobody to know what is committed.
+        if isSoleVoter { highWatermark = log.endOffset }
     }
+
+    /// The offset after the last record handed to the shell.
+    public var endOffset: Offset { log.endOffset }
+    /// The newest voters in the log, committed or not; else those of the configuration.
+    public var voters: VoterSet { log.voters ?? configuration.staticVoters ?? VoterSet([]) }
+    /// The level of kraft.version.
+    public var kraftVersion: Int16 { log.kraftVersion }
+    /// Whether this node is among the voters.
+    public var isVoter: Bool { configuration.canBecomeVoter && voters.isVoter(configuration.localKey) }
+    var isSoleVoter: Bool { isVoter && voters.voters.count == 1 }
 
     /// The leader's id, -1 when there is none.
-    public var leaderID: NodeID { role == .leader ? configuration.localID : -1 }
+    public var leaderID: NodeID { role == .resigned && leader?.id == configuration.localID ? -1 : leader?.id ?? -1 }
 
-    /// Elects this member, the only voter: a new epoch, begun with a leader change record (KIP-595).
-    public mutating func start(now: Timestamp) throws(QuorumError) -> [QuorumEffect] {
-        precondition(role == .resigned, "elected only once per epoch")
-        epoch += 1
-        role = .leader
-        let state = ElectionState(
-            leaderID: configuration.localID, leaderEpoch: epoch,
-            staticVoters: kraftVersion == 0 ? Array(voters.voters.keys) : nil)
-        let batch = try QuorumControlRecord.batch(startOfEpoch(), baseOffset: endOffset, epoch: epoch, timestamp: now)
-        let count = try Self.count(batch)
-        endOffset += count
-        lastAppend = now
-        return [.persist(state), .append(batch), .lead(epoch)]
+    /// Where the leader can be reached on that listener; nil when there is no leader, or it said nothing about it.
+    public func leaderEndpoint(listenerName: String) -> Voter.Endpoint? {
+        leaderID < 0 ? nil : leader?.endpoints.first { $0.name == listenerName }
     }
 
-    /// The control records that open an epoch. Dynamic voters are logged when they never were, or when this node moved.
-    private mutating func startOfEpoch() -> [QuorumControlRecord] {
-        var message = LeaderChangeMessage()
-        message.leaderId = configuration.localID
-        message.voters = voters.voters.keys.map { id in
-            var voter = LeaderChangeMessage.Voter()
-            voter.voterId = id
-            return voter
+    // MARK: - Steps
+
+    /// Begins. A sole voter leads at once, in a new epoch; others go on from what they persisted.
+    public mutating func start(now: Int64) throws(QuorumError) -> [QuorumEffect] {
+        precondition(!isStarted, "a member begins once")
+        isStarted = true
+        self.now = now
+        if isSoleVoter {
+            try becomeSoleLeader()
+        } else {
+            resumeRole()
         }
-        message.grantingVoters = message.voters
-        var records = [QuorumControlRecord.leaderChange(message)]
-        guard kraftVersion > 0, let local = voters.voters[configuration.localID] else { return records }
-        let hasMoved = !configuration.localEndpoints.isEmpty && local.endpoints != configuration.localEndpoints
-        if mustLogVoters || hasMoved {
-            if hasMoved {
-                var moved = local
-                moved.endpoints = configuration.localEndpoints
-                voters = VoterSet([moved])
+        poll()
+        return takeEffects()
+    }
+
+    /// Time has passed: requests that got no answer, elections, fetches that waited long enough. May be called at any time.
+    public mutating func tick(now: Int64) -> [QuorumEffect] {
+        step(now) { _ in }
+    }
+
+    /// A request of another member, or of a tool that changes the voters. Answered by a `reply…` effect of this step or a later one.
+    public mutating func received(_ request: QuorumRequest, _ context: QuorumRequestContext, now: Int64) -> [QuorumEffect] {
+        step(now) { $0.handle(request, context) }
+    }
+
+    /// The answer to the request that was sent with this correlation.
+    public mutating func received(_ response: QuorumResponse, correlation: UInt64, now: Int64) -> [QuorumEffect] {
+        step(now) { quorum in
+            guard let request = quorum.connections.answered(correlation) else { return }
+            if !quorum.handle(response, to: request) {
+                quorum.connections.backOff(request.peer.id, until: now + quorum.configuration.timing.retryBackoff)
             }
-            var version = KRaftVersionRecord()
-            version.kRaftVersion = kraftVersion
-            records += [.kraftVersion(version), .voters(voters.record())]
-            mustLogVoters = false
-        }
-        return records
-    }
-
-    /// Hands records to the log, in one batch if `isAtomic`, else in as few as their size allows.
-    ///
-    /// - Parameter values: the records, each as it is stored.
-    /// - Throws: `notLeader`; `batchTooLarge` for an atomic batch beyond the limit. Nothing changes then.
-    public mutating func append(_ values: [ByteBuffer], isAtomic: Bool, now: Timestamp) throws(QuorumError) -> [QuorumEffect] {
-        guard role == .leader else { throw .notLeader }
-        guard !values.isEmpty else { return [] }
-        // Records of one epoch keep their order in time even if the clock is set back.
-        let timestamp = max(now, lastAppend)
-        var batches: [QuorumEffect] = []
-        var offset = endOffset
-        var builder = makeBuilder(at: offset, timestamp)
-        for value in values {
-            let size = builder.uncompressedSize + RecordBatchBuilder.sizeUpperBound(key: nil, value: value)
-            if !builder.isEmpty, size > configuration.maximumBatchBytes {
-                if isAtomic { throw .batchTooLarge(size: size, limit: configuration.maximumBatchBytes) }
-                batches.append(.append(try Self.build(builder)))
-                builder = makeBuilder(at: offset, timestamp)
-            }
-            builder.append(timestamp: timestamp, key: nil, value: value)
-            offset += 1
-        }
-        batches.append(.append(try Self.build(builder)))
-        endOffset = offset
-        lastAppend = timestamp
-        return batches
-    }
-
-    private func makeBuilder(at offset: Offset, _ timestamp: Timestamp) -> RecordBatchBuilder {
-        var builder = RecordBatchBuilder(baseOffset: offset, baseTimestamp: timestamp)
-        builder.partitionLeaderEpoch = epoch
-        return builder
-    }
-
-    private static func build(_ builder: consuming RecordBatchBuilder) throws(QuorumError) -> ByteBuffer {
-        do throws(RecordBatchError) {
-            return try builder.build()
-        } catch {
-            throw .corrupt("a batch cannot be built: \(error)")
         }
     }
 
-    private static func count(_ batch: ByteBuffer) throws(QuorumError) -> Offset {
-        do throws(RecordBatchError) {
-            return Offset(try RecordBatchHeader(from: batch).recordCount)
-        } catch {
-            throw .corrupt("a batch cannot be read: \(error)")
+    /// The request that was sent with this correlation gets no answer.
+    public mutating func peerFailed(_ correlation: UInt64, _ failure: QuorumPeerFailure, now: Int64) -> [QuorumEffect] {
+        step(now) { quorum in
+            guard let request = quorum.connections.answered(correlation) else { return }
+            quorum.connections.backOff(request.peer.id, until: now + quorum.configuration.timing.retryBackoff)
+            quorum.handleFailure(of: request, failure)
         }
     }
 
-    /// The log is durable up to that offset. The only voter needs nobody else to commit it.
-    public mutating func appended(upTo offset: Offset) -> [QuorumEffect] {
+    /// The log is durable up to that offset.
+    public mutating func appended(upTo offset: Offset, now: Int64) -> [QuorumEffect] {
         precondition(offset <= endOffset, "the log cannot be longer than what was appended to it")
-        guard role == .leader, offset > highWatermark else { return [] }
-        highWatermark = offset
-        return [.commit(upTo: offset)]
-    }
-
-    /// Gives leadership up, as a node does that stops or whose disk fails. Records that were not committed stay undecided.
-    public mutating func resign() -> [QuorumEffect] {
-        guard role == .leader else { return [] }
-        role = .resigned
-        return [.resign]
-    }
-
-    /// The control records of a snapshot's first batch.
-    public func snapshotHeader(lastContainedTimestamp: Timestamp) -> [QuorumControlRecord] {
-        Self.snapshotHeader(
-            lastContainedTimestamp: lastContainedTimestamp, kraftVersion: kraftVersion, voters: kraftVersion > 0 ? voters : nil)
-    }
-
-    /// The control records of a snapshot's first batch: dynamic voters stand in every snapshot, for the log before it may be gone.
-    public static func snapshotHeader(
-        lastContainedTimestamp: Timestamp, kraftVersion: Int16, voters: VoterSet?
-    ) -> [QuorumControlRecord] {
-        var header = SnapshotHeaderRecord()
-        header.lastContainedLogTimestamp = lastContainedTimestamp
-        var records = [QuorumControlRecord.snapshotHeader(header)]
-        if kraftVersion > 0 {
-            var version = KRaftVersionRecord()
-            version.kRaftVersion = kraftVersion
-            records.append(.kraftVersion(version))
-            if let voters { records.append(.voters(voters.record())) }
+        return step(now) { quorum in
+            quorum.durableOffset = max(quorum.durableOffset, offset)
+            if quorum.role == .leader { quorum.updateHighWatermark() }
         }
-        return records
     }
+
+    /// This member has written a snapshot of its own, of nothing but committed records; the log is kept at least from `startOffset` on.
+    public mutating func snapshotWritten(_ id: SnapshotID, startOffset: Offset) {
+        log.add(id, startOffset: startOffset)
+    }
+
+    /// The snapshot that `installSnapshot` named is in place, and the log empty and starting at its end.
+    ///
+    /// - Parameter controlRecords: the control records of the snapshot.
+    /// - Throws: `corrupt` if they cannot be read.
+    public mutating func snapshotInstalled(
+        _ id: SnapshotID, controlRecords: [QuorumControlRecord], now: Int64
+    ) throws(QuorumError) -> [QuorumEffect] {
+        guard installing == id else { return [] }
+        var history = VoterHistory()
+        for record in controlRecords { try history.replay(record, at: -1) }
+        return step(now) { $0.installed(id, history) }
+    }
+
+    /// The snapshot that was fetched cannot be used; it is fetched again.
+    public mutating func snapshotFailed(_ id: SnapshotID, now: Int64) -> [QuorumEffect] {
+        step(now) { quorum in
+            if quorum.installing == id { quorum.installing = nil }
+        }
+    }
+
+    /// Gives leadership up, as a controller does that cannot go on or whose disk fails. Records that were not committed stay undecided.
+    public mutating func resign(now: Int64) -> [QuorumEffect] {
+        step(now) { quorum in
+            if quorum.role == .leader { quorum.becomeResigned() }
+        }
+    }
+
+    /// Leaves in order: a leader tells the others to elect its successor. `stopped` comes when that is done or took too long.
+    public mutating func shutDown(now: Int64) -> [QuorumEffect] {
+        step(now) { quorum in
+            quorum.shutdownDeadline = quorum.shutdownDeadline ?? now + quorum.configuration.timing.requestTimeout
+        }
+    }
+
+    mutating func step(_ now: Int64, _ body: (inout Quorum) -> Void) -> [QuorumEffect] {
+        self.now = max(self.now, now)
+        guard isStarted, !hasStopped else { return [] }
+        body(&self)
+        poll()
+        return takeEffects()
+    }
+
+    mutating func takeEffects() -> [QuorumEffect] {
+        defer { effects = [] }
+        return effects
+    }
+
+    /// A control record or batch of this member's own making that cannot be encoded is a mistake in the program, not an input.
+    static func own<Value>(_ body: () throws(QuorumError) -> Value) -> Value {
+        do throws(QuorumError) {
+            return try body()
+        } catch {
+            fatalError("a control record of this member's own making cannot be written: \(error)")
+        }
+    }
+}
+
+/// The leader of an epoch and where it can be reached.
+struct KnownLeader: Hashable, Sendable {
+    var id: NodeID
+    var endpoints: [Voter.Endpoint]
 }

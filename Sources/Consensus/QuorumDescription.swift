@@ -4,10 +4,8 @@ import KafkaWire
 import Primitives
 
 extension Quorum {
-    /// Answers a DescribeQuorum request.
-    ///
-    /// - Parameter now: wall clock in milliseconds.
-    public func describe(_ request: DescribeQuorumRequest, now: Timestamp) -> DescribeQuorumResponse {
+    /// Answers a DescribeQuorum request; only the leader knows.
+    public func describe(_ request: DescribeQuorumRequest) -> DescribeQuorumResponse {
         var response = DescribeQuorumResponse()
         let asksForMetadata =
             request.topics.count == 1 && request.topics[0].topicName == Self.topicName && request.topics[0].partitions.count == 1
@@ -31,17 +29,10 @@ extension Quorum {
         if role != .leader { partition.errorCode = .notLeaderOrFollower }
         partition.leaderId = leaderID
         partition.leaderEpoch = epoch
-        partition.highWatermark = role == .leader ? highWatermark : -1
+        partition.highWatermark = role == .leader && leading.hasHighWatermark ? highWatermark : -1
         if role == .leader {
-            partition.currentVoters = voters.voters.values.map { voter in
-                var state = DescribeQuorumResponse.ReplicaState()
-                state.replicaId = voter.id
-                state.replicaDirectoryId = voter.directoryID
-                state.logEndOffset = endOffset
-                state.lastFetchTimestamp = now
-                state.lastCaughtUpTimestamp = now
-                return state
-            }
+            partition.currentVoters = leading.voters.values.map(replicaState)
+            partition.observers = leading.observers.values.map(replicaState)
         }
         var topic = DescribeQuorumResponse.TopicData()
         topic.topicName = Self.topicName
@@ -63,6 +54,19 @@ extension Quorum {
         return response
     }
 
-    /// The topic of the metadata log.
-    public static let topicName = "__cluster_metadata"
+    private func replicaState(_ progress: ReplicaProgress) -> DescribeQuorumResponse.ReplicaState {
+        var state = DescribeQuorumResponse.ReplicaState()
+        state.replicaId = progress.key.id
+        state.replicaDirectoryId = progress.key.directoryID
+        if progress.key.id == configuration.localID {
+            state.logEndOffset = endOffset
+            state.lastFetchTimestamp = now + clockOffset
+            state.lastCaughtUpTimestamp = now + clockOffset
+        } else {
+            state.logEndOffset = progress.endOffset ?? -1
+            state.lastFetchTimestamp = progress.lastFetch.map { $0 + clockOffset } ?? -1
+            state.lastCaughtUpTimestamp = progress.lastCaughtUp.map { $0 + clockOffset } ?? -1
+        }
+        return state
+    }
 }

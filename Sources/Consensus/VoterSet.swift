@@ -49,6 +49,29 @@ public struct VoterSet: Hashable, Sendable {
     /// Whether `id` is the one voter, so that it can decide everything alone.
     public func isSoleVoter(_ id: NodeID) -> Bool { voters.count == 1 && contains(id) }
 
+    /// Whether that replica votes: a voter whose directory is not known may be in any.
+    public func isVoter(_ key: ReplicaKey) -> Bool {
+        guard let voter = voters[key.id] else { return false }
+        return voter.directoryID == .zero || voter.directoryID == key.directoryID
+    }
+
+    /// This set with another voter; nil if there is one of that id.
+    func adding(_ voter: Voter) -> VoterSet? {
+        contains(voter.id) ? nil : VoterSet(voters.values + [voter])
+    }
+
+    /// This set without that voter; nil if it is not in it, or nobody would be left.
+    func removing(_ key: ReplicaKey) -> VoterSet? {
+        guard let voter = voters[key.id], voter.directoryID == key.directoryID, voters.count > 1 else { return nil }
+        return VoterSet(voters.values.filter { $0.id != key.id })
+    }
+
+    /// This set with what is known now of one of its voters; nil if it is not in it.
+    func updating(_ voter: Voter, ignoringDirectory: Bool = false) -> VoterSet? {
+        guard contains(voter.id), ignoringDirectory || isVoter(ReplicaKey(id: voter.id, directoryID: voter.directoryID)) else { return nil }
+        return VoterSet(voters.values.map { $0.id == voter.id ? voter : $0 })
+    }
+
     /// Reads a `VotersRecord`.
     public init(_ record: VotersRecord) throws(QuorumError) {
         var voters: [Voter] = []

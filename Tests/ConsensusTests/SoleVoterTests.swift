@@ -43,7 +43,7 @@ struct QuorumTests {
         }
         #expect(change.leaderId == 1 && change.voters.map(\.voterId) == [1] && change.grantingVoters.map(\.voterId) == [1])
         #expect(quorum.endOffset == 1 && quorum.highWatermark == 0)
-        guard case .commit(1)? = quorum.appended(upTo: 1).first else {
+        guard case .commit(1)? = quorum.appended(upTo: 1, now: 11).first else {
             Issue.record("the only voter commits what it has on disk")
             return
         }
@@ -80,7 +80,7 @@ struct QuorumTests {
         var next = try Quorum(Self.configuration(isStatic: false), persisted: state, log: log)
         #expect(try Self.controlRecords(try next.start(now: 2)).count == 1)
         #expect(next.snapshotHeader(lastContainedTimestamp: 5).count == 3)
-        let description = next.describe(Self.describeRequest, now: 7)
+        let description = next.describe(Self.describeRequest)
         #expect(description.topics[0].partitions[0].leaderId == 1 && description.nodes[0].listeners[0].port == 9093)
         #expect(description.topics[0].partitions[0].currentVoters[0].replicaDirectoryId == Self.directory)
     }
@@ -96,15 +96,11 @@ struct QuorumTests {
         return request
     }
 
-    @Test func refusesVotersItCannotServe() {
-        let several = VoterSet([Voter(id: 1, endpoints: []), Voter(id: 2, endpoints: [])])
-        var configuration = Self.configuration(isStatic: true)
-        configuration.staticVoters = several
+    @Test func needsVotersOrServersToAsk() {
+        var configuration = Self.configuration(isStatic: false)
         #expect(throws: QuorumError.self) { try Quorum(configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0)) }
-        configuration.staticVoters = VoterSet([Voter(id: 2, endpoints: [])])
-        #expect(throws: QuorumError.self) { try Quorum(configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0)) }
-        configuration.staticVoters = nil
-        #expect(throws: QuorumError.self) { try Quorum(configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0)) }
+        configuration.bootstrapServers = [.init(host: "localhost", port: 9093)]
+        #expect(throws: Never.self) { try Quorum(configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0)) }
     }
 
     @Test func splitsWhatNeedNotBeAtomic() throws {

@@ -1,13 +1,15 @@
 """Whole clusters of real processes on one machine."""
 
+import json
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
-from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from broker import binary
 from load import QUIET
 from network import CLIENT, Network
 from nodes import Node, wait_until
@@ -98,14 +100,13 @@ class Cluster:
         return self.node(number)
 
     def controller(self) -> Node:
-        """The active controller as clients are told."""
+        """The active controller: the leader of the metadata quorum, not the broker that clients are told to ask."""
         def found():
-            try:
-                return self.admin().describe_cluster(request_timeout=5).result(10).controller
-            except (KafkaException, TimeoutError):
-                return None
+            command = [str(binary()), "quorum", "status", "--json", "-b", self.bootstrap]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            return max(0, json.loads(done.stdout)["leaderId"]) if done.returncode == 0 else None
 
-        return self.node(wait_until(found, "a controller is known").id)
+        return self.node(wait_until(found, "a controller is known"))
 
     def isolate(self, node: Node, clients_too: bool = True, to_it: bool = True, from_it: bool = True) -> None:
         others = [other.name for other in self.nodes if other is not node] + ([CLIENT] if clients_too else [])

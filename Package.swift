@@ -122,7 +122,8 @@ let beside: [Target] = [
     tests(
         "BrokerTests",
         [
-            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication", "Storage",
+            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication",
+            "Storage",
             "TestKit", nioCore, nioPosix,
         ]),
     tests(

@@ -3,14 +3,16 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients conformance bench soak fuzz simulate simulate-mutations generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz simulate \
+    simulate-mutations generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
 DATA ?= ./data
 
-# Rounds of `make soak`, seconds and seed of `make fuzz`.
+# Rounds of `make soak`, minutes of `make torment`, seconds and seed of `make fuzz`.
 ROUNDS ?= 50
+MINUTES ?= 5
 SECONDS_EACH ?= 60
 SEED ?= 1
 
@@ -37,7 +39,7 @@ run: build ## Start a development broker on 127.0.0.1:9092, data in ./data (PORT
 
 test: ## Run every test: Swift's, and real clients against the real binary
 	@Scripts/setup build clients
-	@Scripts/test swift clients
+	@Scripts/test swift clients cluster
 
 test-swift: ## Run the Swift tests alone
 	@Scripts/setup build
@@ -47,6 +49,10 @@ test-clients: ## Run the tests with real clients alone (ARGS= goes to pytest)
 	@Scripts/setup build clients
 	@Scripts/test clients
 
+test-cluster: ## Run the tests with clusters of real processes alone (ARGS= goes to pytest)
+	@Scripts/setup build clients
+	@Scripts/test cluster
+
 conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hold
 	@Scripts/setup build
 	@Scripts/conformance
@@ -55,9 +61,17 @@ bench: build ## Compare the broker with the C baseline (BENCH_JSON=FILE writes t
 	@Scripts/setup bench
 	@Benchmarks/run $(ARGS)
 
+bench-cluster: build ## Measure a cluster of three: fail-over, restarts, CPU per GB, many partitions (ARGS= selects)
+	@Scripts/setup clients bench
+	@Benchmarks/cluster $(ARGS)
+
 soak: build ## Kill the broker under load, ROUNDS=50 times, and check every acknowledged record
 	@Scripts/setup clients
 	@Scripts/soak "$(ROUNDS)"
+
+torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, then check its history (ARGS=--seed=1 ...)
+	@Scripts/setup clients
+	@Scripts/torment "$(MINUTES)" $(ARGS)
 
 fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
 	@Scripts/setup clients

@@ -51,12 +51,12 @@ let cores: [Target] = [
 
 let shells: [Target] = [
     library("Storage", ["Primitives", "RecordBatches", "CChecksums", "CLinux", nioCore, nioPosix, collections, logging]),
-    library("Network", ["Primitives", "CLinux", nioCore, nioPosix, logging]),
+    library("Network", ["Primitives", "KafkaWire", "KafkaMessages", "CLinux", nioCore, nioPosix, collections, logging]),
     library(
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "Storage", "CLinux", nioCore, nioPosix, collections, logging,
+            "GroupCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
@@ -67,7 +67,7 @@ let services: [Target] = [
         "Broker",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus",
+            "CLinux", "Consensus",
             "Controlling", "Replication", "GroupCoordination", "Storage", "Network", "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
@@ -81,7 +81,7 @@ let programs: [Target] = [
         name: "martlet",
         dependencies: [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus",
+            "CLinux", "Consensus",
             "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
             collections,
         ],
@@ -103,7 +103,12 @@ let beside: [Target] = [
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
-    tests("ClusterMetadataTests", ["ClusterMetadata", "Consensus", "Controlling", "Runtime", "Storage"]),
+    tests(
+        "ClusterMetadataTests",
+        ["ClusterMetadata", "Consensus", "Controlling", "KafkaMessages", "KafkaWire", "Network", "Runtime", "Storage", nioCore, nioPosix]),
+    tests(
+        "ControllingTests",
+        ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
         ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
@@ -113,10 +118,13 @@ let beside: [Target] = [
     tests("ReplicationTests", ["Replication"]),
     tests("SimulationTests", ["Simulation", "Consensus", "KafkaMessages", "RecordBatches", "Primitives", nioCore]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
-    tests("NetworkTests", ["Network", "CLinux", "Observability", nioPosix]),
+    tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),
     tests(
         "BrokerTests",
-        ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "TestKit", nioCore]),
+        [
+            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication", "Storage",
+            "TestKit", nioCore, nioPosix,
+        ]),
     tests(
         "MartletClientTests",
         [

@@ -54,6 +54,9 @@ public struct PartitionImage: Hashable, Sendable {
 
     public var preferredLeader: NodeID { replicas.first ?? Self.noLeader }
 
+    /// Replicas are being added or taken away.
+    public var isReassigning: Bool { !addingReplicas.isEmpty || !removingReplicas.isEmpty }
+
     /// The directory of `replica`; nil when it is not a replica.
     public func directory(of replica: NodeID) -> KafkaUUID? {
         guard let position = replicas.firstIndex(of: replica), position < directories.count else { return nil }
@@ -121,6 +124,15 @@ extension PartitionImage {
             leaderEpoch += 1
         }
         partitionEpoch += 1
+    }
+
+    /// The state after a change that is decided but not yet replayed.
+    ///
+    /// - Throws: `MetadataError` where the record contradicts this partition.
+    public func merging(_ record: PartitionChangeRecord) throws(MetadataError) -> PartitionImage {
+        var next = self
+        try next.merge(record)
+        return next
     }
 
     /// Forgets eligible leaders, as a `ClearElrRecord` asks.

@@ -63,6 +63,9 @@ public struct TopicsImage: Sendable, Equatable {
 
     public func topic(id: TopicID) -> TopicImage? { byID[id] }
 
+    /// Where a topic stands in `all`; whoever has topics in a set of their own sorts them by it.
+    public func position(of id: TopicID) -> Int? { byID.index(forKey: id) }
+
     public func topic(named name: String) -> TopicImage? { byName[name] }
 
     public func partition(_ partition: TopicIDPartition) -> PartitionImage? { byID[partition.topicID]?.partition(partition.partition) }

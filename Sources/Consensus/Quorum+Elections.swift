@@ -112,7 +112,12 @@ extension Quorum {
         guard role == .prospective || role == .candidate else { return true }
         votes.record(partition.voteGranted, from: peer.id)
         if role == .candidate {
-            if votes.isGranted { becomeLeader() }
+            if votes.isGranted {
+                becomeLeader()
+            } else if votes.isRejected {
+                // Another candidate has the votes, or has split them: who asks first for votes on a vote then is left to chance.
+                electionDeadline = min(electionDeadline, now + Int64.random(in: 50..<250, using: &random))
+            }
         } else if votes.isGranted {
             becomeCandidate()
         } else if votes.isRejected {

@@ -141,15 +141,18 @@ extension Quorum {
         send(.fetch(fetchRequest()), to: ready[Int.random(in: 0..<ready.count, using: &random)])
     }
 
-    /// Whom to ask for the leader: the servers of the configuration, or without any the voters.
+    /// Whom to ask for the leader: the servers of the configuration, and voters that are not among them.
     private var bootstrapPeers: [QuorumPeer] {
-        if !configuration.bootstrapServers.isEmpty {
-            return configuration.bootstrapServers.enumerated().map { index, server in
-                QuorumPeer(id: NodeID(-2 - index), host: server.host, port: server.port)
-            }
+        var peers = configuration.bootstrapServers.enumerated().map { index, server in
+            QuorumPeer(id: NodeID(-2 - index), host: server.host, port: server.port)
         }
-        let known = configuration.staticVoters ?? voters
-        return known.voters.values.filter { $0.id != configuration.localID }.compactMap { peer($0.id, $0.endpoints) }
+        for voter in voters.voters.values where voter.id != configuration.localID {
+            guard let peer = peer(voter.id, voter.endpoints),
+                !peers.contains(where: { $0.host == peer.host && $0.port == peer.port })
+            else { continue }
+            peers.append(peer)
+        }
+        return peers
     }
 
     private mutating func pollShutdown() {

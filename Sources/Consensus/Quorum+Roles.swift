@@ -32,6 +32,8 @@ struct Following: Sendable {
     var updateDeadline = Int64.max
     var hasFetched = false
     var hasUpdatedLeader = false
+    /// How often in a row the leader could not be reached.
+    var refusals = 0
     /// The snapshot being fetched, and how much of it came.
     var snapshot: (id: SnapshotID, position: Int64)?
 }

@@ -12,20 +12,25 @@ extension Controller {
     /// - Parameters:
     ///   - nextOffset: the offset at which the first record of the answer will lie; it becomes the broker's epoch.
     ///   - detectsCleanShutdown: the request says whether the broker had stopped cleanly (BrokerRegistration 3).
-    /// - Throws: `RequestFailure` for a broker that does not fit the cluster.
+    ///   - now: monotonic milliseconds, of the clock of `activated(now:)`.
+    /// - Throws: `RequestFailure` for a broker that does not fit the cluster, DUPLICATE_BROKER_REGISTRATION while another one under
+    ///   that id is alive.
     public func registerBroker(
-        _ request: BrokerRegistrationRequest, nextOffset: Offset, detectsCleanShutdown: Bool = true
+        _ request: BrokerRegistrationRequest, nextOffset: Offset, detectsCleanShutdown: Bool = true, now: Int64 = .min
     ) throws(RequestFailure) -> ControllerResult<BrokerRegistrationResponse> {
         if request.clusterId != configuration.clusterID {
             throw RequestFailure(
                 .inconsistentClusterId, "Expected cluster ID \(configuration.clusterID), but got cluster ID \(request.clusterId)")
+        }
+        let existing = image.cluster.broker(request.brokerId)
+        if let existing {
+            try checkNoLiveSession(of: existing, incarnation: request.incarnationId, directories: request.logDirs, now: now)
         }
         if request.isMigratingZkBroker {
             throw RequestFailure(.brokerIdNotRegistered, "Controller does not support registering ZK brokers.")
         }
         try checkDirectories(request)
         try checkFeatures(request)
-        let existing = image.cluster.broker(request.brokerId)
         var record = Self.registerRecord(request)
         if version.supportsDirectoryAssignment { record.logDirs = request.logDirs }
         var records: [VersionedRecord] = []
@@ -89,16 +94,19 @@ extension Controller {
         guard request.features.contains(where: { $0.name == MetadataVersion.featureName }) else {
             throw RequestFailure(.invalidRegistration, "Request features do not contain '\(MetadataVersion.featureName)'")
         }
-        for (name, level) in image.features.all {
-            let range = request.features.first { $0.name == name }
-            let minimum = range?.minSupportedVersion ?? 0
-            let maximum = range?.maxSupportedVersion ?? 0
-            if level < minimum || level > maximum {
-                throw RequestFailure(
-                    .unsupportedVersion,
-                    "Unable to register because the broker does not support finalized version \(level) of \(name). The broker wants a "
-                        + "version between \(minimum) and \(maximum), inclusive.")
-            }
+        func check(_ name: String, _ level: Int16, _ minimum: Int16, _ maximum: Int16) throws(RequestFailure) {
+            if level >= minimum && level <= maximum { return }
+            throw RequestFailure(
+                .unsupportedVersion,
+                "Unable to register because the broker does not support finalized version \(level) of \(name). The broker wants a "
+                    + "version between \(minimum) and \(maximum), inclusive.")
+        }
+        // A feature that is off must be allowed to be.
+        for feature in request.features where feature.name != FeatureName.kraft {
+            try check(feature.name, image.features.level(of: feature.name), feature.minSupportedVersion, feature.maxSupportedVersion)
+        }
+        for (name, level) in image.features.all where !request.features.contains(where: { $0.name == name }) {
+            try check(name, level, 0, 0)
         }
     }
 
@@ -143,49 +151,78 @@ extension Controller {
         return broker
     }
 
-    /// A broker that has caught up takes up work: leaderless partitions may get it as their leader.
-    public func unfenceBroker(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
-        guard try checkedBroker(id, epoch: epoch).isFenced else { return ControllerResult(()) }
-        var records = [registrationChange(id, epoch: epoch, version: 0) { $0.fenced = -1 }]
-        records += leaderChanges(adding: id) { !$0.hasLeader }
-        return ControllerResult((), records: records, isAtomic: false)
+    /// A broker that runs in this process has caught up: leaderless partitions may get it as their leader. It needs no heartbeats.
+    public mutating func unfenceBroker(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
+        let broker = try checkedBroker(id, epoch: epoch)
+        // Whether it lives is no question while this controller does.
+        sessions.remove(id)
+        guard broker.isFenced else { return ControllerResult(()) }
+        return ControllerResult((), records: unfencingRecords(broker), isAtomic: false)
     }
 
     /// A broker that is gone, or has nothing left to lead while it stops, loses what it still had.
     public func fenceBroker(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
-        guard try !checkedBroker(id, epoch: epoch).isFenced else { return ControllerResult(()) }
-        var records = leaderChanges(removing: id) { $0.isr.contains(id) }
-        records.append(registrationChange(id, epoch: epoch, version: 0) { $0.fenced = 1 })
-        return ControllerResult((), records: records, isAtomic: false)
+        let broker = try checkedBroker(id, epoch: epoch)
+        if broker.isFenced { return ControllerResult(()) }
+        return ControllerResult((), records: fencingRecords(broker), isAtomic: false)
     }
 
     /// A broker wants to stop: its leaderships go elsewhere, or to nobody where there is nobody else.
     public func beginControlledShutdown(_ id: NodeID, epoch: Int64) throws(RequestFailure) -> ControllerResult<Void> {
-        let broker = try checkedBroker(id, epoch: epoch)
-        var records: [VersionedRecord] = []
-        if !broker.isInControlledShutdown {
-            records.append(registrationChange(id, epoch: epoch, version: 1) { $0.inControlledShutdown = 1 })
+        ControllerResult((), records: controlledShutdownRecords(try checkedBroker(id, epoch: epoch)), isAtomic: false)
+    }
+
+    /// Decides an UnregisterBroker request: the broker is gone for good, or its id is to be free.
+    ///
+    /// - Throws: BROKER_ID_NOT_REGISTERED.
+    public func unregisterBroker(
+        _ request: UnregisterBrokerRequest
+    ) throws(RequestFailure) -> ControllerResult<UnregisterBrokerResponse> {
+        let id = request.brokerId
+        guard let broker = image.cluster.broker(id) else {
+            throw RequestFailure(.brokerIdNotRegistered, "Broker ID \(id) is not currently registered")
         }
-        records += leaderChanges(removing: id) { $0.isr.contains(id) }
-        return ControllerResult((), records: records, isAtomic: false)
+        var records = leaderChanges(partitions.inSync(id), removing: id)
+        records += leaderChanges(partitions.eligible(id), removing: id)
+        var record = UnregisterBrokerRecord()
+        record.brokerId = id
+        record.brokerEpoch = broker.epoch
+        records.append(VersionedRecord(.unregisterBroker(record)))
+        var response = UnregisterBrokerResponse()
+        response.errorMessage = nil
+        return ControllerResult(response, records: records, isAtomic: false)
+    }
+
+    func fencingRecords(_ broker: BrokerRegistration) -> [VersionedRecord] {
+        leaderChanges(partitions.inSync(broker.id), removing: broker.id) + [registrationChange(broker, version: 0) { $0.fenced = 1 }]
+    }
+
+    func unfencingRecords(_ broker: BrokerRegistration) -> [VersionedRecord] {
+        [registrationChange(broker, version: 0) { $0.fenced = -1 }] + leaderChanges(partitions.leaderless, adding: broker.id)
+    }
+
+    func controlledShutdownRecords(_ broker: BrokerRegistration) -> [VersionedRecord] {
+        let begin =
+            broker.isInControlledShutdown ? [] : [registrationChange(broker, version: 1) { $0.inControlledShutdown = 1 }]
+        return begin + leaderChanges(partitions.inSync(broker.id), removing: broker.id)
     }
 
     /// What a new incarnation of a broker does to the partitions of the one before.
     private func shutdownRecords(_ id: NodeID, isClean: Bool) -> [VersionedRecord] {
         if image.features.hasEligibleLeaderReplicas && !isClean {
             // It may have lost acknowledged records: it must not be taken for eligible any more (KIP-966).
-            return leaderChanges(uncleanlyStopped: id) { $0.isr.contains(id) || $0.eligibleLeaderReplicas.contains(id) }
+            return leaderChanges(partitions.inSync(id), uncleanlyStopped: id) + leaderChanges(partitions.eligible(id), uncleanlyStopped: id)
         }
-        return leaderChanges(removing: id) { $0.isr.contains(id) }
+        return leaderChanges(partitions.inSync(id), removing: id)
     }
 
     /// Kafka writes these in the lowest version that has the field, whatever metadata.version says.
-    private func registrationChange(
-        _ id: NodeID, epoch: Int64, version: Int16, _ change: (inout BrokerRegistrationChangeRecord) -> Void
+    func registrationChange(
+        _ broker: BrokerRegistration, version: Int16, _ change: (inout BrokerRegistrationChangeRecord) -> Void
     ) -> VersionedRecord {
         var record = BrokerRegistrationChangeRecord()
-        record.brokerId = id
-        record.brokerEpoch = epoch
+        record.brokerId = broker.id
+        record.brokerEpoch = broker.epoch
         change(&record)
         return VersionedRecord(.brokerRegistrationChange(record), version: version)
     }

@@ -184,7 +184,7 @@ extension Controller {
 extension Controller {
     /// Places new partitions on usable brokers.
     mutating func place(count: Int, from firstIndex: Int32, replicationFactor: Int) throws(RequestFailure) -> [PartitionImage] {
-        let brokers = image.cluster.brokers.values.filter(\.hasUncordonedDirectory).map {
+        let brokers = image.cluster.brokers.values.filter { $0.hasUncordonedDirectory && !isShuttingDown($0) }.map {
             UsableBroker(id: $0.id, rack: $0.rack, isFenced: $0.isFenced)
         }
         var placer = StripedReplicaPlacer(brokers: brokers, random: &random)

@@ -7,54 +7,72 @@ import KafkaWire
 import Primitives
 
 extension Controller {
-    /// Changes for all partitions that `selects` picks, when brokers come or go.
+    /// Changes for partitions when brokers come or go.
     ///
     /// - Parameters:
     ///   - removed: leaves every ISR and leads nothing.
     ///   - added: counts as live although the image still shows it fenced.
     ///   - uncleanlyStopped: leaves ISR and eligible replicas: it may have lost records.
+    ///   - selects: which of the partitions are meant.
     func leaderChanges(
-        removing removed: NodeID = PartitionImage.noLeader, adding added: NodeID = PartitionImage.noLeader,
-        uncleanlyStopped: NodeID = PartitionImage.noLeader, selects: (PartitionImage) -> Bool
+        _ partitions: PartitionSet, removing removed: NodeID = PartitionImage.noLeader, adding added: NodeID = PartitionImage.noLeader,
+        uncleanlyStopped: NodeID = PartitionImage.noLeader, where selects: (PartitionImage) -> Bool = { _ in true }
     ) -> [VersionedRecord] {
         let cluster = image.cluster
+        let isLive: (NodeID) -> Bool = { replica in
+            replica != removed && replica != uncleanlyStopped && (replica == added || cluster.isActive(replica))
+        }
+        return leaderChanges(partitions, limit: .max, isLive: isLive, where: selects) { builder, settings in
+            if settings.uncleanLeaderElectionEnable { builder.election = .unclean }
+            builder.targetIsr.removeAll { $0 == removed || $0 == uncleanlyStopped }
+            if uncleanlyStopped != PartitionImage.noLeader { builder.uncleanShutdownReplicas = [uncleanlyStopped] }
+            return true
+        }
+    }
+
+    /// Changes for some partitions, topic by topic, as `prepare` sets each one up.
+    ///
+    /// - Parameters:
+    ///   - limit: no more records than that.
+    ///   - prepare: false leaves the partition as it is; its second parameter is the topic's configuration.
+    func leaderChanges(
+        _ partitions: PartitionSet, limit: Int, isLive: ((NodeID) -> Bool)? = nil, where selects: (PartitionImage) -> Bool = { _ in true },
+        prepare: (inout PartitionChangeBuilder, TopicConfiguration) -> Bool
+    ) -> [VersionedRecord] {
+        guard !partitions.isEmpty else { return [] }
         let inherited = TopicConfiguration(layers: layers)
         var records: [VersionedRecord] = []
-        for topic in image.topics.all {
-            // Most topics are not concerned; their configuration need not be worked out.
-            var settings: (minInSyncReplicas: Int, allowsUnclean: Bool)?
-            for partition in topic.partitions where selects(partition) {
-                if settings == nil {
-                    let configuration = inherited.applying(image.configurations.values(of: ConfigResource(.topic, topic.name)))
-                    settings = (configuration.minInSyncReplicas, configuration.uncleanLeaderElectionEnable)
-                }
-                var builder = makeBuilder(partition, of: topic, minInSyncReplicas: settings?.minInSyncReplicas ?? 1) { replica in
-                    replica != removed && replica != uncleanlyStopped && (replica == added || cluster.isActive(replica))
-                }
-                if settings?.allowsUnclean == true { builder.election = .unclean }
-                builder.targetIsr = partition.isr.filter { $0 != removed && $0 != uncleanlyStopped }
-                if uncleanlyStopped != PartitionImage.noLeader { builder.uncleanShutdownReplicas = [uncleanlyStopped] }
-                if let record = builder.build() { records.append(record) }
+        for (topic, indices) in partitions.ordered(by: image.topics) {
+            let settings = inherited.applying(image.configurations.values(of: ConfigResource(.topic, topic.name)))
+            for index in indices {
+                guard let partition = topic.partition(index), selects(partition) else { continue }
+                var builder = makeBuilder(partition, of: topic, settings, isLive: isLive)
+                guard prepare(&builder, settings), let record = builder.build() else { continue }
+                records.append(record)
+                if records.count >= limit { return records }
             }
         }
         return records
     }
 
-    private func makeBuilder(
-        _ partition: PartitionImage, of topic: TopicImage, minInSyncReplicas: Int, isLive: @escaping (NodeID) -> Bool
+    /// A builder for one partition.
+    ///
+    /// - Parameter isLive: which brokers may lead; nil for those that the image shows to be active.
+    func makeBuilder(
+        _ partition: PartitionImage, of topic: TopicImage, _ settings: TopicConfiguration, isLive: ((NodeID) -> Bool)? = nil
     ) -> PartitionChangeBuilder {
         let cluster = image.cluster
         return PartitionChangeBuilder(
             partition, topicID: topic.id, version: version,
-            minInSyncReplicas: min(minInSyncReplicas, topic.partitions.first?.replicas.count ?? 1),
-            hasEligibleLeaderReplicas: image.features.hasEligibleLeaderReplicas
+            minInSyncReplicas: min(settings.minInSyncReplicas, topic.partitions.first?.replicas.count ?? 1),
+            hasEligibleLeaderReplicas: image.features.hasEligibleLeaderReplicas, defaultDirectory: defaultDirectory(of:)
         ) { replica in
-            isLive(replica) && Self.isOnline(partition.directory(of: replica), cluster.broker(replica))
+            (isLive?(replica) ?? cluster.isActive(replica)) && Self.isOnline(partition.directory(of: replica), cluster.broker(replica))
         }
     }
 
     /// Whether a replica's directory is usable; those without a place of their own count as usable (KIP-858).
-    private static func isOnline(_ directory: KafkaUUID?, _ broker: BrokerRegistration?) -> Bool {
+    static func isOnline(_ directory: KafkaUUID?, _ broker: BrokerRegistration?) -> Bool {
         guard let directory, let broker else { return false }
         if directory == DirectoryID.lost { return false }
         return directory == DirectoryID.migrating || directory == DirectoryID.unassigned || broker.logDirectories.isEmpty
@@ -63,14 +81,13 @@ extension Controller {
 
     /// Leaders that won an unclean election confirm it once they serve; until then followers would not trust their logs.
     public func completeLeaderRecovery(of leader: NodeID) -> ControllerResult<Void> {
-        var records: [VersionedRecord] = []
-        for topic in image.topics.all {
-            for partition in topic.partitions where partition.isRecovering && partition.leader == leader {
-                var builder = makeBuilder(partition, of: topic, minInSyncReplicas: 1, isLive: image.cluster.isActive)
-                builder.marksRecovered = true
-                if let record = builder.build() { records.append(record) }
-            }
-        }
+        // An unclean election leaves nobody in the ISR but the leader.
+        let records = leaderChanges(
+            partitions.inSync(leader), limit: .max, where: { $0.isRecovering && $0.leader == leader },
+            prepare: { builder, _ in
+                builder.targetIsRecovering = false
+                return true
+            })
         return ControllerResult((), records: records, isAtomic: false)
     }
 
@@ -124,9 +141,7 @@ extension Controller {
             case .unclean, .online: partition.hasLeader
             }
         if isNeedless { throw RequestFailure(.electionNotNeeded) }
-        let configuration = topicConfiguration(name)
-        var builder = makeBuilder(
-            partition, of: topic, minInSyncReplicas: configuration.minInSyncReplicas, isLive: image.cluster.isActive)
+        var builder = makeBuilder(partition, of: topic, topicConfiguration(name))
         builder.election = kind
         guard let record = builder.build() else {
             throw RequestFailure(kind == .preferred ? .preferredLeaderNotAvailable : .eligibleLeadersNotAvailable)

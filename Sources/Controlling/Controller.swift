@@ -33,6 +33,16 @@ public struct Controller: Sendable {
     public private(set) var image: MetadataImage
     private var replayed: MetadataReplay
     var random: SeededRandom
+    /// Which partitions each broker has a part in, kept along with the image.
+    private(set) var partitions: PartitionIndex
+    /// Where each broker's registration lies in the log, as far as this controller saw it.
+    private(set) var registrationOffsets: [NodeID: Offset] = [:]
+    /// Up to where the image that this controller started from reaches.
+    let startOffset: Offset
+    /// What brokers were heard of since this controller became active; not in the log.
+    var sessions = BrokerSessions()
+    /// What is due by the clock since this controller became active.
+    var schedule = ControllerSchedule()
 
     /// - Parameters:
     ///   - image: everything up to the end of the log.
@@ -42,6 +52,8 @@ public struct Controller: Sendable {
         self.image = image
         replayed = MetadataReplay(from: image)
         random = SeededRandom(seed: seed)
+        partitions = PartitionIndex(image.topics)
+        startOffset = image.provenance.offset
     }
 
     /// Continues a replay that a reader of the log began, an open metadata transaction included.
@@ -50,6 +62,8 @@ public struct Controller: Sendable {
         image = replay.image
         replayed = replay
         random = SeededRandom(seed: seed)
+        partitions = PartitionIndex(replay.image.topics)
+        startOffset = replay.image.provenance.offset
     }
 
     /// The offset at which a metadata transaction began that is still open.
@@ -65,19 +79,35 @@ public struct Controller: Sendable {
         var offset = baseOffset
         for record in records {
             try replayed.replay(record, offset: offset, epoch: epoch, timestamp: timestamp)
+            note(record, at: offset)
             offset += 1
         }
+        return publish()
+    }
+
+    private mutating func note(_ record: MetadataRecord, at offset: Offset) {
+        switch record {
+        case .registerBroker(let registration):
+            registrationOffsets[registration.brokerId] = offset
+            sessions.registered(registration.brokerId, epoch: registration.brokerEpoch)
+        case .unregisterBroker(let registration):
+            registrationOffsets[registration.brokerId] = nil
+            sessions.remove(registration.brokerId)
+        default: return
+        }
+    }
+
+    private mutating func publish() -> MetadataPublication? {
         guard let publication = replayed.publish() else { return nil }
         image = publication.image
+        partitions.apply(publication.changes)
         return publication
     }
 
     /// Moves past an offset that holds a control record.
     public mutating func skip(to offset: Offset, epoch: LeaderEpoch, timestamp: Timestamp) -> MetadataPublication? {
         replayed.skip(to: offset, epoch: epoch, timestamp: timestamp)
-        guard let publication = replayed.publish() else { return nil }
-        image = publication.image
-        return publication
+        return publish()
     }
 
     /// The finalised metadata.version. There is one whenever requests are served: activation writes it first.

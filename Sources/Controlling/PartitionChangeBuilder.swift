@@ -27,16 +27,24 @@ public struct PartitionChangeBuilder {
     public var targetIsr: [NodeID]
     /// Replicas that may have lost what they acknowledged, because they did not stop cleanly.
     public var uncleanShutdownReplicas: [NodeID] = []
-    /// The leader confirmed an unclean election.
-    public var marksRecovered = false
+    /// True after an unclean election until the leader has confirmed it.
+    public var targetIsRecovering: Bool
+    public var targetReplicas: [NodeID]
+    public var targetRemoving: [NodeID]
+    public var targetAdding: [NodeID]
     private var targetEligible: [NodeID]
+    /// Directories that replicas move to; others stay where they are.
+    private var movedDirectories: [NodeID: KafkaUUID] = [:]
+    private let defaultDirectory: (NodeID) -> KafkaUUID
     private var record: PartitionChangeRecord
 
     /// - Parameters:
     ///   - minInSyncReplicas: the topic's setting, at most its replication factor.
+    ///   - defaultDirectory: where a broker's new replicas go.
     ///   - isAcceptableLeader: whether a replica is alive and may lead.
     public init(
         _ partition: PartitionImage, topicID: TopicID, version: MetadataVersion, minInSyncReplicas: Int, hasEligibleLeaderReplicas: Bool,
+        defaultDirectory: @escaping (NodeID) -> KafkaUUID = { _ in DirectoryID.unassigned },
         isAcceptableLeader: @escaping (NodeID) -> Bool
     ) {
         self.partition = partition
@@ -44,7 +52,12 @@ public struct PartitionChangeBuilder {
         self.version = version
         self.minInSyncReplicas = minInSyncReplicas
         self.hasEligibleLeaderReplicas = hasEligibleLeaderReplicas
+        self.defaultDirectory = defaultDirectory
         self.isAcceptableLeader = isAcceptableLeader
+        targetIsRecovering = partition.isRecovering
+        targetReplicas = partition.replicas
+        targetRemoving = partition.removingReplicas
+        targetAdding = partition.addingReplicas
         targetIsr = partition.isr
         targetEligible = partition.eligibleLeaderReplicas
         record = PartitionChangeRecord()
@@ -52,10 +65,15 @@ public struct PartitionChangeBuilder {
         record.topicId = topicID
     }
 
+    /// The replica of that broker is in another directory.
+    public mutating func setDirectory(_ directory: KafkaUUID, of replica: NodeID) { movedDirectories[replica] = directory }
+
     /// The record; nil when nothing changes.
     public consuming func build() -> VersionedRecord? {
+        completeReassignment()
         updateEligible()
         elect()
+        bumpEpochForRemovedReplicas()
         recordEligible()
         // An empty ISR can be written only where eligible replicas keep what it knew.
         if record.isr == nil && (!targetIsr.isEmpty || hasEligibleLeaderReplicas) && targetIsr != partition.isr {
@@ -63,12 +81,42 @@ public struct PartitionChangeBuilder {
         }
         bumpEpochForShrink()
         updateLastKnownLeader()
-        if marksRecovered && partition.isRecovering && record.leaderRecoveryState == -1 { record.leaderRecoveryState = 0 }
+        recordAssignment()
+        if targetIsRecovering != partition.isRecovering { record.leaderRecoveryState = targetIsRecovering ? 1 : 0 }
         let changesNothing =
             record.isr == nil && record.leader == PartitionImage.noLeaderChange && record.eligibleLeaderReplicas == nil
-            && record.lastKnownElr == nil && record.leaderRecoveryState == -1
+            && record.lastKnownElr == nil && record.leaderRecoveryState == -1 && record.replicas == nil
+            && record.removingReplicas == nil && record.addingReplicas == nil && record.directories == nil
         if changesNothing { return nil }
         return VersionedRecord(.partitionChange(record), version: version.partitionRecordVersion)
+    }
+
+    /// Ends a reassignment whose new replicas have all caught up.
+    private mutating func completeReassignment() {
+        let reassignment = PartitionReassignment(replicas: targetReplicas, adding: targetAdding, removing: targetRemoving)
+        guard let completed = reassignment.completed(isr: targetIsr) else { return }
+        targetIsr = completed.isr
+        targetReplicas = completed.replicas
+        targetRemoving = []
+        targetAdding = []
+    }
+
+    /// A follower that is no replica any more has to notice.
+    private mutating func bumpEpochForRemovedReplicas() {
+        guard record.leader == PartitionImage.noLeaderChange, !partition.replicas.allSatisfy(targetReplicas.contains) else { return }
+        record.leader = partition.leader
+    }
+
+    private mutating func recordAssignment() {
+        if !targetReplicas.isEmpty {
+            if version.supportsDirectoryAssignment {
+                let directories = targetReplicas.map { movedDirectories[$0] ?? partition.directory(of: $0) ?? defaultDirectory($0) }
+                if directories != partition.directories { record.directories = directories }
+            }
+            if targetReplicas != partition.replicas { record.replicas = targetReplicas }
+        }
+        if targetRemoving != partition.removingReplicas { record.removingReplicas = targetRemoving }
+        if targetAdding != partition.addingReplicas { record.addingReplicas = targetAdding }
     }
 
     /// Below min ISR the members that leave stay eligible, for they have everything that was acknowledged.
@@ -80,7 +128,7 @@ public struct PartitionChangeBuilder {
         }
         var candidates = targetEligible
         for replica in partition.isr where !candidates.contains(replica) { candidates.append(replica) }
-        targetEligible = candidates.filter { !targetIsr.contains($0) && !uncleanShutdownReplicas.contains($0) }
+        targetEligible = candidates.filter { !targetIsr.contains($0) && !uncleanShutdownReplicas.contains($0) }.sorted()
     }
 
     private func isValidLeader(_ replica: NodeID) -> Bool {
@@ -88,12 +136,12 @@ public struct PartitionChangeBuilder {
     }
 
     private func chooseLeader() -> (leader: NodeID, isUnclean: Bool) {
-        if election == .preferred && isValidLeader(partition.preferredLeader) { return (partition.preferredLeader, false) }
+        if election == .preferred, let preferred = targetReplicas.first, isValidLeader(preferred) { return (preferred, false) }
         // A leader that will do stays.
         if isValidLeader(partition.leader) { return (partition.leader, false) }
-        if let replica = partition.replicas.first(where: isValidLeader) { return (replica, false) }
+        if let replica = targetReplicas.first(where: isValidLeader) { return (replica, false) }
         if canElectLastKnownLeader { return (partition.lastKnownElr[0], true) }
-        if election == .unclean, let replica = partition.replicas.first(where: isAcceptableLeader) { return (replica, true) }
+        if election == .unclean, let replica = targetReplicas.first(where: isAcceptableLeader) { return (replica, true) }
         return (PartitionImage.noLeader, false)
     }
 

@@ -1,5 +1,7 @@
-// What the metadata runtime's queue works on: controller, quorum and log, and what waits for the next commit.
+// What the metadata runtime's queue works on: quorum and log, the state that is committed, and the term of the controller while this
+// node leads.
 import ClusterMetadata
+import Collections
 import Consensus
 import Controlling
 import KafkaMessages
@@ -10,204 +12,248 @@ import NIOCore
 import Primitives
 import Storage
 
-/// Single-threaded. A request changes the controller's image at once, but its publication and its answer wait for `commit`.
+/// Single-threaded. The queue runs whatever waits, then `settle`, then shows what became committed and answers.
 struct MetadataActor {
     private static let bytesWorthASnapshotOnClose: Int64 = 1 << 20
 
-    private let configuration: MetadataRuntimeConfiguration
-    private let log: MetadataLog
-    private let logger: Logger
-    private(set) var quorum: Quorum
-    private var controller: Controller
-    private let bootstrap: BootstrapMetadata?
-    private var schedule: SnapshotSchedule
-    private var isWritingSnapshot = false
+    let configuration: MetadataRuntimeConfiguration
+    let log: MetadataLog
+    let logger: Logger
+    let outbox: MetadataOutbox
+    var quorum: Quorum
+    let bootstrap: BootstrapMetadata?
+
+    /// The committed state; the last image in it is the last one shown. Stands still while `term` is there, which has its own.
+    var replay: MetadataReplay
+    /// Everything below is in `committedImage`, or in the open transaction behind it.
+    var appliedOffset: Offset
+    /// Everything below is committed, as far as this member knows.
+    var committedOffset: Offset
+    var committedImage: MetadataImage
+    /// The active controller, while this node leads and has taken over what its predecessors committed.
+    var term: ControllerTerm?
+    /// The registration of this node's own controller, written when its term begins.
+    var registration: ControllerRegistrationRequest?
+    /// Why the last term ended before it began.
+    var activationFailure: RequestFailure?
+
+    var hasUnflushed = false
+    /// Whether the step being performed has sent something, after which it cannot be taken back.
+    var hasSentInStep = false
+    /// A snapshot that the quorum wants installed; taken up by `settle`.
+    var snapshotToInstall: SnapshotID?
+    var isStopped = false
     /// Set when the log failed: the state in memory is ahead of the disk for good, so nothing more may be decided.
-    private var failure: RequestFailure?
-    private var committedImage: MetadataImage
+    private(set) var failure: RequestFailure?
+
+    /// Answers of the quorum that are owed, by token.
+    var owed: [UInt64: @Sendable (QuorumResponse?) -> Void] = [:]
+    private var lastToken: UInt64 = 0
 
     var subscribers: [@Sendable (MetadataPublication) -> Void] = []
-    /// Answers that wait for the next commit; they are told why when it did not come about.
-    var replies: [@Sendable (RequestFailure?) -> Void] = []
-    private var publications: [MetadataPublication] = []
-    private var hasUncommitted = false
+    /// Images that became committed and are still to be shown, in order.
+    var publications: [MetadataPublication] = []
+    /// Answers that may go out once those are shown.
+    var replies: [MetadataReply] = []
 
-    var isActive: Bool { quorum.role == .leader && failure == nil }
+    private var schedule: SnapshotSchedule
+    private var isWritingSnapshot = false
 
     init(
-        _ configuration: MetadataRuntimeConfiguration, log: MetadataLog, loaded: LoadedMetadata, now: Timestamp, logger: Logger
+        _ configuration: MetadataRuntimeConfiguration, log: MetadataLog, loaded: LoadedMetadata, outbox: MetadataOutbox, now: Timestamp,
+        logger: Logger
     ) throws(MetadataStorageError) {
         self.configuration = configuration
         self.log = log
         self.logger = logger
+        self.outbox = outbox
         do throws(QuorumError) {
-            quorum = try Quorum(configuration.quorum, persisted: loaded.electionState, log: loaded.quorumLog)
+            quorum = try Quorum(
+                configuration.quorum, persisted: loaded.electionState, log: loaded.quorumLog,
+                seed: KafkaUUID.random().leastSignificantBits)
         } catch {
             throw .quorum(error)
         }
         bootstrap = loaded.bootstrap
+        replay = loaded.replay
         committedImage = loaded.replay.image
-        controller = Controller(
-            configuration.controller, continuing: loaded.replay, seed: KafkaUUID.random().leastSignificantBits)
+        appliedOffset = loaded.nextOffset
+        committedOffset = max(loaded.nextOffset, quorum.highWatermark)
         schedule = SnapshotSchedule(
             maximumBytes: configuration.log.maximumBytesBetweenSnapshots,
             maximumIntervalMilliseconds: configuration.log.maximumSnapshotIntervalMilliseconds, now: now)
-        schedule.appended(loaded.bytesSinceSnapshot)
+        if log.log.logEndOffset > appliedOffset { schedule.appended(log.bytes(behind: appliedOffset)) }
+        try applyFromLog()
+        // Whoever subscribes gets the image as it is.
+        publications = []
     }
 
-    /// Begins a new epoch and the controller's term.
-    mutating func activate(registering registration: ControllerRegistrationRequest?) throws(MetadataStorageError) {
-        let now = SystemClock.now()
-        let effects: [QuorumEffect]
-        do throws(QuorumError) { effects = try quorum.start(now: now) } catch { throw .quorum(error) }
-        do throws(StorageError) { try perform(effects, now: now) } catch { throw .storage(error) }
-        if let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now) {
-            publications.append(publication)
-        }
-        do throws(RequestFailure) {
-            let bootstrap = bootstrap
-            _ = try perform { (controller, _) throws(RequestFailure) in try controller.activationRecords(bootstrap: bootstrap) }
-            if let registration, controller.image.features.metadataVersion?.supportsControllerRegistration == true {
-                _ = try perform { (controller, _) throws(RequestFailure) in try controller.registerController(registration) }
-            }
-        } catch {
-            throw .invalidOption(error.description)
-        }
-        commit()
-        if let failure { throw .invalidOption(failure.description) }
-        logger.info(
-            "metadata controller is active",
-            metadata: [
-                "epoch": "\(quorum.epoch)", "metadata.version": "\(controller.image.features.level(of: MetadataVersion.featureName))",
-            ])
+    /// Whether this node's controller decides.
+    var isActive: Bool { term != nil && failure == nil }
+
+    /// Who leads, and since which epoch.
+    var leader: MetadataLeader? {
+        let id = quorum.leaderID
+        guard id >= 0, failure == nil else { return nil }
+        return MetadataLeader(id: id, epoch: quorum.epoch)
     }
 
-    /// Carries out what the quorum asks for.
-    private mutating func perform(_ effects: [QuorumEffect], now: Timestamp) throws(StorageError) {
-        for effect in effects {
-            switch effect {
-            case .persist(let state): try persist(state)
-            case .append(let batch):
-                try log.append(batch, now: now)
-                hasUncommitted = true
-                schedule.appended(batch.readableBytes)
-            // Messages are sent once there are other voters.
-            default: break
-            }
-        }
+    /// The time of the steps; record timestamps follow the wall clock.
+    mutating func moment() -> Int64 {
+        let now = SystemClock.monotonicMilliseconds()
+        quorum.clockOffset = SystemClock.now() - now
+        return now
     }
 
-    /// A full disk need not keep the only voter from starting: its epochs are in the log, too, and nobody else could get its vote.
-    private mutating func persist(_ state: ElectionState) throws(StorageError) {
+    mutating func nextToken() -> UInt64 {
+        lastToken += 1
+        return lastToken
+    }
+
+    // MARK: rounds
+
+    /// Ends a round: what was appended becomes durable, what became committed is applied, and a leader that has applied all of it begins
+    /// its term, which appends again.
+    mutating func settle() {
+        repeat {
+            if hasUnflushed, failure == nil { flush() }
+            if let snapshot = snapshotToInstall { install(snapshot) }
+            applyCommitted()
+            beginTermIfReady()
+        } while (hasUnflushed || snapshotToInstall != nil) && failure == nil
+    }
+
+    private mutating func flush() {
+        hasUnflushed = false
         do throws(StorageError) {
-            try log.persist(state)
+            if configuration.flushesCommits { try log.flush() }
         } catch {
-            guard case .outOfSpace = error, quorum.voters.isSoleVoter(configuration.quorum.localID) else { throw error }
-            logger.warning("quorum-state was not written", metadata: ["reason": "\(error)"])
+            return fail("\(error)")
         }
+        let now = moment()
+        step(quorum.appended(upTo: quorum.endOffset, now: now))
     }
 
-    /// Lets the controller decide and appends what it decided. Committed it is only by `commit`.
-    mutating func perform<Response>(
-        _ decide: (inout Controller, Offset) throws(RequestFailure) -> ControllerResult<Response>
-    ) throws(RequestFailure) -> Response {
-        if let failure { throw failure }
-        guard quorum.role == .leader else { throw RequestFailure(.notController) }
-        let result = try decide(&controller, quorum.endOffset)
-        guard !result.records.isEmpty else { return result.response }
-        let now = SystemClock.now()
-        let baseOffset = quorum.endOffset
-        var values: [ByteBuffer] = []
-        values.reserveCapacity(result.records.count)
+    /// Takes over what became committed: from the term, where the state is ahead already, else from the log.
+    mutating func applyCommitted() {
+        guard failure == nil else { return }
+        if log.log.highWatermark < committedOffset { log.log.advanceHighWatermark(to: min(committedOffset, log.log.logEndOffset)) }
+        if term != nil {
+            while let publication = term?.popCommitted(below: committedOffset) { publish(publication) }
+            appliedOffset = max(appliedOffset, committedOffset)
+            while let reply = term?.popReply(at: committedOffset) { replies.append(MetadataReply(failure: nil, send: reply)) }
+            return
+        }
         do throws(MetadataStorageError) {
-            for record in result.records { values.append(try MetadataBatches.encode(record)) }
-        } catch {
-            throw RequestFailure(.unknownServerError, error.description)
-        }
-        try append(values, isAtomic: result.isAtomic, now: now)
-        do throws(MetadataError) {
-            let publication = try controller.replay(
-                result.records.map(\.record), at: baseOffset, epoch: quorum.epoch, timestamp: now)
-            if let publication { publications.append(publication) }
-        } catch {
-            fail("\(error)")
-            throw RequestFailure(.unknownServerError, error.description)
-        }
-        return result.response
-    }
-
-    /// All of the records are in the log then, or none: a disk that is full now may have space again for the next request.
-    private mutating func append(_ values: [ByteBuffer], isAtomic: Bool, now: Timestamp) throws(RequestFailure) {
-        let before = quorum
-        let effects: [QuorumEffect]
-        do throws(QuorumError) {
-            effects = try quorum.append(values, isAtomic: isAtomic, now: now)
-        } catch {
-            throw RequestFailure(.invalidRequest, error.description)
-        }
-        do throws(StorageError) {
-            try perform(effects, now: now)
-        } catch {
-            quorum = before
-            logger.error("metadata cannot be written", metadata: ["reason": "\(error)"])
-            do throws(StorageError) {
-                try log.takeBack(from: before.endOffset, now: now)
-            } catch {
-                fail("\(error)")
-            }
-            throw failure ?? RequestFailure(.kafkaStorageError, "the metadata log cannot be written: \(error)")
-        }
-    }
-
-    /// Makes everything decided so far durable, and by that committed.
-    mutating func commit() {
-        guard hasUncommitted, failure == nil else { return }
-        hasUncommitted = false
-        do throws(StorageError) {
-            if configuration.flushesCommits {
-                try log.flush()
-            } else {
-                log.log.advanceHighWatermark(to: log.log.logEndOffset)
-            }
-            _ = quorum.appended(upTo: quorum.endOffset, now: SystemClock.now())
+            try applyFromLog()
         } catch {
             fail("\(error)")
         }
     }
 
-    private mutating func fail(_ reason: String) {
+    private mutating func applyFromLog() throws(MetadataStorageError) {
+        let end = min(committedOffset, log.log.logEndOffset)
+        guard appliedOffset < end else { return }
+        var complete: [MetadataPublication] = []
+        try log.replay(from: appliedOffset, to: end, into: &replay) { complete.append($0) }
+        appliedOffset = end
+        if let publication = replay.publish() { complete.append(publication) }
+        for publication in complete { publish(publication) }
+    }
+
+    mutating func publish(_ publication: MetadataPublication) {
+        committedImage = publication.image
+        publications.append(publication)
+    }
+
+    /// Goes back to what is committed: what the term decided beyond that may never be.
+    mutating func endTerm() {
+        applyCommitted()
+        guard let ended = term else { return }
+        term = nil
+        replay = MetadataReplay(from: committedImage)
+        appliedOffset = committedImage.provenance.offset + 1
+        let refusal = RequestFailure(.notController, "This node is not the active controller any longer.")
+        for reply in ended.waitingReplies { replies.append(MetadataReply(failure: failure ?? refusal, send: reply)) }
+        logger.info("metadata controller is no longer active", metadata: ["epoch": "\(ended.epoch)"])
+    }
+
+    mutating func noteAppended(bytes: Int) {
+        hasUnflushed = true
+        schedule.appended(bytes)
+    }
+
+    mutating func fail(_ reason: String) {
+        guard failure == nil else { return }
         logger.critical(
             "the metadata log has failed; nothing can be changed until this node is started again", metadata: ["reason": "\(reason)"])
-        failure = RequestFailure(.kafkaStorageError, "the metadata log has failed: \(reason)")
-        _ = quorum.resign(now: SystemClock.now())
+        let refusal = RequestFailure(.kafkaStorageError, "the metadata log has failed: \(reason)")
+        failure = refusal
         // Nobody may see what did not reach the disk.
-        publications = []
+        if let ended = term {
+            term = nil
+            for reply in ended.waitingReplies { replies.append(MetadataReply(failure: refusal, send: reply)) }
+        }
+        let now = moment()
+        for case .send(let request, let peer, let correlation) in quorum.resign(now: now) {
+            outbox.send(request, to: peer, correlation: correlation)
+        }
+        dropOwed()
+    }
+
+    /// Whoever waits for an answer of the quorum gets none.
+    private mutating func dropOwed() {
+        let waiting = owed
+        owed = [:]
+        for token in waiting.keys.sorted() { waiting[token]?(nil) }
     }
 
     mutating func takePublications() -> [MetadataPublication] {
         defer { publications = [] }
-        if let last = publications.last { committedImage = last.image }
         return publications
     }
 
-    mutating func takeReplies() -> (replies: [@Sendable (RequestFailure?) -> Void], failure: RequestFailure?) {
+    mutating func takeReplies() -> [MetadataReply] {
         defer { replies = [] }
-        return (replies, failure)
+        return replies
     }
 
-    /// Everything must have been committed and published before.
+    /// Everything must have been committed and published before, as far as it ever will be.
     mutating func close() {
-        if isActive, !isWritingSnapshot, controller.transactionStart == nil, schedule.bytes >= Self.bytesWorthASnapshotOnClose {
+        if failure == nil, !isWritingSnapshot, schedule.bytes >= Self.bytesWorthASnapshotOnClose {
             // The next start then reads a state instead of the history that led to it.
             let work = makeSnapshot(now: SystemClock.now())
             if let error = work?.run() { logger.warning("no snapshot was written on closing", metadata: ["reason": "\(error)"]) }
         }
-        _ = quorum.resign(now: SystemClock.now())
+        let now = moment()
+        _ = quorum.resign(now: now)
+        endTerm()
+        isStopped = true
+        dropOwed()
+        if failure == nil { failure = RequestFailure(.notController, "This node is stopping.") }
         do throws(StorageError) {
             try log.log.close(now: SystemClock.now())
         } catch {
             logger.error("the metadata log was not closed cleanly", metadata: ["reason": "\(error)"])
         }
+    }
+}
+
+/// An answer that may go out.
+struct MetadataReply {
+    /// Why the decision did not come about; nil when it is committed.
+    let failure: RequestFailure?
+    let send: @Sendable (RequestFailure?) -> Void
+}
+
+/// Who leads the quorum.
+public struct MetadataLeader: Hashable, Sendable {
+    public var id: NodeID
+    public var epoch: LeaderEpoch
+
+    public init(id: NodeID, epoch: LeaderEpoch) {
+        self.id = id
+        self.epoch = epoch
     }
 }
 
@@ -234,8 +280,7 @@ struct MetadataSnapshotWork: Sendable {
 extension MetadataActor {
     /// What to write if a snapshot is due; nil otherwise, or while one is being written.
     mutating func beginSnapshot(now: Timestamp) -> MetadataSnapshotWork? {
-        guard !isWritingSnapshot, failure == nil, quorum.role == .leader, controller.transactionStart == nil, schedule.isDue(now: now)
-        else { return nil }
+        guard !isWritingSnapshot, failure == nil, schedule.isDue(now: now) else { return nil }
         return makeSnapshot(now: now)
     }
 
@@ -243,12 +288,12 @@ extension MetadataActor {
         let provenance = committedImage.provenance
         guard provenance.offset >= 0 else { return nil }
         let id = SnapshotID(endOffset: provenance.offset + 1, epoch: provenance.epoch)
-        guard log.snapshots.last != id else { return nil }
+        guard (log.snapshots.last ?? .bootstrap) < id else { return nil }
         isWritingSnapshot = true
         schedule.snapshotWritten(now: now)
         return MetadataSnapshotWork(
             id: id, path: "\(log.path)/\(id.fileName)", image: committedImage,
-            header: quorum.snapshotHeader(lastContainedTimestamp: provenance.timestamp))
+            header: quorum.snapshotHeader(endOffset: id.endOffset, lastContainedTimestamp: provenance.timestamp))
     }
 
     mutating func finishSnapshot(_ work: MetadataSnapshotWork, error: MetadataStorageError?, now: Timestamp) {
@@ -257,11 +302,12 @@ extension MetadataActor {
             logger.error("a metadata snapshot was not written; the next one will be tried later", metadata: ["reason": "\(error)"])
             return
         }
-        guard quorum.role == .leader else { return }
+        guard !isStopped, failure == nil else { return }
         do throws(StorageError) {
             try log.snapshotFinished(work.id, now: now)
         } catch {
             logger.error("old metadata was not removed", metadata: ["reason": "\(error)"])
         }
+        quorum.snapshotWritten(work.id, startOffset: log.log.logStartOffset)
     }
 }

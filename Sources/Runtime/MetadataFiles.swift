@@ -86,6 +86,41 @@ enum MetadataFiles {
         }
     }
 
+    /// At most `count` bytes of a file from a position on.
+    static func read(_ path: String, from position: Int64, count: Int) throws(StorageError) -> ByteBuffer {
+        let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        var buffer = ByteBuffer()
+        let wanted = max(1, min(count, 16 << 20))
+        var got = 0
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: wanted) { bytes in
+            repeat {
+                got = pread(descriptor, bytes.baseAddress, wanted, off_t(position))
+            } while got < 0 && errno == EINTR
+            return max(0, got)
+        }
+        guard got >= 0 else { throw failure("read", path) }
+        return buffer
+    }
+
+    /// Writes a piece of a file; at position 0 the file begins anew. Not durable before `finish`.
+    static func write(_ bytes: ByteBuffer, at position: Int64, of path: String) throws(StorageError) {
+        let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (position == 0 ? O_TRUNC : 0), 0o600)
+        guard descriptor >= 0 else { throw failure("open", path) }
+        defer { close(descriptor) }
+        guard lseek(descriptor, off_t(position), SEEK_SET) >= 0 else { throw failure("seek", path) }
+        var writer = FileWriter(descriptor: descriptor, path: path)
+        try writer.write(bytes)
+    }
+
+    /// Makes a file durable that was written piece by piece and gives it its name.
+    static func finish(_ temporary: String, as path: String) throws(StorageError) {
+        try sync(file: temporary)
+        guard rename(temporary, path) == 0 else { throw failure("rename", path) }
+        try sync(directory: parent(of: path))
+    }
+
     /// Makes the contents of a file durable that others have written.
     static func sync(file path: String) throws(StorageError) {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)

@@ -34,29 +34,29 @@ public struct MetadataLogConfiguration: Sendable {
 
 /// What was on disk.
 struct LoadedMetadata {
-    /// The state at the end of the log.
+    /// The state of the snapshot; what is behind it in the log counts when it is known to be committed.
     var replay: MetadataReplay
     var quorumLog: QuorumLog
     var electionState: ElectionState?
     /// For a log without a single metadata record.
     var bootstrap: BootstrapMetadata?
-    /// Bytes of the log behind the newest snapshot.
-    var bytesSinceSnapshot = 0
     /// The snapshot that was read, if any.
     var snapshot: SnapshotID?
+
+    /// Where the log goes on behind `replay`.
+    var nextOffset: Offset { snapshot?.endOffset ?? 0 }
 }
 
 /// The files of the metadata log. Not thread-safe: for one thread at a time.
 final class MetadataLog: @unchecked Sendable {
     static let topicPartition = TopicPartition(Quorum.topicName, 0)
     static let bootstrapFileName = "bootstrap.checkpoint"
-    private static let readBytes = 4 << 20
 
     let configuration: MetadataLogConfiguration
     let log: PartitionLog
     let logger: Logger
     /// Finished snapshots, oldest first.
-    private(set) var snapshots: [SnapshotID] = []
+    var snapshots: [SnapshotID] = []
     private var reserve = MetadataLogReserve()
     /// Everything below is durable, as far as this process knows.
     private var flushedOffset: Offset = 0
@@ -91,173 +91,6 @@ final class MetadataLog: @unchecked Sendable {
         }
     }
 
-    /// Reads the newest snapshot and the log behind it.
-    func load() throws(MetadataStorageError) -> LoadedMetadata {
-        try findSnapshots()
-        var loaded = LoadedMetadata(
-            replay: MetadataReplay(from: .empty),
-            quorumLog: QuorumLog(endOffset: log.logEndOffset, lastEpoch: log.latestLeaderEpoch ?? 0), electionState: try readElectionState()
-        )
-        try readNewestSnapshot(into: &loaded)
-        let start = loaded.snapshot?.endOffset ?? 0
-        if log.logStartOffset > start {
-            throw .record(
-                path: path, offset: start,
-                reason: "the log begins at \(log.logStartOffset) and no snapshot holds what was before")
-        }
-        try replayLog(from: start, into: &loaded)
-        loaded.quorumLog.endOffset = log.logEndOffset
-        loaded.quorumLog.lastEpoch = max(log.latestLeaderEpoch ?? 0, loaded.snapshot?.epoch ?? 0, loaded.quorumLog.lastEpoch)
-        log.advanceHighWatermark(to: log.logEndOffset)
-        if loaded.replay.image.features.metadataVersion == nil && loaded.bootstrap == nil {
-            loaded.bootstrap = try readBootstrap() ?? .fallback
-        }
-        return loaded
-    }
-
-    private func findSnapshots() throws(MetadataStorageError) {
-        do throws(StorageError) {
-            for name in try MetadataFiles.names(in: path) {
-                if name.hasSuffix(".part") {
-                    try MetadataFiles.remove("\(path)/\(name)")
-                } else if let id = SnapshotID(fileName: name) {
-                    snapshots.append(id)
-                }
-            }
-        } catch {
-            throw .storage(error)
-        }
-        snapshots.sort()
-    }
-
-    private func readNewestSnapshot(into loaded: inout LoadedMetadata) throws(MetadataStorageError) {
-        for id in snapshots.reversed() {
-            // An older one will do as long as the log goes on from there.
-            let isLast = id == snapshots.first || id.endOffset < log.logStartOffset
-            do throws(MetadataStorageError) {
-                try readSnapshot(id, into: &loaded)
-                if id.endOffset > log.logEndOffset {
-                    do throws(StorageError) {
-                        try log.truncateFullyAndStart(at: id.endOffset, now: SystemClock.now())
-                    } catch {
-                        throw .storage(error)
-                    }
-                }
-                return
-            } catch {
-                if isLast { throw error }
-                logger.error("a snapshot of the metadata cannot be read; trying the one before", metadata: ["reason": "\(error)"])
-            }
-        }
-    }
-
-    private func readSnapshot(_ id: SnapshotID, into loaded: inout LoadedMetadata) throws(MetadataStorageError) {
-        let file = "\(path)/\(id.fileName)"
-        var replay = MetadataReplay(from: .empty)
-        var quorumLog = loaded.quorumLog
-        var timestamp: Timestamp = -1
-        var bootstrap: [VersionedRecord] = []
-        _ = try MetadataSnapshotFile.read(file) { (control) throws(MetadataStorageError) in
-            if case .snapshotHeader(let header) = control { timestamp = header.lastContainedLogTimestamp }
-            do throws(QuorumError) {
-                try quorumLog.replay(control, inBootstrapSnapshot: id == .bootstrap)
-            } catch {
-                throw .quorum(error)
-            }
-        } data: { (record, version, offset) throws(MetadataStorageError) in
-            if id == .bootstrap {
-                bootstrap.append(VersionedRecord(record, version: version))
-            } else {
-                do throws(MetadataError) {
-                    try replay.replay(record, offset: offset, epoch: id.epoch, timestamp: timestamp)
-                } catch {
-                    throw .record(path: file, offset: offset, reason: "\(error)")
-                }
-            }
-        }
-        loaded.quorumLog = quorumLog
-        loaded.snapshot = id
-        if id == .bootstrap {
-            // Newer releases of Kafka put the bootstrap records here rather than into bootstrap.checkpoint.
-            if !bootstrap.isEmpty { loaded.bootstrap = BootstrapMetadata(records: bootstrap) }
-            return
-        }
-        replay.skip(to: id.endOffset - 1, epoch: id.epoch, timestamp: timestamp)
-        _ = replay.publish()
-        loaded.replay = replay
-    }
-
-    private func replayLog(from start: Offset, into loaded: inout LoadedMetadata) throws(MetadataStorageError) {
-        var next = start
-        let path = path
-        while next < log.logEndOffset {
-            let bytes: ByteBuffer
-            do throws(StorageError) {
-                bytes = try log.readBytes(from: next, maxBytes: Self.readBytes, minOneBatch: true, isolation: .logEnd)
-            } catch {
-                throw .storage(error)
-            }
-            let before = next
-            try MetadataBatches.forEach(bytes, path: path, verifying: false) { (batch) throws(MetadataStorageError) in
-                // A snapshot may end within a batch of another leader's making.
-                if batch.header.lastOffset >= next {
-                    try Self.replay(batch, from: next, path: path, into: &loaded)
-                    loaded.bytesSinceSnapshot += batch.header.sizeInBytes
-                    next = batch.header.nextOffset
-                }
-            }
-            guard next > before else { throw .record(path: path, offset: next, reason: "no batch begins here") }
-        }
-        _ = loaded.replay.publish()
-    }
-
-    private static func replay(
-        _ batch: RecordBatch, from start: Offset, path: String, into loaded: inout LoadedMetadata
-    ) throws(MetadataStorageError) {
-        let header = batch.header
-        loaded.quorumLog.lastEpoch = max(loaded.quorumLog.lastEpoch, header.partitionLeaderEpoch)
-        if header.isControl {
-            try MetadataBatches.forEachControlRecord(batch, path: path) { (record) throws(MetadataStorageError) in
-                do throws(QuorumError) { try loaded.quorumLog.replay(record) } catch { throw .quorum(error) }
-            }
-            loaded.replay.skip(to: header.lastOffset, epoch: header.partitionLeaderEpoch, timestamp: header.maxTimestamp)
-            return
-        }
-        try MetadataBatches.forEachRecord(batch, path: path) { (record, _, offset) throws(MetadataStorageError) in
-            guard offset >= start else { return }
-            // The state before a transaction must be there by itself, for the transaction may never end.
-            if case .beginTransaction = record { _ = loaded.replay.publish() }
-            do throws(MetadataError) {
-                try loaded.replay.replay(
-                    record, offset: offset, epoch: header.partitionLeaderEpoch, timestamp: header.maxTimestamp)
-            } catch {
-                throw .record(path: path, offset: offset, reason: "\(error)")
-            }
-        }
-    }
-
-    /// The records of bootstrap.checkpoint; nil when there is no such file.
-    private func readBootstrap() throws(MetadataStorageError) -> BootstrapMetadata? {
-        var records: [VersionedRecord] = []
-        let file = "\(configuration.directory)/\(Self.bootstrapFileName)"
-        let exists = try MetadataSnapshotFile.read(file) { _ in
-        } data: { record, version, _ in
-            records.append(VersionedRecord(record, version: version))
-        }
-        return exists ? BootstrapMetadata(records: records) : nil
-    }
-
-    private func readElectionState() throws(MetadataStorageError) -> ElectionState? {
-        do throws(StorageError) {
-            guard let stored = try Storage.QuorumState(path: "\(path)/\(Storage.QuorumState.fileName)") else { return nil }
-            return ElectionState(
-                leaderID: stored.leaderID, leaderEpoch: stored.leaderEpoch, votedID: stored.votedID,
-                votedDirectoryID: stored.votedDirectoryID, staticVoters: stored.dataVersion == 0 ? stored.currentVoters : nil)
-        } catch {
-            throw .storage(error)
-        }
-    }
-
     /// Replaces the file quorum-state.
     func persist(_ state: ElectionState) throws(StorageError) {
         let stored = Storage.QuorumState(
@@ -272,9 +105,24 @@ final class MetadataLog: @unchecked Sendable {
         if let active = log.segments.last { reserve.extend(beyond: active) }
     }
 
-    /// Takes back everything from `offset` on, after an append that was done only in part.
-    func takeBack(from offset: Offset, now: Timestamp) throws(StorageError) {
-        if log.logEndOffset > offset { try log.truncate(to: offset, now: now) }
+    /// Removes everything from `offset` on: an append that was done only in part, or what another leader never had.
+    func truncate(to offset: Offset, now: Timestamp) throws(StorageError) {
+        guard log.logEndOffset > offset else { return }
+        try log.truncate(to: offset, now: now)
+        flushedOffset = min(flushedOffset, log.logEndOffset)
+        // The segment may be another one now, with a name that is not durable.
+        flushedPath = ""
+    }
+
+    /// Empties the log, which goes on at the end of a snapshot that was fetched and is in place.
+    func restart(after snapshot: SnapshotID, now: Timestamp) throws(StorageError) {
+        try log.truncateFullyAndStart(at: snapshot.endOffset, now: now)
+        flushedOffset = 0
+        flushedPath = ""
+        if !snapshots.contains(snapshot) {
+            snapshots.append(snapshot)
+            snapshots.sort()
+        }
     }
 
     /// Makes everything appended durable: the records alone, for indexes and checkpoints are made anew on every start, and a full disk
@@ -288,7 +136,6 @@ final class MetadataLog: @unchecked Sendable {
             flushedPath = active.path
         }
         flushedOffset = log.logEndOffset
-        log.advanceHighWatermark(to: log.logEndOffset)
     }
 }
 

@@ -9,6 +9,7 @@ import KafkaWire
 import Logging
 import NIOConcurrencyHelpers
 import NIOCore
+import Network
 import Primitives
 import Storage
 import Synchronization
@@ -30,10 +31,11 @@ public struct MetadataRuntimeConfiguration: Sendable {
     }
 }
 
-/// The metadata of the cluster on this node: the log, the active controller, and the image that brokers follow.
+/// The metadata of the cluster on this node: its part in the quorum, the log, the controller while this node leads, and the image that
+/// brokers follow. Voters and observers run the same.
 ///
 /// Requests are decided one after another, and those that wait together share one flush. Whoever subscribed sees every image in order,
-/// and sees it before the request that made it is answered.
+/// committed ones only, and sees it before the request that made it is answered.
 public final class MetadataRuntime: Sendable {
     /// What `submit` hands over to the serial queue.
     private typealias Request = @Sendable (inout MetadataActor) -> Void
@@ -41,7 +43,7 @@ public final class MetadataRuntime: Sendable {
     private struct Shared {
         var image: MetadataImage
         var kraftVersion: Int16
-        var isActive = false
+        var leadership = MetadataLeadership()
         var pending: [Request] = []
         var isDraining = false
     }
@@ -50,26 +52,36 @@ public final class MetadataRuntime: Sendable {
     private let queue = SerialQueue()
     private let snapshotQueue = SerialQueue()
     private let state: MetadataActorBox
+    private let outbox: MetadataOutbox
+    private let alarm: MetadataAlarm
     private let configuration: MetadataRuntimeConfiguration
     private let logger: Logger
 
-    /// Opens the metadata log, and reads snapshot and log. Nothing is written yet: see `activate`.
+    /// Opens the metadata log, and reads snapshot and log. Nothing is written or sent yet: see `start`.
     ///
-    /// - Parameter directories: the node's data directories; the metadata log is opened among them.
-    /// - Throws: when the log cannot be read, or its voters cannot be served by this node.
+    /// - Parameters:
+    ///   - directories: the node's data directories; the metadata log is opened among them.
+    ///   - network: the way to the other members; nil only where there are none.
+    /// - Throws: when the log cannot be read, or there is nobody to vote.
     public init(
-        _ configuration: MetadataRuntimeConfiguration, directories: LogDirectories, logger: Logger
+        _ configuration: MetadataRuntimeConfiguration, directories: LogDirectories, network: QuorumNetwork? = nil, logger: Logger
     ) throws(MetadataStorageError) {
         let began = SystemClock.monotonicMilliseconds()
         let now = SystemClock.now()
         let log = try MetadataLog(configuration.log, directories: directories, now: now, logger: logger)
         let loaded = try log.load()
-        let actor = try MetadataActor(configuration, log: log, loaded: loaded, now: now, logger: logger)
-        let image = loaded.replay.image
+        outbox = MetadataOutbox(network, timeoutMilliseconds: configuration.quorum.timing.requestTimeout)
+        alarm = MetadataAlarm(network?.eventLoopGroup.next())
+        let actor = try MetadataActor(configuration, log: log, loaded: loaded, outbox: outbox, now: now, logger: logger)
+        let image = actor.committedImage
         self.configuration = configuration
         self.logger = logger
         shared = Mutex(Shared(image: image, kraftVersion: actor.quorum.kraftVersion))
         state = MetadataActorBox(actor)
+        outbox.deliver(to: { [weak self] outcome, correlation in
+            self?.enqueue { $0.received(outcome, correlation: correlation) }
+        })
+        alarm.whenDue { [weak self] in self?.enqueue { $0.tick() } }
         logger.info(
             "metadata loaded",
             metadata: [
@@ -85,7 +97,24 @@ public final class MetadataRuntime: Sendable {
     public var kraftVersion: Int16 { shared.withLock { $0.kraftVersion } }
 
     /// Whether this node leads the quorum and decides.
-    public var isActive: Bool { shared.withLock { $0.isActive } }
+    public var isActive: Bool { shared.withLock { $0.leadership.isActive } }
+
+    /// Who leads the quorum; nil when this node knows of nobody.
+    public var leader: MetadataLeader? { shared.withLock { $0.leadership.leader } }
+
+    /// Where the active controller listens; nil when this node knows of none.
+    public var controllerAddress: PeerAddress? { shared.withLock { $0.leadership.controllerAddress } }
+
+    /// What this node knows about who leads.
+    public var leadership: MetadataLeadership { shared.withLock { $0.leadership } }
+
+    /// Calls `subscriber` with what is known now and with every change, in order, on the runtime's queue.
+    public func onLeadershipChange(_ subscriber: @escaping @Sendable (MetadataLeadership) -> Void) {
+        queue.sync { [self] in
+            subscriber(leadership)
+            state.leadershipSubscribers.append(subscriber)
+        }
+    }
 
     /// Lets `subscriber` follow the metadata: first the image as it is, as if everything in it were new, then every change in order.
     ///
@@ -98,21 +127,42 @@ public final class MetadataRuntime: Sendable {
         }
     }
 
-    /// Makes this node the leader of the quorum in a new epoch and its controller active: writes what an empty log begins with, aborts
-    /// what a predecessor left open, and registers the controller. Blocks until that is committed.
+    /// Begins to take part in the quorum. A sole voter leads and has its controller active when this returns; others wait for an
+    /// election or a leader: see `onLeadershipChange`.
     ///
-    /// - Parameter registration: the controller's registration; nil to leave it out.
-    public func activate(registering registration: ControllerRegistrationRequest?) throws(MetadataStorageError) {
+    /// - Parameter registration: written whenever this node's controller becomes active; nil to leave that to a request.
+    /// - Throws: when the quorum cannot be begun, or a sole voter's controller cannot.
+    public func start(registering registration: ControllerRegistrationRequest? = nil) throws(MetadataStorageError) {
         let result = queue.sync { [self] () -> Result<Void, MetadataStorageError> in
             do throws(MetadataStorageError) {
-                try state.actor.activate(registering: registration)
-                publishPending()
+                try state.actor.start(registering: registration)
+                finishRound()
+                if let failure = state.actor.failure ?? state.actor.activationFailure { throw .invalidOption(failure.description) }
                 return .success(())
             } catch {
                 return .failure(error)
             }
         }
         try result.get()
+    }
+
+    /// As `start`, for the only voter of a quorum.
+    public func activate(registering registration: ControllerRegistrationRequest?) throws(MetadataStorageError) {
+        try start(registering: registration)
+    }
+
+    /// Lets the quorum answer a request of another node, or of a tool that changes the voters.
+    ///
+    /// - Parameters:
+    ///   - version: the request's; the answer is for the same one.
+    ///   - listenerName: the listener that the request came by.
+    ///   - completion: called once, on the runtime's queue, perhaps after `fetch.max.wait.ms`; with nil when this node cannot take part
+    ///     any longer, and the connection should be closed.
+    public func handle(
+        _ request: QuorumRequest, version: Int16, listenerName: String, completion: @escaping @Sendable (QuorumResponse?) -> Void
+    ) {
+        // Bounded by the connections, each of which has one request in progress.
+        enqueue { $0.received(request, version: version, listenerName: listenerName, reply: completion) }
     }
 
     /// Lets the controller decide, commits the records, publishes the image, and hands the answer to `completion`, on the runtime's
@@ -129,25 +179,23 @@ public final class MetadataRuntime: Sendable {
         at decide: @escaping @Sendable (inout Controller, _ nextOffset: Offset) throws(RequestFailure) -> ControllerResult<Response>,
         completion: @escaping @Sendable (Result<Response, RequestFailure>) -> Void
     ) {
-        let request: Request = { actor in
-            do throws(RequestFailure) {
-                let response = try actor.perform(decide)
-                actor.replies.append { failure in completion(failure.map { .failure($0) } ?? .success(response)) }
-            } catch {
-                actor.replies.append { _ in completion(.failure(error)) }
-            }
+        let isAccepted = enqueue(limit: configuration.maximumPendingRequests) { $0.run(decide, completion: completion) }
+        if !isAccepted {
+            completion(.failure(RequestFailure(.throttlingQuotaExceeded, "Too many requests wait for the controller.")))
         }
-        let limit = configuration.maximumPendingRequests
+    }
+
+    /// Puts work on the queue, unless too much waits there.
+    @discardableResult
+    private func enqueue(limit: Int = .max, _ work: @escaping Request) -> Bool {
         let (isAccepted, mustDrain) = shared.withLock { shared -> (Bool, Bool) in
             guard shared.pending.count < limit else { return (false, false) }
-            shared.pending.append(request)
+            shared.pending.append(work)
             defer { shared.isDraining = true }
             return (true, !shared.isDraining)
         }
-        if !isAccepted {
-            return completion(.failure(RequestFailure(.throttlingQuotaExceeded, "Too many requests wait for the controller.")))
-        }
         if mustDrain { queue.async { [self] in drain() } }
+        return isAccepted
     }
 
     /// As `submit`, for callers that can wait: `try await runtime.submit { controller in … }`.
@@ -183,18 +231,32 @@ public final class MetadataRuntime: Sendable {
         queue.async { [self] in completion(state.actor.quorum.describe(request)) }
     }
 
-    /// Gives up leadership, makes everything durable and closes the log. The runtime answers NOT_CONTROLLER from then on.
-    public func close() {
+    /// Leaves the quorum, makes everything durable and closes the log. A leader tells the others first, so that they elect another one
+    /// at once. The runtime answers NOT_CONTROLLER from then on.
+    ///
+    /// - Parameter patienceMilliseconds: how long the others may take.
+    public func close(patienceMilliseconds: Int64 = 2000) {
         queue.sync { [self] in
-            state.actor.commit()
-            publishPending()
-            state.actor.close()
-            publishPending()
+            state.actor.settle()
+            state.actor.shutDown()
+            finishRound()
         }
+        let deadline = SystemClock.monotonicMilliseconds() + patienceMilliseconds
+        while !state.waitUntilStopped(seconds: 0.05), SystemClock.monotonicMilliseconds() < deadline {
+            enqueue { $0.tick() }
+        }
+        queue.sync { [self] in
+            state.actor.settle()
+            showCommitted()
+            state.actor.close()
+            finishRound()
+        }
+        alarm.cancel()
+        outbox.close()
         snapshotQueue.sync {}
     }
 
-    /// Decides everything that waits, flushes once, and then publishes and answers.
+    /// Works through everything that waits, flushes once, and then publishes and answers.
     private func drain() {
         while true {
             let requests = shared.withLock { shared -> [Request] in
@@ -204,16 +266,21 @@ public final class MetadataRuntime: Sendable {
             }
             if requests.isEmpty { return }
             for request in requests { request(&state.actor) }
-            state.actor.commit()
-            publishPending()
+            finishRound()
         }
     }
 
+    private func finishRound() {
+        state.actor.settle()
+        showCommitted()
+        if state.actor.isStopped { state.stop() }
+        if let deadline = state.actor.quorum.nextDeadline, !state.actor.isStopped { alarm.set(deadline) }
+    }
+
     /// Shows committed images to the world, and only then sends the answers that wait for them.
-    private func publishPending() {
+    private func showCommitted() {
         let publications = state.actor.takePublications()
         let kraftVersion = state.actor.quorum.kraftVersion
-        let isActive = state.actor.isActive
         for publication in publications {
             shared.withLock {
                 $0.image = publication.image
@@ -221,10 +288,19 @@ public final class MetadataRuntime: Sendable {
             }
             for subscriber in state.actor.subscribers { subscriber(publication) }
         }
-        shared.withLock { $0.isActive = isActive }
-        let (replies, failure) = state.actor.takeReplies()
-        for reply in replies { reply(failure) }
+        showLeadership()
+        for reply in state.actor.takeReplies() { reply.send(reply.failure) }
         writeSnapshotIfDue()
+    }
+
+    private func showLeadership() {
+        let leadership = MetadataLeadership(of: state.actor)
+        let hasChanged = shared.withLock { shared in
+            defer { shared.leadership = leadership }
+            return shared.leadership != leadership
+        }
+        guard hasChanged else { return }
+        for subscriber in state.leadershipSubscribers { subscriber(leadership) }
     }
 
     /// Snapshots are written beside the queue: an image is immutable, and a large one takes its time.
@@ -232,7 +308,7 @@ public final class MetadataRuntime: Sendable {
         guard let work = state.actor.beginSnapshot(now: SystemClock.now()) else { return }
         snapshotQueue.async { [self] in
             let error = work.run()
-            queue.async { [self] in state.actor.finishSnapshot(work, error: error, now: SystemClock.now()) }
+            enqueue { $0.finishSnapshot(work, error: error, now: SystemClock.now()) }
         }
     }
 }
@@ -240,8 +316,22 @@ public final class MetadataRuntime: Sendable {
 /// The queue's own state; touched on the queue alone.
 private final class MetadataActorBox: @unchecked Sendable {
     var actor: MetadataActor
+    var leadershipSubscribers: [@Sendable (MetadataLeadership) -> Void] = []
+    /// True once the member has left the quorum.
+    private let stopped = ConditionLock(value: false)
 
     init(_ actor: MetadataActor) {
         self.actor = actor
+    }
+
+    func stop() {
+        stopped.lock()
+        stopped.unlock(withValue: true)
+    }
+
+    func waitUntilStopped(seconds: Double) -> Bool {
+        guard stopped.lock(whenValue: true, timeoutSeconds: seconds) else { return false }
+        stopped.unlock()
+        return true
     }
 }

@@ -47,7 +47,7 @@ struct MetadataConformanceTests {
         for test in Self.cases {
             let fixture = try Fixture(test.fixture)
             let (log, _) = try openMetadataLog("\(fixture.path)/\(test.directory)")
-            let loaded = try log.load()
+            let loaded = try log.loadAll()
             let differences = try Self.differences(
                 loaded.replay.image, expected: try #require(fixture.manifest[test.image] as? [String: Any]),
                 comparesEnd: fixture.manifest["final_image_from_node"] == nil
@@ -65,7 +65,7 @@ struct MetadataConformanceTests {
             let fixture = try Fixture(test.fixture)
             let directory = "\(fixture.path)/\(test.directory)"
             let (log, _) = try openMetadataLog(directory)
-            let image = try log.load().replay.image
+            let image = try log.loadAll().replay.image
             let partition = "\(directory)/__cluster_metadata-0"
             for name in try FileManager.default.contentsOfDirectory(atPath: partition) where name.hasSuffix(".checkpoint") {
                 if SnapshotID(fileName: name) != .bootstrap { try FileManager.default.removeItem(atPath: "\(partition)/\(name)") }
@@ -74,7 +74,7 @@ struct MetadataConformanceTests {
             let copy = "\(fixture.path)/\(test.directory)-copy"
             try FileManager.default.copyItem(atPath: directory, toPath: copy)
             let (again, _) = try openMetadataLog(copy)
-            let replayed = try again.load().replay.image
+            let replayed = try again.loadAll().replay.image
             #expect(replayed.provenance == image.provenance)
             #expect(Self.sorted(replayed.json) == Self.sorted(image.json), "\(test.fixture) \(test.directory)")
         }
@@ -84,7 +84,7 @@ struct MetadataConformanceTests {
         let torn = try Fixture("torn-metadata")
         let killed = try Fixture("killed-single")
         let (log, _) = try openMetadataLog("\(torn.path)/log")
-        let image = try log.load().replay.image
+        let image = try log.loadAll().replay.image
         let whole = try #require(killed.manifest["metadata_image"] as? [String: Any])
         let last = try #require(whole["last_offset"] as? Int)
         #expect(image.provenance.offset < Offset(last), "the last batch is gone")
@@ -97,7 +97,7 @@ struct MetadataConformanceTests {
         for test in Self.cases {
             let fixture = try Fixture(test.fixture)
             let (log, _) = try openMetadataLog("\(fixture.path)/\(test.directory)")
-            let loaded = try log.load()
+            let loaded = try log.loadAll()
             let image = loaded.replay.image
             var delta = MetadataDelta(from: .empty)
             for record in image.records { try delta.replay(record.record) }

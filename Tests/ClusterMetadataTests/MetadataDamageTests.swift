@@ -37,7 +37,7 @@ struct MetadataDamageTests {
             try FileManager.default.copyItem(atPath: "\(fixture.path)/log", toPath: copy)
             defer { try? FileManager.default.removeItem(atPath: copy) }
             let (log, _) = try openMetadataLog(copy)
-            let image = try log.load().replay.image
+            let image = try log.loadAll().replay.image
             let expected = ends.filter { $0.key <= length }.max { $0.key < $1.key }?.value
             #expect(image.provenance.offset == expected, "cut at byte \(length)")
             #expect(log.log.logEndOffset == image.provenance.offset + 1)
@@ -50,7 +50,7 @@ struct MetadataDamageTests {
         let directory = "\(fixture.path)/log"
         let newest = "\(directory)/__cluster_metadata-0/00000000000000000353-0000000002.checkpoint"
         let (log, _) = try openMetadataLog(directory)
-        let image = try log.load().replay.image
+        let image = try log.loadAll().replay.image
         let whole = try Data(contentsOf: URL(fileURLWithPath: newest))
         for damage in 0..<3 {
             var spoiled = whole
@@ -66,7 +66,7 @@ struct MetadataDamageTests {
             try spoiled.write(to: URL(fileURLWithPath: "\(partition)/00000000000000000353-0000000002.checkpoint"))
             try Data().write(to: URL(fileURLWithPath: "\(partition)/00000000000000000400-0000000002.checkpoint.part"))
             let (again, _) = try openMetadataLog(copy)
-            let replayed = try again.load().replay.image
+            let replayed = try again.loadAll().replay.image
             #expect(replayed.provenance == image.provenance)
             #expect(replayed.topics.all.map(\.id).sorted() == image.topics.all.map(\.id).sorted())
             #expect(try FileManager.default.contentsOfDirectory(atPath: partition).allSatisfy { !$0.hasSuffix(".part") })

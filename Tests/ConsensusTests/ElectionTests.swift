@@ -63,6 +63,16 @@ struct ElectionTests {
         #expect(try quorum.run(for: 2100) { $0.stopped.contains(leader) })
     }
 
+    @Test(arguments: 20..<40) func aLeaderThatDiesIsReplacedAtOnce(seed: UInt64) throws {
+        var quorum = try TestQuorum(voters: [1, 2, 3], dynamic: seed % 2 == 0, seed: seed)
+        _ = try quorum.run(for: 8000) { $0.isSettled }
+        let leader = try #require(quorum.leader)
+        let before = quorum.now
+        quorum.crash(leader)
+        #expect(try quorum.run(for: 1000) { $0.isSettled }, "connections that are refused tell of it: \(quorum.summary)")
+        #expect(quorum.now - before < 600)
+    }
+
     @Test func theVoteIsForOneCandidate() throws {
         var quorum = try Quorum(Self.configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0), seed: 1)
         _ = try quorum.start(now: 0)
@@ -85,7 +95,9 @@ struct ElectionTests {
         var quorum = try Quorum(Self.configuration, persisted: nil, log: QuorumLog(endOffset: 0, lastEpoch: 0), seed: 1)
         _ = try quorum.start(now: 0)
         let effects = quorum.received(.vote(Self.vote(from: 2, epoch: 7)), Self.context, now: 1)
-        let persisted = effects.lastIndex { if case .persist(let state) = $0 { state.votedID == 2 && state.leaderEpoch == 7 } else { false } }
+        let persisted = effects.lastIndex {
+            if case .persist(let state) = $0 { state.votedID == 2 && state.leaderEpoch == 7 } else { false }
+        }
         let replied = effects.firstIndex { if case .reply = $0 { true } else { false } }
         #expect(try #require(persisted) < #require(replied))
     }

@@ -17,6 +17,9 @@ struct TestQuorum {
         case installed(NodeID, SnapshotID, incarnation: Int)
     }
 
+    /// Whose request it is, and who has it.
+    struct Origin { var id: NodeID, correlation: UInt64, incarnation: Int, holder: NodeID }
+
     struct Link: Hashable { var from: NodeID, to: NodeID }
 
     static let endpointName = "CONTROLLER"
@@ -39,7 +42,7 @@ struct TestQuorum {
     var committed: [StoredBatch] = []
     var answers: [QuorumResponse] = []
     var stopped: Set<NodeID> = []
-    private var tokens: [UInt64: (id: NodeID, correlation: UInt64, incarnation: Int)] = [:]
+    private var tokens: OrderedDictionary<UInt64, Origin> = [:]
     private var lastToken: UInt64 = 0
     private let configurations: OrderedDictionary<NodeID, QuorumConfiguration>
 
@@ -88,6 +91,11 @@ struct TestQuorum {
     mutating func crash(_ id: NodeID) {
         guard let member = members.removeValue(forKey: id) else { return }
         down[id] = member.crashed(keeping: &random)
+        // Its connections close.
+        for (token, origin) in tokens where origin.holder == id {
+            tokens[token] = nil
+            later(.failure(to: origin.id, correlation: origin.correlation, incarnation: origin.incarnation))
+        }
     }
 
     mutating func step(_ id: NodeID, _ body: (inout Quorum) throws -> [QuorumEffect]) throws {
@@ -186,7 +194,7 @@ struct TestQuorum {
                 later(.response(.apiVersions(response), from: to, to: from, correlation: correlation, incarnation: incarnation))
                 return
             }
-            let context = makeContext(from, correlation, incarnation)
+            let context = makeContext(from, correlation, incarnation, holder: to)
             let time = now
             try step(to) { $0.received(request, context, now: time) }
         case .response(let response, _, let to, let correlation, let incarnation):
@@ -208,15 +216,17 @@ struct TestQuorum {
         }
     }
 
-    private mutating func makeContext(_ from: NodeID, _ correlation: UInt64, _ incarnation: Int) -> QuorumRequestContext {
+    private mutating func makeContext(
+        _ from: NodeID, _ correlation: UInt64, _ incarnation: Int, holder: NodeID
+    ) -> QuorumRequestContext {
         lastToken += 1
-        tokens[lastToken] = (from, correlation, incarnation)
+        tokens[lastToken] = Origin(id: from, correlation: correlation, incarnation: incarnation, holder: holder)
         return QuorumRequestContext(token: lastToken, version: 18, listenerName: Self.endpointName)
     }
 
     /// A request of a tool; its answer appears in `answers`.
     mutating func ask(_ request: QuorumRequest, of id: NodeID) throws {
-        let context = makeContext(Self.toolID, 0, 0)
+        let context = makeContext(Self.toolID, 0, 0, holder: id)
         let time = now
         try step(id) { $0.received(request, context, now: time) }
     }
@@ -279,6 +289,15 @@ struct TestQuorum {
                 committed.append(batch)
             }
         }
+    }
+
+    /// Who is what, for the message of a test that fails.
+    var summary: String {
+        members.values.map { member in
+            let quorum = member.quorum
+            return "\(member.id): \(quorum.role) of \(quorum.leaderID) in \(quorum.epoch), voters \(quorum.voters.voters.keys.elements), "
+                + "\(member.disk.start)..<\(member.disk.end), committed \(member.committed), due \(quorum.nextDeadline ?? -1)"
+        }.joined(separator: "; ") + " at \(now)"
     }
 
     /// The member that leads the newest epoch, if any does.

@@ -48,7 +48,8 @@ struct NodeRunning {
 
 /// Waits for the signals that end a node, on whichever thread they arrive: the handler only writes the signal's number into a pipe.
 struct SignalWait {
-    private let reading: Int32
+    /// Becomes readable with each signal, one byte for each.
+    let reading: Int32
 
     init() {
         var ends: [Int32] = [0, 0]

@@ -3,8 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz simulate \
-    simulate-mutations generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz simulate simulate-mutations generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092

@@ -21,8 +21,6 @@ public enum Mutation: String, Sendable, CaseIterable {
     case inflateFetchOffset
     /// A leader does not compare the fetcher's last epoch with its own log.
     case ignoreFetchedEpoch
-    /// A leader answers fetches of any epoch as if they were of its own.
-    case ignoreEpochOnFetch
     /// A follower takes the leader's log end for the high watermark.
     case inflateHighWatermark
     /// A diverging log is not truncated.

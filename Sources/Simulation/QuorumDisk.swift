@@ -194,8 +194,15 @@ struct QuorumDisk {
         if log.count > 1 { log.removeLast() }
     }
 
-    /// What was found when a process starts counts as durable: it syncs before it goes on.
-    mutating func opened() { durableOffset = endOffset }
+    /// What was found when a process starts counts as durable: it syncs before it goes on. A snapshot may have become durable before
+    /// the log that it stands for; then that log is of no use any more.
+    mutating func opened() {
+        if let newest = snapshots.last, newest.id.endOffset > (log.last?.nextOffset ?? startOffset) {
+            log = []
+            startOffset = newest.id.endOffset
+        }
+        durableOffset = endOffset
+    }
 }
 
 extension StoredBatch {

@@ -178,20 +178,20 @@ final class QuorumWorld {
         case (.ignoreLogInVote, .vote(var message)):
             guard message.topics.first?.partitions.first != nil else { return request }
             message.topics[0].partitions[0].lastOffset = 1 << 40
-            message.topics[0].partitions[0].lastOffsetEpoch = message.topics[0].partitions[0].replicaEpoch
+            // No candidate's log can reach into the epoch that it stands for; that of one who asks for a vote on a vote may.
+            let part = message.topics[0].partitions[0]
+            message.topics[0].partitions[0].lastOffsetEpoch = part.preVote ? part.replicaEpoch : part.replicaEpoch - 1
             return .vote(message)
-        case (.inflateFetchOffset, .fetch(var message)), (.ignoreFetchedEpoch, .fetch(var message)),
-            (.ignoreEpochOnFetch, .fetch(var message)):
+        case (.inflateFetchOffset, .fetch(var message)), (.ignoreFetchedEpoch, .fetch(var message)):
             guard let part = message.topics.first?.partitions.first, node.isLeader else { return request }
-            switch mutation {
-            case .inflateFetchOffset:
+            if mutation == .inflateFetchOffset {
                 message.topics[0].partitions[0].fetchOffset = node.disk.endOffset
                 message.topics[0].partitions[0].lastFetchedEpoch = node.disk.lastEpoch
-            case .ignoreFetchedEpoch:
+            } else if part.fetchOffset > node.disk.startOffset {
                 let offset = min(part.fetchOffset, node.disk.endOffset)
                 message.topics[0].partitions[0].fetchOffset = offset
-                message.topics[0].partitions[0].lastFetchedEpoch = node.disk.index(of: offset - 1).map { node.disk.log[$0].epoch } ?? 0
-            default: message.topics[0].partitions[0].currentLeaderEpoch = node.quorum?.epoch ?? -1
+                message.topics[0].partitions[0].lastFetchedEpoch =
+                    node.disk.index(of: offset - 1).map { node.disk.log[$0].epoch } ?? part.lastFetchedEpoch
             }
             return .fetch(message)
         default: return request

@@ -39,10 +39,10 @@ public enum Simulation {
 
     /// The first of `count` seeds from `first` on at which a deliberate fault is noticed; nil when it never is.
     public static func firstSeedThatNotices(
-        _ mutation: Mutation, from first: UInt64 = 1, count: Int
+        _ mutation: Mutation, from first: UInt64 = 1, count: Int, isBrief: Bool = false
     ) -> SimulationOutcome? {
         for seed in first..<(first + UInt64(count)) {
-            let outcome = runQuorum(seed: seed, mutation: mutation)
+            let outcome = runQuorum(seed: seed, mutation: mutation, isBrief: isBrief)
             if outcome.violation != nil { return outcome }
         }
         return nil

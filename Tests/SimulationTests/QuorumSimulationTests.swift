@@ -22,4 +22,10 @@ struct QuorumSimulationTests {
             #expect(first.trace.isEmpty && !second.trace.isEmpty)
         }
     }
+
+    @Test("Notices every fault that was put in on purpose", arguments: Mutation.allCases)
+    func noticesMutations(mutation: Mutation) {
+        let outcome = Simulation.firstSeedThatNotices(mutation, count: mutation.seedsNeeded, isBrief: true)
+        #expect(outcome?.violation != nil, "\(mutation.rawValue) was not noticed by \(mutation.seedsNeeded) seeds")
+    }
 }

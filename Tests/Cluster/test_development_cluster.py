@@ -21,8 +21,11 @@ def dev(directory, port, admin_port, *arguments):
 
 
 def children(process) -> list[int]:
-    with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
-        return [int(each) for each in file.read().split()]
+    found = []
+    for thread in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{thread}/children") as file:
+            found += [int(each) for each in file.read().split()]
+    return found
 
 
 def is_gone(pid: int) -> bool:

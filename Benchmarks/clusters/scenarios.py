@@ -8,7 +8,7 @@ from confluent_kafka import Producer
 from clusters import Cluster
 from figures import Figures
 from load import QUIET, Writer
-from nodes import Node, seconds_until, wait_until
+from nodes import seconds_until, wait_until
 from operations import OK, Recorder
 from unavailability import acknowledgements, longest_gap
 
@@ -54,7 +54,7 @@ def leader_killed(options, figures: Figures):
         cluster.create(TOPIC, 3)
         load = Load(cluster)
         for _ in range(options.rounds):
-            leader, controller = cluster.leader(TOPIC, 0), quorum_leader(cluster)
+            leader, controller = cluster.leader(TOPIC, 0), cluster.controller()
             started = time.monotonic()
             leader.kill()
             time.sleep(0.2)
@@ -70,23 +70,6 @@ def leader_killed(options, figures: Figures):
     figures.add("records not acknowledged in the end", [unacknowledged], "", 0)
 
 
-def quorum_leader(cluster: Cluster) -> Node:
-    """The active controller, by asking the nodes' metrics."""
-    def found():
-        return next((node for node in cluster.controllers if node.is_running and is_active_controller(node)), None)
-
-    return wait_until(found, "there is an active controller", 30, 0.01)
-
-
-def is_active_controller(node: Node) -> bool:
-    """As of Kafka's ActiveControllerCount."""
-    try:
-        text = node.get("/metrics")[1]
-    except OSError:
-        return False
-    return any("activecontrollercount" in line.lower() and line.rstrip().endswith((" 1", " 1.0")) for line in text.splitlines())
-
-
 def controller_failover(options, figures: Figures):
     """The active controller, which is nothing else, is killed: how long until another one creates topics."""
     elected, created, gaps = [], [], []
@@ -94,11 +77,11 @@ def controller_failover(options, figures: Figures):
         cluster.create(TOPIC, 3)
         load = Load(cluster)
         for number in range(options.rounds):
-            leader = quorum_leader(cluster)
+            leader = cluster.controller()
             started = time.monotonic()
             leader.kill()
             wait_until(
-                lambda: any(node.is_running and is_active_controller(node) for node in cluster.controllers), "another controller leads", 60,
+                lambda: any(node.is_running and node.is_active_controller for node in cluster.controllers), "another controller leads", 60,
                 0.005)
             elected.append(time.monotonic() - started)
             cluster.create(f"after-{number}", 1)
@@ -213,11 +196,11 @@ def many_partitions(options, figures: Figures):
         cluster.wait_whole(300)
         created.append(time.monotonic() - started)
         for _ in range(min(3, options.rounds)):
-            leader = quorum_leader(cluster)
+            leader = cluster.controller()
             started = time.monotonic()
             leader.kill()
             wait_until(
-                lambda: any(node.is_running and is_active_controller(node) for node in cluster.controllers), "another controller leads", 60,
+                lambda: any(node.is_running and node.is_active_controller for node in cluster.controllers), "another controller leads", 60,
                 0.01)
             failover.append(time.monotonic() - started)
             started = time.monotonic()

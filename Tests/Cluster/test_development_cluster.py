@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -22,9 +21,11 @@ def dev(directory, port, admin_port, *arguments):
 
 
 def children(process) -> list[int]:
-    # Listed with the thread that started them, which need not be the first one.
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    return [int(each) for task in tasks for each in task.read_text().split()]
+    found = []
+    for thread in os.listdir(f"/proc/{process.pid}/task"):
+        with open(f"/proc/{process.pid}/task/{thread}/children") as file:
+            found += [int(each) for each in file.read().split()]
+    return found
 
 
 def is_gone(pid: int) -> bool:
@@ -60,11 +61,11 @@ def test_a_cluster_starts_and_stops_with_one_command(tmp_path, ports):
 
 
 def test_nodes_end_with_the_command_that_was_killed(tmp_path, ports):
-    process = dev(tmp_path, *ports, "--brokers", "2")
+    process = dev(tmp_path, *ports, "--brokers", "3")
     try:
-        wait_until(lambda: len(children(process)) == 2, "the nodes run", 30)
+        wait_until(lambda: len(children(process)) == 3, "the nodes run", 30)
         # A node asks for the news of its parent's end once it runs.
-        wait_until(lambda: "node 2 | " in (tmp_path / "dev.log").read_text(), "the nodes have begun", 30, 0.1)
+        wait_until(lambda: "node 3 | " in (tmp_path / "dev.log").read_text(), "the nodes have begun", 30, 0.1)
         nodes = children(process)
     finally:
         os.kill(process.pid, signal.SIGKILL)

@@ -1,6 +1,7 @@
 // A process of this very binary, whose output comes back line by line.
 import CLinux
 import Glibc
+import Primitives
 
 struct ChildProcess {
     let name: String
@@ -91,12 +92,17 @@ struct ChildProcess {
 
 /// Runs children side by side until all have ended.
 struct ChildSupervision {
+    /// A node that stops last finds nobody any more who could take over from it, and may wait for that.
+    private static let patienceMilliseconds: Int64 = 20_000
+
     private var nodes: [ChildProcess]
     private let signals: SignalWait
     private let adminPorts: [Int]
     private let greet: () -> Void
     private var ready: Set<Int> = []
     private var signalsSeen = 0
+    /// When nodes that were asked to stop have had long enough; monotonic milliseconds.
+    private var patienceEnds = Int64.max
 
     init(nodes: inout [ChildProcess], signals: SignalWait, adminPorts: [Int], greet: @escaping () -> Void) {
         self.nodes = nodes
@@ -133,10 +139,19 @@ struct ChildSupervision {
     private mutating func wait() {
         var polls = [pollfd(fd: signals.reading, events: Int16(POLLIN), revents: 0)]
         polls += nodes.map { pollfd(fd: $0.output, events: Int16(POLLIN), revents: 0) }
-        guard poll(&polls, nfds_t(polls.count), 100) > 0 else { return }
+        let count = poll(&polls, nfds_t(polls.count), 100)
+        if SystemClock.monotonicMilliseconds() > patienceEnds {
+            patienceEnds = .max
+            for node in nodes where node.isRunning {
+                Terminal.complain("\(node.name) does not stop; it is killed")
+                node.signal(SIGKILL)
+            }
+        }
+        guard count > 0 else { return }
         if polls[0].revents != 0 {
             _ = signals.wait()
             signalsSeen += 1
+            if signalsSeen == 1 { patienceEnds = SystemClock.monotonicMilliseconds() + Self.patienceMilliseconds }
             for node in nodes { node.signal(signalsSeen == 1 ? SIGTERM : SIGKILL) }
         }
         for index in nodes.indices where polls[index + 1].revents != 0 {

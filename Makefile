@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz simulate simulate-mutations generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
@@ -15,13 +15,16 @@ MINUTES ?= 5
 SECONDS_EACH ?= 60
 SEED ?= 1
 
+# Seeds of `make simulate`: the first and how many.
+SEEDS ?= 1:1000
+
 # The folder with golden vectors and fixture directories that `make conformance` measures against.
 MARTLET_SHARED ?= ../shared
 export MARTLET_SHARED
 
 help: ## List the targets
 	@echo "Martlet: make TARGET"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: Debian packages and the Python clients of the tests
 	@Scripts/setup build clients
@@ -72,6 +75,14 @@ torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, 
 fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
 	@Scripts/setup clients
 	@Scripts/fuzz "$(SECONDS_EACH)" "$(SEED)"
+
+simulate: ## Run simulated clusters from seeds, SEEDS=FIRST:COUNT (1:1000)
+	@Scripts/setup build
+	@Scripts/simulate "$(SEEDS)"
+
+simulate-mutations: ## Prove that the simulator notices faults put in on purpose
+	@Scripts/setup build
+	@Scripts/simulate --mutations
 
 generate: ## Write the generated Swift anew from the protocol definitions
 	@Scripts/generated write

@@ -114,9 +114,8 @@ extension Quorum {
         if role == .candidate {
             if votes.isGranted {
                 becomeLeader()
-            } else if votes.isRejected {
-                // Another candidate has the votes, or has split them: who asks first for votes on a vote then is left to chance.
-                electionDeadline = min(electionDeadline, now + Int64.random(in: 50..<250, using: &random))
+            } else {
+                hurryIfHopeless()
             }
         } else if votes.isGranted {
             becomeCandidate()
@@ -124,6 +123,14 @@ extension Quorum {
             giveUpProspect()
         }
         return true
+    }
+
+    /// Another candidate has the votes, or has split them, or those who could give them are gone: there is no point in waiting for the
+    /// whole election timeout. Who asks first for votes on a vote then is left to chance.
+    mutating func hurryIfHopeless() {
+        let silent = votes.unanswered.filter { !connections.isPaused($0) }
+        guard role == .candidate, votes.granting.count + silent.count < votes.majority else { return }
+        electionDeadline = min(electionDeadline, now + Int64.random(in: 50..<250, using: &random))
     }
 
     /// The others would not vote for this member: back to the leader it had, or waiting for one.

@@ -49,6 +49,7 @@ extension Quorum {
             // No vote comes from a leader that is gone. Back to looking for it, so that those who have not noticed are asked again.
             votes.record(false, from: sent.peer.id)
             if votes.isRejected { giveUpProspect() }
+        case .vote where failure == .disconnected: hurryIfHopeless()
         case .fetch, .fetchSnapshot:
             if failure == .disconnected, role == .follower, sent.peer.id == leader?.id { leaderRefused() }
         case .apiVersions: versionsUnknown(of: sent.peer)

@@ -18,7 +18,7 @@ struct Votes: Sendable {
         if answers.keys.contains(id) { answers.updateValue(isGranted, forKey: id) }
     }
 
-    private var majority: Int { answers.count / 2 + 1 }
+    var majority: Int { answers.count / 2 + 1 }
     var granting: [NodeID] { answers.filter { $0.value == true }.map(\.key) }
     var unanswered: [NodeID] { answers.filter { $0.value == nil }.map(\.key) }
     var isGranted: Bool { granting.count >= majority }

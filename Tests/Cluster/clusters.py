@@ -1,12 +1,15 @@
 """Whole clusters of real processes on one machine."""
 
+import json
 import os
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from broker import binary
 from load import QUIET
 from network import CLIENT, Network
 from nodes import Node, wait_until
@@ -97,11 +100,13 @@ class Cluster:
         return self.node(number)
 
     def controller(self) -> Node:
-        """The active controller, by asking the nodes themselves."""
+        """The active controller: the leader of the metadata quorum, not the broker that clients are told to ask."""
         def found():
-            return next((node for node in self.controllers if node.is_running and node.is_active_controller), None)
+            command = [str(binary()), "quorum", "status", "--json", "-b", self.bootstrap]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            return max(0, json.loads(done.stdout)["leaderId"]) if done.returncode == 0 else None
 
-        return wait_until(found, "there is an active controller", 30, 0.01)
+        return self.node(wait_until(found, "a controller is known"))
 
     def isolate(self, node: Node, clients_too: bool = True, to_it: bool = True, from_it: bool = True) -> None:
         others = [other.name for other in self.nodes if other is not node] + ([CLIENT] if clients_too else [])

@@ -113,15 +113,6 @@ class Node:
         wait_until(lambda: self.is_ready, f"{self} is ready", seconds, pause=0.01)
         return self
 
-    @property
-    def is_active_controller(self) -> bool:
-        """As of Kafka's metric ActiveControllerCount."""
-        try:
-            text = self.get("/metrics")[1]
-        except (OSError, http.client.HTTPException):
-            return False
-        return any("activecontrollercount" in line.lower() and line.rstrip().endswith((" 1", " 1.0")) for line in text.splitlines())
-
     def get(self, path: str) -> tuple[int, str]:
         connection = http.client.HTTPConnection("127.0.0.1", self.admin_port, timeout=5)
         try:

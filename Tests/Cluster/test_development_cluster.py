@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +22,9 @@ def dev(directory, port, admin_port, *arguments):
 
 
 def children(process) -> list[int]:
-    found = []
-    for thread in os.listdir(f"/proc/{process.pid}/task"):
-        with open(f"/proc/{process.pid}/task/{thread}/children") as file:
-            found += [int(each) for each in file.read().split()]
-    return found
+    # Listed with the thread that started them, which need not be the first one.
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    return [int(each) for task in tasks for each in task.read_text().split()]
 
 
 def is_gone(pid: int) -> bool:

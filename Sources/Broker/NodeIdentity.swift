@@ -90,6 +90,7 @@ extension BrokerConfiguration {
         result.canBecomeVoter = processRoles.contains(.controller)
         result.joinsAutomatically = quorum.autoJoinEnable
         result.clusterID = identity.clusterID
+        result.maximumFetchBytes = Int32(clamping: quorum.fetchMaxBytes)
         result.timing.electionTimeout = quorum.electionTimeoutMilliseconds
         result.timing.electionBackoffMaximum = quorum.electionBackoffMaxMilliseconds
         result.timing.fetchTimeout = quorum.fetchTimeoutMilliseconds

@@ -65,8 +65,6 @@ public struct ClusterSettings: Sendable, Equatable {
     public var controlledShutdownEnable: Bool
     /// `request.timeout.ms`: how long a request forwarded to the controller is tried.
     public var requestTimeoutMilliseconds: Int64
-    /// `controller.socket.timeout.ms`.
-    public var controllerSocketTimeoutMilliseconds: Int64
 }
 
 /// The times of the metadata quorum; the keys `controller.quorum.*`.
@@ -76,9 +74,7 @@ public struct QuorumSettings: Sendable, Equatable {
     public var fetchTimeoutMilliseconds: Int64
     public var requestTimeoutMilliseconds: Int64
     public var retryBackoffMilliseconds: Int64
-    public var appendLingerMilliseconds: Int64
     public var fetchMaxBytes: Int
-    public var fetchSnapshotMaxBytes: Int
     /// `controller.quorum.auto.join.enable`.
     public var autoJoinEnable: Bool
 }

@@ -51,8 +51,7 @@ extension ConfigurationReader {
             sessionTimeoutMilliseconds: integer("broker.session.timeout.ms"),
             initialRegistrationTimeoutMilliseconds: integer("initial.broker.registration.timeout.ms"),
             controlledShutdownEnable: boolean("controlled.shutdown.enable"),
-            requestTimeoutMilliseconds: integer("request.timeout.ms"),
-            controllerSocketTimeoutMilliseconds: integer("controller.socket.timeout.ms"))
+            requestTimeoutMilliseconds: integer("request.timeout.ms"))
     }
 
     func readQuorum() -> QuorumSettings {
@@ -62,9 +61,7 @@ extension ConfigurationReader {
             fetchTimeoutMilliseconds: integer("controller.quorum.fetch.timeout.ms"),
             requestTimeoutMilliseconds: integer("controller.quorum.request.timeout.ms"),
             retryBackoffMilliseconds: integer("controller.quorum.retry.backoff.ms"),
-            appendLingerMilliseconds: integer("controller.quorum.append.linger.ms"),
             fetchMaxBytes: size("controller.quorum.fetch.max.bytes"),
-            fetchSnapshotMaxBytes: size("controller.quorum.fetch.snapshot.max.bytes"),
             autoJoinEnable: boolean("controller.quorum.auto.join.enable"))
     }
 

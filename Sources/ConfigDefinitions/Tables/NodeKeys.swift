@@ -53,8 +53,8 @@ extension ConfigTable {
         .int(
             "request.timeout.ms", 30_000, .any, .high,
             doc: "How long a broker waits for the answer to its own requests."),
-        .long("socket.connection.setup.timeout.max.ms", 30_000, .any, .medium, support: .oneNode),
-        .long("socket.connection.setup.timeout.ms", 10_000, .any, .medium, support: .oneNode),
+        .long("socket.connection.setup.timeout.max.ms", 30_000, .any, .medium, support: .notBetweenNodes),
+        .long("socket.connection.setup.timeout.ms", 10_000, .any, .medium, support: .notBetweenNodes),
         .boolean(
             "unstable.api.versions.enable", false, .high, internal: true,
             support: .acceptedWithoutEffect("message versions that Kafka still changes are never offered")),

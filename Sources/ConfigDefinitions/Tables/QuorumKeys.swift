@@ -8,10 +8,11 @@ extension ConfigTable {
         .int(
             "broker.session.timeout.ms", 9000, .any, .medium,
             doc: "A broker silent for this long is fenced by the controller."),
-        .long("controller.performance.always.log.threshold.ms", 2000, .atLeast(0), .medium, internal: true, support: .oneNode),
-        .long("controller.performance.sample.period.ms", 60_000, .atLeast(100), .medium, internal: true, support: .oneNode),
+        .long("controller.performance.always.log.threshold.ms", 2000, .atLeast(0), .medium, internal: true, support: .notBetweenNodes),
+        .long("controller.performance.sample.period.ms", 60_000, .atLeast(100), .medium, internal: true, support: .notBetweenNodes),
         .int(
             "controller.quorum.append.linger.ms", 25, .atLeast(0), .medium,
+            support: .acceptedWithoutEffect("records that wait together share one write and one flush, and none waits for more"),
             doc: "How long the leader collects metadata records before it writes them."),
         .boolean(
             "controller.quorum.auto.join.enable", false, .low,
@@ -25,8 +26,12 @@ extension ConfigTable {
         .int(
             "controller.quorum.election.timeout.ms", 1000, .atLeast(0), .high,
             doc: "Time without a leader's word before a voter stands for election."),
-        .int("controller.quorum.fetch.max.bytes", 1_048_576, .atLeast(1), .low),
-        .int("controller.quorum.fetch.snapshot.max.bytes", 1_048_576, .atLeast(1), .low),
+        .int(
+            "controller.quorum.fetch.max.bytes", 1_048_576, .atLeast(1), .low,
+            doc: "Bytes that a member of the quorum asks for in one fetch."),
+        .int(
+            "controller.quorum.fetch.snapshot.max.bytes", 1_048_576, .atLeast(1), .low,
+            support: .acceptedWithoutEffect("snapshots are fetched in pieces of controller.quorum.fetch.max.bytes")),
         .int(
             "controller.quorum.fetch.timeout.ms", 2000, .atLeast(0), .high,
             doc: "Time without a successful fetch before a voter stands for election."),
@@ -62,7 +67,7 @@ extension ConfigTable {
         .long("metadata.log.segment.ms", 604_800_000, .any, .high, doc: "Time after which a segment of the metadata log is rolled."),
         .int(
             "metadata.max.idle.interval.ms", 500, .atLeast(0), .low,
-            support: .acceptedWithoutEffect("a quorum of one voter has no followers that wait for a sign of life"),
+            support: .acceptedWithoutEffect("followers take the answers to their fetches for a sign of life"),
             doc: "How often an idle controller writes a record that does nothing, so that followers see life."),
         .long("metadata.max.retention.bytes", 104_857_600, .any, .high, doc: "Bytes of metadata log and snapshots to keep."),
         .long("metadata.max.retention.ms", 604_800_000, .any, .high, doc: "Time to keep metadata log and snapshots."),

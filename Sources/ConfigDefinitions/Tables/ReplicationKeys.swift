@@ -5,7 +5,7 @@ extension ConfigTable {
         .boolean(
             "auto.leader.rebalance.enable", true, .high,
             doc: "Hand leadership back to the preferred replica when it has moved away."),
-        .int("controller.socket.timeout.ms", 30_000, .any, .medium),
+        .int("controller.socket.timeout.ms", 30_000, .any, .medium, support: .notBetweenNodes),
         .int("default.replication.factor", 1, .any, .medium, doc: "Replicas of topics created automatically or without a count."),
         .int(
             "delete.records.purgatory.purge.interval.requests", 1, .any, .medium,
@@ -47,6 +47,8 @@ extension ConfigTable {
         .boolean(
             "unclean.leader.election.enable", false, .high, mode: .clusterWide, synonym: "unclean.leader.election.enable",
             doc: "Whether a replica outside the in-sync replicas may lead, which loses records."),
-        .long("unclean.leader.election.interval.ms", 300_000, .atLeast(1), .medium, internal: true),
+        .long(
+            "unclean.leader.election.interval.ms", 300_000, .atLeast(1), .medium, internal: true,
+            doc: "Time between two looks for partitions without a leader that may have an unclean one."),
     ]
 }

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker import binary
 from load import QUIET
 from network import CLIENT, Network
-from nodes import Node, wait_until
+from nodes import Node, binary, wait_until
 
 
 class Cluster:

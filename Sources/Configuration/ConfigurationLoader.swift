@@ -57,7 +57,8 @@ extension ConfigurationReader {
             nodeID: nodeID, processRoles: roles, rack: string("broker.rack"), listeners: listeners.listeners,
             advertisedListeners: listeners.advertised, advertisedControllerListeners: listeners.advertisedControllers,
             controllerListenerNames: listeners.controllerNames, interBrokerListenerName: listeners.interBrokerName,
-            controllerQuorumVoters: voters, controllerQuorumBootstrapServers: bootstrapServers, cluster: readCluster(), quorum: readQuorum(),
+            controllerQuorumVoters: voters, controllerQuorumBootstrapServers: bootstrapServers, cluster: readCluster(),
+            quorum: readQuorum(),
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
             storage: readStorage(directories), metadataLog: readMetadataLog(directories), topics: readTopics(layers),
             groups: readGroups(), offsets: readOffsets(), layers: layers)

@@ -48,7 +48,8 @@ final class QuorumListener: ConnectionDelegate {
             }
             var body = frame
             body.moveReaderIndex(forwardBy: reader.position)
-            guard let runtime = runtime.withLock({ $0 }), let request = try QuorumRequest(api, version: header.requestApiVersion, body: body)
+            guard let runtime = runtime.withLock({ $0 }),
+                let request = try QuorumRequest(api, version: header.requestApiVersion, body: body)
             else { return connection.close(reason: "nobody is there") }
             runtime.handle(request, version: header.requestApiVersion, listenerName: "CONTROLLER") { response in
                 guard let response, let body = try? response.encoded(version: header.requestApiVersion) else {

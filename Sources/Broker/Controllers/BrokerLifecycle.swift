@@ -48,6 +48,9 @@ final class BrokerLifecycle: Sendable {
     private static let retryMilliseconds: ClosedRange<Int64> = 50...2000
     /// After this an attempt is made anew, in case the controller hangs.
     private static let attemptMilliseconds: Int64 = 4000
+    /// A broker that stops does not wait longer than this for a controller that says nothing: when a whole cluster is stopped, the last
+    /// nodes have none.
+    private static let silenceMilliseconds: Int64 = 10_000
 
     private let state = Mutex(State())
     private let settings: ClusterSettings
@@ -120,6 +123,7 @@ final class BrokerLifecycle: Sendable {
         channel.eventLoop.scheduleTask(in: .milliseconds(milliseconds)) { [weak self] in
             self?.shutDown.fail(BrokerStartFailure("the controller did not let this broker go within \(milliseconds) ms"))
         }
+        giveUpOnSilence(answers: 0)
         communicate(after: 0)
         do throws(BrokerStartFailure) {
             try wait(for: shutDown)
@@ -127,6 +131,14 @@ final class BrokerLifecycle: Sendable {
         } catch {
             logger.warning("the controlled shutdown was not completed", metadata: ["reason": "\(error)"])
             return false
+        }
+    }
+
+    private func giveUpOnSilence(answers: Int) {
+        channel.eventLoop.scheduleTask(in: .milliseconds(Self.silenceMilliseconds)) { [weak self] in
+            guard let self, let now = state.withLock({ $0.phase == .controlledShutdown ? $0.shutdownAnswers : nil }) else { return }
+            if now > answers { return giveUpOnSilence(answers: now) }
+            shutDown.fail(BrokerStartFailure("no controller has answered for \(Self.silenceMilliseconds) ms"))
         }
     }
 

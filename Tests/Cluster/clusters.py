@@ -12,7 +12,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from broker import binary
 from load import QUIET
 from network import CLIENT, Network
-from nodes import Node, wait_until
+from nodes import Node, binary, wait_until
 
 
 class Cluster:

@@ -68,3 +68,15 @@ def test_the_clock_of_a_node_moves(loaded):
     finally:
         clock.shift(0)
     go_on()
+
+
+def test_a_node_that_waits_for_a_quorum_can_be_stopped():
+    cluster = Cluster(3, proxied=False)
+    try:
+        [node, *_] = cluster.nodes
+        node.format()
+        node.start()
+        wait_until(lambda: "following the metadata quorum" in node.log(), "the node looks for the others", 30)
+        assert node.stop(30) in (0, 143)
+    finally:
+        cluster.close()

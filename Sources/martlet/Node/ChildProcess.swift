@@ -130,7 +130,7 @@ struct ChildSupervision {
             }
             if ready.count < nodes.count { askWhetherReady() }
         }
-        if signalsSeen > 0 { return nodes.contains { ($0.status ?? 0) != 0 && ($0.status ?? 0) != 137 } ? 1 : 0 }
+        if signalsSeen > 0 { return nodes.contains { ![0, 137, 143].contains($0.status ?? 0) } ? 1 : 0 }
         // Nobody asked for the end: what ended the first one is what a script should see.
         return nodes.compactMap(\.status).first { $0 != 0 } ?? 0
     }

@@ -71,6 +71,7 @@ class Writer(Worker):
             self.recorder.end(operation, OK)
         else:
             self.errors.append(error.str())
+            operation.error = error.str()
             self.recorder.end(operation, FAILED if error.code() in SURELY_NOT_WRITTEN else UNKNOWN)
 
 
@@ -116,19 +117,27 @@ class EndWatcher(Worker):
     def __init__(self, bootstrap: str, topic: str, partitions: int, recorder: Recorder):
         super().__init__()
         self.topic, self.partitions, self.recorder = topic, partitions, recorder
-        self.consumer = Consumer({**QUIET, "bootstrap.servers": bootstrap, "client.id": "ends", "group.id": "ends"})
+        self.settings = {**QUIET, "bootstrap.servers": bootstrap, "client.id": "ends", "group.id": "ends"}
 
     def work(self):
-        while not self.stopping.wait(0.2):
-            for partition in range(self.partitions):
-                operation = self.recorder.begin("ends")
-                try:
-                    _, end = self.consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=2)
-                    operation.ends = [(str(partition), end)]
-                    self.recorder.end(operation, OK)
-                except KafkaException:
-                    self.recorder.end(operation, FAILED)
-        self.consumer.close()
+        while not self.stopping.is_set():
+            # librdkafka may go on saying "unknown partition" after all brokers were away, so a failure makes a client anew.
+            consumer = Consumer(self.settings)
+            while not self.stopping.wait(0.2) and all([self._ask(consumer, partition) for partition in range(self.partitions)]):
+                pass
+            consumer.close()
+
+    def _ask(self, consumer: Consumer, partition: int) -> bool:
+        operation = self.recorder.begin("ends")
+        try:
+            _, end = consumer.get_watermark_offsets(TopicPartition(self.topic, partition), timeout=2)
+        except KafkaException as error:
+            operation.error = str(error)
+            self.recorder.end(operation, FAILED)
+            return False
+        operation.ends = [(str(partition), end)]
+        self.recorder.end(operation, OK)
+        return True
 
 
 class Committer(Worker):

@@ -28,6 +28,8 @@ class Operation:
     subscribed: bool = False
     # Keys given or taken since the process's operation before.
     rebalanced: list[str] = field(default_factory=list)
+    # What the client said of a failure.
+    error: str | None = None
     # Reads each key from its beginning to its end after everything else.
     final: bool = False
 

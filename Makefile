@@ -3,16 +3,20 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients conformance bench soak fuzz generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz simulate simulate-mutations generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
 DATA ?= ./data
 
-# Rounds of `make soak`, seconds and seed of `make fuzz`.
+# Rounds of `make soak`, minutes of `make torment`, seconds and seed of `make fuzz`.
 ROUNDS ?= 50
+MINUTES ?= 5
 SECONDS_EACH ?= 60
 SEED ?= 1
+
+# Seeds of `make simulate`: the first and how many.
+SEEDS ?= 1:1000
 
 # The folder with golden vectors and fixture directories that `make conformance` measures against.
 MARTLET_SHARED ?= ../shared
@@ -20,7 +24,7 @@ export MARTLET_SHARED
 
 help: ## List the targets
 	@echo "Martlet: make TARGET"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing: Debian packages and the Python clients of the tests
 	@Scripts/setup build clients
@@ -34,7 +38,7 @@ run: build ## Start a development broker on 127.0.0.1:9092, data in ./data (PORT
 
 test: ## Run every test: Swift's, and real clients against the real binary
 	@Scripts/setup build clients
-	@Scripts/test swift clients
+	@Scripts/test swift clients cluster
 
 test-swift: ## Run the Swift tests alone
 	@Scripts/setup build
@@ -44,6 +48,10 @@ test-clients: ## Run the tests with real clients alone (ARGS= goes to pytest)
 	@Scripts/setup build clients
 	@Scripts/test clients
 
+test-cluster: ## Run the tests with clusters of real processes alone (ARGS= goes to pytest)
+	@Scripts/setup build clients
+	@Scripts/test cluster
+
 conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hold
 	@Scripts/setup build
 	@Scripts/conformance
@@ -52,13 +60,29 @@ bench: build ## Compare the broker with the C baseline (BENCH_JSON=FILE writes t
 	@Scripts/setup bench
 	@Benchmarks/run $(ARGS)
 
+bench-cluster: build ## Measure a cluster of three: fail-over, restarts, CPU per GB, many partitions (ARGS= selects)
+	@Scripts/setup clients bench
+	@Benchmarks/cluster $(ARGS)
+
 soak: build ## Kill the broker under load, ROUNDS=50 times, and check every acknowledged record
 	@Scripts/setup clients
 	@Scripts/soak "$(ROUNDS)"
 
+torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, then check its history (ARGS=--seed=1 ...)
+	@Scripts/setup clients
+	@Scripts/torment "$(MINUTES)" $(ARGS)
+
 fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
 	@Scripts/setup clients
 	@Scripts/fuzz "$(SECONDS_EACH)" "$(SEED)"
+
+simulate: ## Run simulated clusters from seeds, SEEDS=FIRST:COUNT (1:1000)
+	@Scripts/setup build
+	@Scripts/simulate "$(SEEDS)"
+
+simulate-mutations: ## Prove that the simulator notices faults put in on purpose
+	@Scripts/setup build
+	@Scripts/simulate --mutations
 
 generate: ## Write the generated Swift anew from the protocol definitions
 	@Scripts/generated write

@@ -67,7 +67,7 @@ let services: [Target] = [
         "Broker",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus",
+            "CLinux", "Consensus",
             "Controlling", "Replication", "GroupCoordination", "Storage", "Network", "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
@@ -81,7 +81,7 @@ let programs: [Target] = [
         name: "martlet",
         dependencies: [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus",
+            "CLinux", "Consensus",
             "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
             collections,
         ],
@@ -91,6 +91,13 @@ let programs: [Target] = [
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
     library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
+    library(
+        "Simulation",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
+            "Consensus", "Controlling", "Replication", collections, nioCore,
+        ]),
+    .executableTarget(name: "simulate", dependencies: ["Simulation", "Primitives"], swiftSettings: strict),
     tests("ArchitectureTests", []),
     tests("PrimitivesTests", ["Primitives"]),
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
@@ -109,11 +116,16 @@ let beside: [Target] = [
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
+    tests("SimulationTests", ["Simulation", "Consensus", "KafkaMessages", "RecordBatches", "Primitives", nioCore]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),
     tests(
         "BrokerTests",
-        ["Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "TestKit", nioCore]),
+        [
+            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication",
+            "Storage",
+            "TestKit", nioCore, nioPosix,
+        ]),
     tests(
         "MartletClientTests",
         [

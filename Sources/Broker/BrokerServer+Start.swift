@@ -27,46 +27,106 @@ extension BrokerServer {
         update { $0.directories = directories }
         let metadata = try openMetadata(directories, identity)
         update { $0.metadata = metadata }
-        let services = makeServices(directories, metadata, identity)
-        update { $0.services = services }
-        services.applyDynamicConfiguration(metadata.image)
-        try loadLogs(services, metadata.image)
-        metadata.subscribe { publication in services.publish(publication.image, publication.changes) }
-
+        let cluster = ClusterMembership(
+            configuration: configuration, clusterID: identity.clusterID, metadata: metadata, loops: clusterLoops, log: log)
+        update { $0.cluster = cluster }
+        let controllers = try bindControllers(cluster)
         health.report(.init(phase: "joining the cluster"))
-        let network = makeNetwork(services)
-        // Ports that the system chooses must be known before they are advertised.
-        let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
-        var bound = choosesPorts ? try bind(network) : []
-        let brokerEpoch = try join(metadata, LocalNode(configuration, identity, bound: bound))
-        update { $0.brokerEpoch = brokerEpoch }
-        if !choosesPorts { bound = try bind(network) }
-
-        observe(services, network)
-        let maintenance = Maintenance(services: services, eventLoop: housekeepingLoop)
-        maintenance.start()
-        update { $0.maintenance = maintenance }
+        try joinQuorum(cluster, LocalNode(configuration, identity, bound: controllers))
+        var bound: [NetworkServer.BoundListener] = []
+        var partitions = 0
+        if configuration.processRoles.contains(.broker) {
+            let services: BrokerServices
+            (services, bound) = try startBroker(directories, identity, cluster, controllers)
+            let maintenance = Maintenance(services: services, eventLoop: housekeepingLoop)
+            maintenance.start()
+            update { $0.maintenance = maintenance }
+            partitions = services.partitions.all.count
+        }
         health.reportReady()
         let elapsed = SystemClock.monotonicMilliseconds() - began
+        bound += controllers
         logger.info(
             "ready",
             metadata: [
                 "node": "\(configuration.nodeID)", "cluster": "\(identity.clusterID)", "milliseconds": "\(elapsed)",
-                "listeners": "\(bound.map { "\($0.name)=\($0.address)" }.joined(separator: " "))",
-                "partitions": "\(services.partitions.all.count)",
+                "listeners": "\(bound.map { "\($0.name)=\($0.address)" }.joined(separator: " "))", "partitions": "\(partitions)",
             ])
         return Endpoints(
             listeners: bound.map { ($0.name, $0.port) }, adminPort: adminPort, clusterID: identity.clusterID, startMilliseconds: elapsed)
     }
 
+    /// Opens the controller's listeners: the quorum needs them before it has a leader.
+    private func bindControllers(_ cluster: ClusterMembership) throws(BrokerStartFailure) -> [NetworkServer.BoundListener] {
+        guard let controller = cluster.controller else { return [] }
+        let network = NetworkServer(
+            listeners: Self.endpoints(configuration.controllerListeners), limits: networkLimits(configuration.network),
+            eventLoopGroup: clusterLoops, delegate: ControllerListener(services: controller, metrics: metrics),
+            logger: log.logger("network"))
+        update { $0.controllerNetwork = network }
+        return try bind(network)
+    }
+
+    /// Registers the broker, opens its logs as the metadata want them, and serves clients once the controller lets it.
+    private func startBroker(
+        _ directories: LogDirectories, _ identity: NodeIdentity, _ cluster: ClusterMembership, _ controllers: [NetworkServer.BoundListener]
+    ) throws(BrokerStartFailure) -> (BrokerServices, [NetworkServer.BoundListener]) {
+        let metadata = cluster.metadata
+        let lifecycle = BrokerLifecycle(
+            nodeID: configuration.nodeID, settings: configuration.cluster, channel: cluster.channel, image: { metadata.image },
+            logger: logger)
+        update { $0.lifecycle = lifecycle }
+        metadata.subscribe { publication in lifecycle.replayed(publication.image) }
+        // Ports that the system chooses must be known before they are advertised.
+        let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
+        var early: (services: BrokerServices, network: NetworkServer, bound: [NetworkServer.BoundListener])?
+        if choosesPorts {
+            let services = makeServices(directories, cluster, identity, lifecycle)
+            let network = makeNetwork(services)
+            early = (services, network, try bind(network))
+        }
+        let node = LocalNode(configuration, identity, bound: (early?.bound ?? []) + controllers)
+        try lifecycle.register(node.brokerRegistration)
+        let services = early?.services ?? makeServices(directories, cluster, identity, lifecycle)
+        update { $0.services = services }
+        services.applyDynamicConfiguration(metadata.image)
+        try loadLogs(services, metadata.image)
+        metadata.subscribe { publication in
+            services.publish(publication.image, publication.changes)
+            lifecycle.published(publication.image)
+        }
+        let network = early?.network ?? makeNetwork(services)
+        let bound: [NetworkServer.BoundListener]
+        if let early { bound = early.bound } else { bound = try bind(network) }
+        try lifecycle.unfence()
+        completeRecovery(services)
+        observe(services, network)
+        return (services, bound)
+    }
+
+    /// A broker without others: where a leader was elected uncleanly, there is no follower to mislead, and the only log there is is the
+    /// right one.
+    private func completeRecovery(_ services: BrokerServices) {
+        let id = configuration.nodeID
+        guard services.controllerChannel.location == .here, services.image.cluster.brokers.count == 1 else { return }
+        do throws(RequestFailure) {
+            try services.metadataRuntime.submitAndWait(at: { (controller, _) throws(RequestFailure) in
+                controller.completeLeaderRecovery(of: id)
+            })
+        } catch {
+            logger.warning("leaders still count as recovering", metadata: ["reason": "\(error)"])
+        }
+    }
     /// The listeners, not bound yet, under the network settings in force.
     private func makeNetwork(_ services: BrokerServices) -> NetworkServer {
         let settings = services.configurationInForce.current.network
         let loops = MultiThreadedEventLoopGroup(numberOfThreads: max(1, settings.networkThreads))
         let network = NetworkServer(
-            listeners: networkListeners, limits: networkLimits(settings), eventLoopGroup: loops, delegate: services,
+            listeners: Self.endpoints(configuration.brokerListeners), limits: networkLimits(settings), eventLoopGroup: loops,
+            delegate: services,
             logger: log.logger("network"))
         services.configurationInForce.follow { [weak network] in network?.update(Self.connectionLimits($0.network)) }
+        services.startReplication(on: loops)
         update {
             $0.loops = loops
             $0.network = network
@@ -143,37 +203,37 @@ extension BrokerServer {
         log.maximumSnapshotIntervalMilliseconds = settings.maxSnapshotIntervalMilliseconds
         log.retentionBytes = settings.maxRetentionBytes
         log.retentionMilliseconds = settings.maxRetentionMilliseconds
-        let quorum = QuorumConfiguration(
-            localID: configuration.nodeID, localDirectoryID: identity.metadataDirectoryID,
-            localEndpoints: configuration.advertisedControllerListeners.map {
-                Voter.Endpoint(name: $0.name, host: $0.host, port: UInt16(clamping: $0.port))
-            }, staticVoters: configuration.staticVoters)
+        let quorum = configuration.quorumConfiguration(identity)
         let controller = ControllerConfiguration(
             nodeID: configuration.nodeID, clusterID: identity.clusterID, fixed: configuration.layers.fixed)
         do throws(MetadataStorageError) {
             return try MetadataRuntime(
                 MetadataRuntimeConfiguration(log: log, quorum: quorum, controller: controller), directories: directories,
+                network: QuorumNetwork(eventLoopGroup: clusterLoops, peers: PeerOptions(clientID: "raft-client-\(configuration.nodeID)")),
                 logger: self.log.logger("metadata"))
         } catch {
             throw BrokerStartFailure("the metadata cannot be read: \(error)")
         }
     }
 
-    private func makeServices(_ directories: LogDirectories, _ metadata: MetadataRuntime, _ identity: NodeIdentity) -> BrokerServices {
-        let epoch = brokerEpochReader
+    private func makeServices(
+        _ directories: LogDirectories, _ cluster: ClusterMembership, _ identity: NodeIdentity, _ lifecycle: BrokerLifecycle
+    ) -> BrokerServices {
         let producerIDs = ProducerIDs { [configuration] reply in
             var request = AllocateProducerIdsRequest()
             request.brokerId = configuration.nodeID
-            request.brokerEpoch = epoch()
-            let asked = request
-            metadata.submit({ (controller) throws(RequestFailure) in try controller.allocateProducerIDs(asked) }) { outcome in
-                reply((try? outcome.get()).map { ($0.producerIdStart, $0.producerIdLen) })
+            request.brokerEpoch = lifecycle.brokerEpoch
+            cluster.channel.send(request, timeoutMilliseconds: configuration.cluster.requestTimeoutMilliseconds) { outcome in
+                guard case .success(let response) = outcome, response.errorCode == .none, response.producerIdLen > 0 else {
+                    return reply(nil)
+                }
+                reply((response.producerIdStart, response.producerIdLen))
             }
         }
         return BrokerServices(
-            configuration: configuration, clusterID: identity.clusterID, directories: directories, metadataRuntime: metadata,
-            groups: CoordinatorRuntime(configuration: coordinatorConfiguration(metadata.image)), producerIDs: producerIDs, metrics: metrics,
-            backgroundWork: backgroundWork, log: log)
+            configuration: configuration, clusterID: identity.clusterID, directories: directories, cluster: cluster, lifecycle: lifecycle,
+            groups: CoordinatorRuntime(configuration: coordinatorConfiguration(cluster.metadata.image)), producerIDs: producerIDs,
+            metrics: metrics, backgroundWork: backgroundWork, log: log)
     }
 
     private func coordinatorConfiguration(_ image: MetadataImage) -> CoordinatorRuntimeConfiguration {
@@ -228,15 +288,15 @@ extension BrokerServer {
         }
     }
 
-    private func join(_ metadata: MetadataRuntime, _ node: LocalNode) throws(BrokerStartFailure) -> Int64 {
-        do {
-            try metadata.activate(registering: node.controllerRegistration)
-            let epoch = try metadata.registerBroker(node)
-            try metadata.unfenceBroker(node.id, epoch: epoch)
-            return epoch
+    /// Takes part in the quorum, or follows it. A sole voter leads at once; others have a leader some time later.
+    private func joinQuorum(_ cluster: ClusterMembership, _ node: LocalNode) throws(BrokerStartFailure) {
+        let isController = configuration.processRoles.contains(.controller)
+        do throws(MetadataStorageError) {
+            try cluster.metadata.start(registering: isController ? node.controllerRegistration : nil)
         } catch {
             throw BrokerStartFailure("the node cannot join its cluster: \(error)")
         }
+        cluster.begin(registering: isController ? node.controllerRegistration : nil)
     }
 
     private func bind(_ network: NetworkServer) throws(BrokerStartFailure) -> [NetworkServer.BoundListener] {

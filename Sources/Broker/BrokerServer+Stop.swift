@@ -10,32 +10,34 @@ import Storage
 extension BrokerServer {
     /// How long requests in progress may take to be answered.
     private static let drain = TimeAmount.seconds(5)
+    /// How long the controller may take to find other leaders for what this broker leads.
+    private static let handoverMilliseconds: Int64 = 60_000
 
     /// Stops cleanly; also after a start that failed halfway. Blocks until everything is on disk.
     public func stop() {
         health.reportStopping()
         let parts = takeParts()
+        let brokerEpoch = parts.lifecycle?.brokerEpoch ?? -1
+        // Clients are served until others lead: their next requests are told where to go.
+        if let lifecycle = parts.lifecycle, parts.services != nil, configuration.cluster.controlledShutdownEnable {
+            _ = lifecycle.leave(within: Self.handoverMilliseconds)
+        }
         parts.network?.stopAccepting()
         parts.maintenance?.stop()
-        if let metadata = parts.metadata, let epoch = parts.brokerEpoch { beginShutdown(metadata, epoch) }
+        parts.lifecycle?.close()
         parts.services?.groups.endAllTerms()
         parts.network?.close(drainingFor: Self.drain)
+        parts.services?.replication.close()
         backgroundWork.stop()
         let isClean = closeLogs(parts.services)
         parts.metadata?.close()
-        closeDirectories(parts, clean: isClean)
+        parts.controllerNetwork?.close(drainingFor: .milliseconds(500))
+        parts.cluster?.close()
+        closeDirectories(parts, brokerEpoch: brokerEpoch, clean: isClean)
         for admin in parts.admins { admin.close() }
         try? parts.loops?.syncShutdownGracefully()
+        try? clusterLoops.syncShutdownGracefully()
         try? housekeeping.syncShutdownGracefully()
-    }
-
-    /// As a Kafka broker does it: controlled shutdown, then fenced, so that the metadata log says that nobody leads these partitions.
-    private func beginShutdown(_ metadata: MetadataRuntime, _ epoch: Int64) {
-        do throws(RequestFailure) {
-            try metadata.stopBroker(configuration.nodeID, epoch: epoch)
-        } catch {
-            logger.warning("the controlled shutdown was not recorded; the next start sees to it", metadata: ["reason": "\(error)"])
-        }
     }
 
     /// Closes every log; false when one of them could not be closed, so that the next start looks at all of them.
@@ -54,7 +56,7 @@ extension BrokerServer {
         return isClean
     }
 
-    private func closeDirectories(_ parts: Parts, clean: Bool) {
+    private func closeDirectories(_ parts: Parts, brokerEpoch: Int64, clean: Bool) {
         guard let directories = parts.directories else { return }
         var checkpoints: [(directory: LogDirectory, checkpoint: PartitionCheckpoint)] = []
         for partition in parts.services?.partitions.all ?? [] {
@@ -63,7 +65,7 @@ extension BrokerServer {
         }
         do throws(StorageError) {
             // Without having loaded the logs nothing is known about them: the marker of the last stop is gone, a recovery is due.
-            try directories.close(checkpoints, brokerEpoch: parts.brokerEpoch ?? -1, clean: clean && parts.brokerEpoch != nil)
+            try directories.close(checkpoints, brokerEpoch: brokerEpoch, clean: clean && (brokerEpoch >= 0 || parts.lifecycle == nil))
         } catch {
             logger.error("the data directories were not closed cleanly; the next start recovers", metadata: ["reason": "\(error)"])
         }

@@ -23,7 +23,7 @@ public struct BrokerStartFailure: Error, CustomStringConvertible {
     }
 }
 
-/// One node: broker and controller in one process.
+/// One node: broker, controller, or both in one process.
 public final class BrokerServer: Sendable {
     /// Where a started node listens.
     public struct Endpoints: Sendable {
@@ -38,13 +38,14 @@ public final class BrokerServer: Sendable {
     struct Parts {
         var admins: [AdminServer] = []
         var metadata: MetadataRuntime?
+        var cluster: ClusterMembership?
+        var controllerNetwork: NetworkServer?
+        var lifecycle: BrokerLifecycle?
         var services: BrokerServices?
         var loops: MultiThreadedEventLoopGroup?
         var network: NetworkServer?
         var maintenance: Maintenance?
         var directories: LogDirectories?
-        /// Set once the node is registered.
-        var brokerEpoch: Int64?
     }
 
     let configuration: BrokerConfiguration
@@ -55,6 +56,8 @@ public final class BrokerServer: Sendable {
     /// Timers and the admin endpoint: nothing there may delay a client.
     let housekeeping = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let backgroundWork = BackgroundWork(threads: 2)
+    /// What nodes say to each other about the cluster: the controller's listeners, the way to the controller, heartbeats.
+    let clusterLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let parts = Mutex(Parts())
 
     public init(configuration: BrokerConfiguration, log: StructuredLog, version: String) {
@@ -62,7 +65,7 @@ public final class BrokerServer: Sendable {
         self.log = log
         logger = log.logger("broker")
         metrics = KafkaMetrics(
-            requestKinds: BrokerServices.servedApis.map {
+            requestKinds: Self.servedApis(configuration.processRoles).map {
                 RequestKind(apiKey: $0.rawValue, name: $0.name, highestVersion: $0.validVersions.upperBound)
             }, version: version)
     }
@@ -76,17 +79,16 @@ public final class BrokerServer: Sendable {
         }
     }
 
-    /// Reads the broker's epoch when it is asked for; -1 before the registration.
-    var brokerEpochReader: @Sendable () -> Int64 {
-        { [weak self] in self?.parts.withLock { $0.brokerEpoch } ?? -1 }
+    private static func servedApis(_ roles: ProcessRoles) -> [ApiKey] {
+        let broker = roles.contains(.broker) ? BrokerServices.servedApis : []
+        let controller = roles.contains(.controller) ? ControllerServices.servedApis : []
+        return broker + controller.filter { !broker.contains($0) }
     }
 
     var housekeepingLoop: any EventLoop { housekeeping.any() }
 
-    var networkListeners: [ListenerEndpoint] {
-        configuration.brokerListeners.map { listener in
-            ListenerEndpoint(name: listener.name, host: listener.host, port: listener.port)
-        }
+    static func endpoints(_ listeners: [Listener]) -> [ListenerEndpoint] {
+        listeners.map { ListenerEndpoint(name: $0.name, host: $0.host, port: $0.port) }
     }
 
     func networkLimits(_ network: NetworkSettings) -> NetworkLimits {

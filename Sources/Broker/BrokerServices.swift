@@ -26,28 +26,38 @@ final class BrokerServices: Sendable {
     let partitions = PartitionRegistry()
     let loadedLogs = LoadedLogTable()
     let metadataRuntime: MetadataRuntime
+    /// The controller in this process, if there is one.
+    let controllerServices: ControllerServices?
+    let controllerChannel: ControllerChannel
+    let lifecycle: BrokerLifecycle
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
+    let replication: ReplicationServices
     private let currentImage = Mutex(MetadataImage.empty)
 
     init(
-        configuration: BrokerConfiguration, clusterID: String, directories: LogDirectories, metadataRuntime: MetadataRuntime,
-        groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics, backgroundWork: BackgroundWork, log: StructuredLog
+        configuration: BrokerConfiguration, clusterID: String, directories: LogDirectories, cluster: ClusterMembership,
+        lifecycle: BrokerLifecycle, groups: CoordinatorRuntime, producerIDs: ProducerIDs, metrics: KafkaMetrics,
+        backgroundWork: BackgroundWork, log: StructuredLog
     ) {
         self.configuration = configuration
         configurationInForce = ConfigurationInForce(started: configuration)
         nodeID = configuration.nodeID
         self.clusterID = clusterID
         self.directories = directories
-        self.metadataRuntime = metadataRuntime
+        metadataRuntime = cluster.metadata
+        controllerServices = cluster.controller
+        controllerChannel = cluster.channel
+        self.lifecycle = lifecycle
         self.groups = groups
         self.producerIDs = producerIDs
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log
         logger = log.logger("broker")
+        replication = ReplicationServices(configuration: configuration, logger: log.logger("replication"))
         fetchSessions = Mutex(
             FetchSessionCache(
                 slots: configuration.network.maxIncrementalFetchSessionCacheSlots,

@@ -5,6 +5,8 @@ import Primitives
 final class ConnectionState {
     /// Filled anew by every produce request, so that small requests allocate nothing.
     var produce = ProduceRequestView()
+    /// The produce request that waits for its replicas, if there is one.
+    var pendingProduce: ProduceOperation?
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
     /// As ApiVersions told (KIP-511).

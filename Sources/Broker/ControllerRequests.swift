@@ -1,4 +1,4 @@
-// The way from a request to the controller and back: decide, commit, apply, answer.
+// What the broker asks of the controller on its own account, and how a refusal looks in a response.
 import Controlling
 import KafkaMessages
 import KafkaWire
@@ -31,21 +31,6 @@ extension RequestFailure {
 }
 
 extension BrokerServices {
-    /// Lets the controller decide. The answer goes out when the records are committed and this broker has taken them over, so that
-    /// a client finds its topic as soon as it hears that it exists.
-    func decide<Response: KafkaResponse>(
-        _ responder: Responder,
-        _ step: @escaping @Sendable (inout Controller) throws(RequestFailure) -> ControllerResult<Response>,
-        refused: @escaping @Sendable (RequestFailure) -> Response
-    ) {
-        metadataRuntime.submit(step) { outcome in
-            switch outcome {
-            case .success(let response): responder.send(response)
-            case .failure(let failure): responder.send(refused(failure))
-            }
-        }
-    }
-
     /// Why Kafka would refuse the name of a topic; nil when it would not.
     func topicNameProblem(_ name: String) -> String? { TopicName.problem(with: name) }
 
@@ -54,8 +39,7 @@ extension BrokerServices {
         var request = CreateTopicsRequest()
         request.timeoutMs = 30_000
         request.topics = names.map(automaticTopic)
-        let creation = request
-        metadataRuntime.submit({ (controller) throws(RequestFailure) in try controller.createTopics(creation) }) { [logger] outcome in
+        forward(own: request) { [logger] outcome in
             if case .failure(let failure) = outcome {
                 logger.warning("topics were not created automatically", metadata: ["topics": "\(names)", "reason": "\(failure)"])
             }

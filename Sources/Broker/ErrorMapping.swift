@@ -31,6 +31,7 @@ extension PartitionError {
         case .fencedLeaderEpoch: .fencedLeaderEpoch
         case .unknownLeaderEpoch: .unknownLeaderEpoch
         case .notEnoughReplicas: .notEnoughReplicas
+        case .offsetNotAvailable: .offsetNotAvailable
         case .storage(let error): error.errorCode
         }
     }

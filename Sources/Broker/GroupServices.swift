@@ -34,10 +34,14 @@ extension BrokerServices {
             guard partition.leader == nodeID, let local = placed[partition.index] else {
                 coordinatedEpochs.end(partition.index)
                 groups.endTerm(partition: partition.index)
+                placed[partition.index]?.onHighWatermark(nil)
                 continue
             }
             guard coordinatedEpochs.begin(partition.index, partition.leaderEpoch) else { continue }
             let term = groups.beginTerm(partition: partition.index)
+            local.onHighWatermark { [groups, index = partition.index] offset in
+                groups.highWatermarkAdvanced(partition: index, to: offset)
+            }
             backgroundWork.run { [groups, logger] in
                 do throws(CoordinatorLogError) {
                     let log = PartitionCoordinatorLog(partition: local)
@@ -63,7 +67,7 @@ final class PartitionCoordinatorLog: CoordinatorLog {
     func append(_ batch: ByteBuffer, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
         do throws(PartitionError) {
             let result = try partition.append(batch, origin: .coordinator, requireInSyncReplicas: true, now: now)
-            return CoordinatorAppend(baseOffset: result.firstOffset, highWatermark: result.lastOffset + 1)
+            return CoordinatorAppend(baseOffset: result.log.firstOffset, highWatermark: result.highWatermark)
         } catch {
             throw CoordinatorLogError(error.errorCode)
         }
@@ -72,7 +76,8 @@ final class PartitionCoordinatorLog: CoordinatorLog {
     func readCommitted(from offset: Offset, maximumBytes: Int) throws(CoordinatorLogError) -> ByteBuffer {
         do throws(StorageError) {
             return try partition.withLog { log throws(StorageError) in
-                try log.readBytes(from: offset, maxBytes: maximumBytes, minOneBatch: true, isolation: .highWatermark)
+                // To the log's end: a new leader does not know yet how much of it is committed, and all of it will be.
+                try log.readBytes(from: offset, maxBytes: maximumBytes, minOneBatch: true, isolation: .logEnd)
             }
         } catch {
             throw CoordinatorLogError(error.errorCode)

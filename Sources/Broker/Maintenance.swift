@@ -34,6 +34,12 @@ final class Maintenance: Sendable {
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("retention", every: storage.retentionCheckIntervalMilliseconds, after: first) { $0.enforceRetention() }
+        // As often as Kafka: a follower leaves at most half as late again as `replica.lag.time.max.ms` says.
+        let lag = services.replication.environment.settings.lagTimeMaxMilliseconds
+        inBackground("in-sync replicas", every: max(1, lag / 2), after: .milliseconds(max(1, lag / 2))) { $0.shrinkInSyncReplicas() }
+        inBackground("high watermarks", every: storage.highWatermarkCheckpointIntervalMilliseconds, after: first) {
+            $0.checkpointHighWatermarks()
+        }
         inBackground("deletion", every: 5_000, after: first) { $0.removeDeletedFiles() }
         inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
         inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
@@ -88,6 +94,32 @@ extension BrokerServices {
                 try directory.writeCheckpoints(byDirectory[directory.path] ?? [])
             }
         }
+    }
+
+    /// Writes the high watermarks alone, as often as Kafka: a follower that starts does not know more. Without followers nothing is lost
+    /// by the slower checkpoints, for a sole replica's high watermark is its log's end.
+    func checkpointHighWatermarks() {
+        var byDirectory: [String: [(TopicPartition, Offset)]] = [:]
+        var isReplicated = false
+        var total: Offset = 0
+        for partition in partitions.all {
+            guard let (directory, offset) = try? partition.withLog({ log throws(StorageError) in (log.logDirectory, log.highWatermark) })
+            else { continue }
+            if !isReplicated { isReplicated = partition.isReplicated }
+            total &+= offset &+ 1
+            byDirectory[directory.path, default: []].append((partition.topicPartition, offset))
+        }
+        guard isReplicated, replication.noteHighWatermarks(total) else { return }
+        for directory in directories.online {
+            attempt("checkpoint", directory.path) { () throws(StorageError) in
+                try directory.writeHighWatermarks(byDirectory[directory.path] ?? [])
+            }
+        }
+    }
+
+    func shrinkInSyncReplicas() {
+        let now = SystemClock.monotonicMilliseconds()
+        for partition in partitions.all { partition.shrinkInSyncReplicas(now: now) }
     }
 
     func enforceRetention() {

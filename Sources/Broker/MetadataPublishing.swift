@@ -8,6 +8,7 @@ import Controlling
 import KafkaWire
 import Logging
 import Primitives
+import Replication
 import Storage
 
 extension BrokerServices {
@@ -15,6 +16,7 @@ extension BrokerServices {
     func publish(_ image: MetadataImage, _ changes: MetadataChanges) {
         if changes.configurations.contains(where: isOwn) { applyDynamicConfiguration(image) }
         for topic in changes.deletedTopics { delete(topic) }
+        if !changes.brokers.isEmpty { replication.update(brokers: image) }
         // Logs first, then the image: whoever sees a topic in the metadata must find its partitions.
         var touched: OrderedDictionary<TopicID, TopicImage> = [:]
         for topic in changes.createdTopics { touched[topic.id] = topic }
@@ -34,20 +36,41 @@ extension BrokerServices {
         let configuration = logConfiguration(of: topic.name, image)
         let placed = topic.partitions.map { partition -> Partition? in
             guard partition.replicas.contains(nodeID) else { return nil }
-            let leadership = PartitionLeadership(
-                leader: partition.leader, leaderEpoch: partition.leaderEpoch, inSyncReplicaCount: partition.isr.count)
-            if let existing = known?[partition.index] {
-                if existing.leadership != leadership { existing.update(leadership: leadership) }
-                return existing
-            }
-            return open(TopicPartition(topic.name, partition.index), topic.id, leadership, configuration)
+            let local = known?[partition.index] ?? open(TopicPartition(topic.name, partition.index), topic.id, configuration)
+            if let local { assign(partition, to: local) }
+            return local
         }
+        let moved = known?.all.filter { placed[Int($0.topicPartition.partition)] == nil } ?? []
         partitions.set(
             TopicPartitions(name: topic.name, id: topic.id, partitions: placed, metrics: metrics.topic(topic.name)))
+        // Replicas that a reassignment took away.
+        for partition in moved { remove(partition) }
+    }
+
+    /// Lets the replica lead or follow as the metadata says.
+    private func assign(_ image: PartitionImage, to partition: Partition) {
+        let assignment = PartitionAssignment(
+            replicas: image.replicas, isr: image.isr, leader: image.leader, leaderEpoch: image.leaderEpoch,
+            partitionEpoch: image.partitionEpoch)
+        switch partition.apply(assignment, now: SystemClock.monotonicMilliseconds()) {
+        case .unchanged: break
+        case .leads: replication.stopFetching(partition)
+        case .follows(let isNewEpoch): if isNewEpoch { replication.fetch(partition) }
+        }
+    }
+
+    /// Gives up a replica of this node and deletes its log.
+    private func remove(_ partition: Partition) {
+        replication.stopFetching(partition)
+        do throws(StorageError) {
+            try partition.delete(now: SystemClock.now())
+        } catch {
+            logger.error("partition cannot be deleted", metadata: ["partition": "\(partition.topicPartition)", "reason": "\(error)"])
+        }
     }
 
     private func open(
-        _ name: TopicPartition, _ topicID: TopicID, _ leadership: PartitionLeadership, _ configuration: LogConfiguration
+        _ name: TopicPartition, _ topicID: TopicID, _ configuration: LogConfiguration
     ) -> Partition? {
         do throws(StorageError) {
             let log: PartitionLog
@@ -56,9 +79,7 @@ extension BrokerServices {
             } else {
                 log = try directories.create(name, topicID: topicID, configuration: configuration, now: SystemClock.now())
             }
-            let partition = Partition(node: nodeID, topicPartition: name, topicID: topicID, log: log, leadership: leadership)
-            partition.becomeLeaderIfNamed()
-            return partition
+            return Partition(topicPartition: name, topicID: topicID, log: log, environment: replication.environment)
         } catch {
             logger.error("partition cannot be opened", metadata: ["partition": "\(name)", "reason": "\(error)"])
             return nil
@@ -73,13 +94,7 @@ extension BrokerServices {
             coordinatedEpochs.endAll()
             groups.endAllTerms()
         }
-        for partition in known.all {
-            do throws(StorageError) {
-                try partition.delete(now: SystemClock.now())
-            } catch {
-                logger.error("partition cannot be deleted", metadata: ["partition": "\(partition.topicPartition)", "reason": "\(error)"])
-            }
-        }
+        for partition in known.all { remove(partition) }
     }
 
     private func applyConfigurations(_ resources: OrderedSet<ConfigResource>, _ image: MetadataImage) {

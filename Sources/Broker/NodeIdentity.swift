@@ -79,4 +79,23 @@ extension BrokerConfiguration {
                     endpoints: [.init(name: name, host: voter.address.host, port: UInt16(clamping: voter.address.port))])
             })
     }
+    /// What this node brings into the quorum.
+    func quorumConfiguration(_ identity: NodeIdentity) -> QuorumConfiguration {
+        var result = QuorumConfiguration(
+            localID: nodeID, localDirectoryID: identity.metadataDirectoryID,
+            localEndpoints: advertisedControllerListeners.map {
+                Voter.Endpoint(name: $0.name, host: $0.host, port: UInt16(clamping: $0.port))
+            }, staticVoters: staticVoters)
+        result.bootstrapServers = controllerQuorumBootstrapServers.map { .init(host: $0.host, port: UInt16(clamping: $0.port)) }
+        result.canBecomeVoter = processRoles.contains(.controller)
+        result.joinsAutomatically = quorum.autoJoinEnable
+        result.clusterID = identity.clusterID
+        result.maximumFetchBytes = Int32(clamping: quorum.fetchMaxBytes)
+        result.timing.electionTimeout = quorum.electionTimeoutMilliseconds
+        result.timing.electionBackoffMaximum = quorum.electionBackoffMaxMilliseconds
+        result.timing.fetchTimeout = quorum.fetchTimeoutMilliseconds
+        result.timing.requestTimeout = quorum.requestTimeoutMilliseconds
+        result.timing.retryBackoff = quorum.retryBackoffMilliseconds
+        return result
+    }
 }

@@ -13,7 +13,8 @@ extension BrokerServices {
         .syncGroup, .describeGroups, .listGroups, .apiVersions, .createTopics, .deleteTopics, .deleteRecords, .initProducerId,
         .offsetForLeaderEpoch, .describeConfigs, .alterConfigs, .describeLogDirs, .createPartitions, .deleteGroups,
         .incrementalAlterConfigs, .offsetDelete, .describeQuorum, .updateFeatures, .describeCluster, .describeProducers,
-        .listConfigResources, .describeTopicPartitions,
+        .listConfigResources, .describeTopicPartitions, .electLeaders, .alterPartitionReassignments,
+        .listPartitionReassignments, .unregisterBroker, .addRaftVoter, .removeRaftVoter,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -56,6 +57,12 @@ extension BrokerServices {
         case .describeCluster: try describeCluster(context)
         case .describeProducers: try describeProducers(context)
         case .listConfigResources: try listConfigResources(context)
+        case .electLeaders: try electLeaders(context)
+        case .alterPartitionReassignments: try alterPartitionReassignments(context)
+        case .listPartitionReassignments: try listPartitionReassignments(context)
+        case .unregisterBroker: try unregisterBroker(context)
+        case .addRaftVoter: try addRaftVoter(context)
+        case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
@@ -76,6 +83,8 @@ extension BrokerServices: ConnectionDelegate {
         guard let state = connection.context as? ConnectionState else { return }
         state.fetch?.cancel()
         state.fetch = nil
+        state.pendingProduce?.cancel()
+        state.pendingProduce = nil
     }
 
     func received(frame: ByteBuffer, on connection: Connection) {

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -33,4 +35,15 @@ int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length) {
         if (preadv2(descriptor, &room, 1, offset + at, RWF_NOWAIT) < 0 && errno == EAGAIN) return 0;
         if (at == length - 1) return 1;
     }
+}
+
+void martlet_end_with_parent(void) {
+    pid_t parent = getppid();
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+    // Too late to be told: it ended before this process asked.
+    if (getppid() != parent || parent == 1) raise(SIGTERM);
+}
+
+void martlet_close_on_exec(int descriptor) {
+    fcntl(descriptor, F_SETFD, FD_CLOEXEC);
 }

@@ -31,6 +31,8 @@ public struct BrokerConfiguration: Sendable {
     public var interBrokerListenerName: String
     public var controllerQuorumVoters: [QuorumVoter]
     public var controllerQuorumBootstrapServers: [HostAndPort]
+    public var cluster: ClusterSettings
+    public var quorum: QuorumSettings
     /// Where health and metrics are served; `martlet.admin.listeners`. An empty host means all addresses.
     public var adminListeners: [HostAndPort]
     /// `martlet.log.level`.
@@ -52,6 +54,29 @@ public struct BrokerConfiguration: Sendable {
 
     /// The listener between brokers as it is advertised; nil on a node that is no broker.
     public var interBrokerListener: Listener? { advertisedListeners.first { $0.name == interBrokerListenerName } }
+}
+
+/// How a broker and the controller keep in touch; the keys `broker.*`, `initial.broker.registration.timeout.ms` and so on.
+public struct ClusterSettings: Sendable, Equatable {
+    public var heartbeatIntervalMilliseconds: Int64
+    public var sessionTimeoutMilliseconds: Int64
+    public var initialRegistrationTimeoutMilliseconds: Int64
+    /// `controlled.shutdown.enable`.
+    public var controlledShutdownEnable: Bool
+    /// `request.timeout.ms`: how long a request forwarded to the controller is tried.
+    public var requestTimeoutMilliseconds: Int64
+}
+
+/// The times of the metadata quorum; the keys `controller.quorum.*`.
+public struct QuorumSettings: Sendable, Equatable {
+    public var electionTimeoutMilliseconds: Int64
+    public var electionBackoffMaxMilliseconds: Int64
+    public var fetchTimeoutMilliseconds: Int64
+    public var requestTimeoutMilliseconds: Int64
+    public var retryBackoffMilliseconds: Int64
+    public var fetchMaxBytes: Int
+    /// `controller.quorum.auto.join.enable`.
+    public var autoJoinEnable: Bool
 }
 
 /// Limits over connections and requests; the keys `socket.*`, `max.connections*`, `queued.*`.

@@ -201,8 +201,9 @@ public enum ConfigurationChecks {
     // MARK: Replication and limits
 
     private static func replication(_ configuration: BrokerConfiguration) -> [ConfigurationFinding] {
-        // Until there are clusters of several nodes, the voters of the quorum are all the nodes there can be.
-        let nodes = max(1, configuration.controllerQuorumVoters.count)
+        // How many brokers there are is known only for certain where a single voter is a broker itself: others may still join it.
+        guard configuration.controllerQuorumVoters.count == 1, configuration.processRoles == [.broker, .controller] else { return [] }
+        let nodes = 1
         var findings: [ConfigurationFinding] = []
         if Int(configuration.offsets.topicReplicationFactor) > nodes {
             findings.append(

@@ -57,18 +57,16 @@ extension ConfigurationReader {
             nodeID: nodeID, processRoles: roles, rack: string("broker.rack"), listeners: listeners.listeners,
             advertisedListeners: listeners.advertised, advertisedControllerListeners: listeners.advertisedControllers,
             controllerListenerNames: listeners.controllerNames, interBrokerListenerName: listeners.interBrokerName,
-            controllerQuorumVoters: voters, controllerQuorumBootstrapServers: bootstrapServers,
+            controllerQuorumVoters: voters, controllerQuorumBootstrapServers: bootstrapServers, cluster: readCluster(),
+            quorum: readQuorum(),
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
             storage: readStorage(directories), metadataLog: readMetadataLog(directories), topics: readTopics(layers),
             groups: readGroups(), offsets: readOffsets(), layers: layers)
     }
 
-    private mutating func readRoles() -> ProcessRoles {
+    private func readRoles() -> ProcessRoles {
         var roles: ProcessRoles = []
         for role in list("process.roles") { roles.insert(role == "broker" ? .broker : .controller) }
-        if !roles.isEmpty && roles != [.broker, .controller] {
-            error("process.roles", "is refused: a node that is not both is not available yet; use broker,controller")
-        }
         return roles
     }
 
@@ -88,7 +86,6 @@ extension ConfigurationReader {
             require(!ids.contains(nodeID), key, "names node \(nodeID), which is only a broker")
         }
         require(Set(ids).count == ids.count, key, "names a voter twice")
-        require(Set(ids).count <= 1, key, "is refused: a quorum of several voters is not available yet")
     }
 
     /// Kafka's rules over several keys.

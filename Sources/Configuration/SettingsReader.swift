@@ -45,6 +45,26 @@ extension ConfigurationReader {
         return result
     }
 
+    func readCluster() -> ClusterSettings {
+        ClusterSettings(
+            heartbeatIntervalMilliseconds: integer("broker.heartbeat.interval.ms"),
+            sessionTimeoutMilliseconds: integer("broker.session.timeout.ms"),
+            initialRegistrationTimeoutMilliseconds: integer("initial.broker.registration.timeout.ms"),
+            controlledShutdownEnable: boolean("controlled.shutdown.enable"),
+            requestTimeoutMilliseconds: integer("request.timeout.ms"))
+    }
+
+    func readQuorum() -> QuorumSettings {
+        QuorumSettings(
+            electionTimeoutMilliseconds: integer("controller.quorum.election.timeout.ms"),
+            electionBackoffMaxMilliseconds: integer("controller.quorum.election.backoff.max.ms"),
+            fetchTimeoutMilliseconds: integer("controller.quorum.fetch.timeout.ms"),
+            requestTimeoutMilliseconds: integer("controller.quorum.request.timeout.ms"),
+            retryBackoffMilliseconds: integer("controller.quorum.retry.backoff.ms"),
+            fetchMaxBytes: size("controller.quorum.fetch.max.bytes"),
+            autoJoinEnable: boolean("controller.quorum.auto.join.enable"))
+    }
+
     func readStorage(_ directories: [String]) -> StorageSettings {
         StorageSettings(
             logDirectories: directories, recoveryThreadsPerDirectory: size("num.recovery.threads.per.data.dir"),

@@ -112,13 +112,25 @@ extension Quorum {
         guard role == .prospective || role == .candidate else { return true }
         votes.record(partition.voteGranted, from: peer.id)
         if role == .candidate {
-            if votes.isGranted { becomeLeader() }
+            if votes.isGranted {
+                becomeLeader()
+            } else {
+                hurryIfHopeless()
+            }
         } else if votes.isGranted {
             becomeCandidate()
         } else if votes.isRejected {
             giveUpProspect()
         }
         return true
+    }
+
+    /// Another candidate has the votes, or has split them, or those who could give them are gone: there is no point in waiting for the
+    /// whole election timeout. Who asks first for votes on a vote then is left to chance.
+    mutating func hurryIfHopeless() {
+        let silent = votes.unanswered.filter { !connections.isPaused($0) }
+        guard role == .candidate, votes.granting.count + silent.count < votes.majority else { return }
+        electionDeadline = min(electionDeadline, now + Int64.random(in: 50..<250, using: &random))
     }
 
     /// The others would not vote for this member: back to the leader it had, or waiting for one.

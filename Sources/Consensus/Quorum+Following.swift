@@ -20,7 +20,6 @@ extension Quorum {
         topic.partitions = [partition]
         var request = FetchRequest()
         request.clusterId = configuration.clusterID
-        request.replicaId = configuration.localID
         request.replicaState.replicaId = configuration.localID
         request.maxWaitMs = Int32(clamping: configuration.timing.fetchMaximumWait)
         request.maxBytes = configuration.maximumFetchBytes
@@ -54,7 +53,8 @@ extension Quorum {
         let leaderID = partition.currentLeader.leaderId
         let nodes = response.nodeEndpoints.compactMap { node in UInt16(exactly: node.port).map { (node.nodeId, node.host, $0) } }
         switch learn(
-            from: partition.errorCode, leaderID: leaderID, epoch: partition.currentLeader.leaderEpoch, endpoints: endpoints(leaderID, nodes))
+            from: partition.errorCode, leaderID: leaderID, epoch: partition.currentLeader.leaderEpoch, endpoints: endpoints(leaderID, nodes)
+        )
         {
         case .done: return true
         case .failed: return false
@@ -80,6 +80,20 @@ extension Quorum {
     private mutating func fetchSucceeded() {
         following.fetchDeadline = now + configuration.timing.fetchTimeout
         following.hasFetched = true
+        following.refusals = 0
+    }
+
+    /// The leader's process does not answer. Two refusals with a pause between them are no dropped connection but a process that is
+    /// gone: there is no need to sit out the fetch timeout. That this cannot unseat a leader that others still reach is what votes on
+    /// votes are for. The others notice at the same time, so that they stand for election one after the other.
+    mutating func leaderRefused() {
+        following.refusals += 1
+        guard following.refusals >= 2, isVoter, let leader else { return }
+        following.hasFetched = false
+        let others = voters.voters.keys.filter { $0 != leader.id }
+        let rank = Int64(others.firstIndex(of: configuration.localID) ?? 0)
+        let wait = min(rank * 60, configuration.timing.electionTimeout) + Int64.random(in: 0..<20, using: &random)
+        following.fetchDeadline = min(following.fetchDeadline, now + wait)
     }
 
     /// The leader's log does not hold the end of this one. False if it asks for what was committed, which it must not.

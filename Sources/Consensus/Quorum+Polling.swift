@@ -9,10 +9,11 @@ extension Quorum {
         switch role {
         case .leader: deadline = min(deadline, leading.nextDeadline)
         case .follower:
-            if isVoter { deadline = min(deadline, installing == nil ? following.fetchDeadline : .max) }
-            if mayChangeOwnVoter { deadline = min(deadline, following.updateDeadline) }
-        case .unattached, .prospective, .candidate: if isVoter, installing == nil { deadline = min(deadline, electionDeadline) }
-        case .resigned: if shutdownDeadline == nil { deadline = min(deadline, electionDeadline) }
+            if mayStand { deadline = min(deadline, following.fetchDeadline) }
+            // Once that has passed, the end of the request under way is what is waited for.
+            if mayChangeOwnVoter, following.updateDeadline > now { deadline = min(deadline, following.updateDeadline) }
+        case .unattached, .prospective, .candidate: if mayStand { deadline = min(deadline, electionDeadline) }
+        case .resigned: if !isShuttingDown { deadline = min(deadline, electionDeadline) }
         }
         return deadline == .max ? nil : deadline
     }
@@ -59,10 +60,11 @@ extension Quorum {
             giveUpProspect(becoming: epoch)
             return
         }
-        if now >= electionDeadline, !isShuttingDown {
+        if now >= electionDeadline, mayStand {
             if isPreVote { giveUpProspect() } else { becomeProspective() }
             return
         }
+        guard installing == nil else { return }
         guard !votes.isRejected else { return }
         for id in votes.unanswered {
             guard let voter = voters.voters[id], let peer = voterPeer(id) else { continue }
@@ -139,15 +141,18 @@ extension Quorum {
         send(.fetch(fetchRequest()), to: ready[Int.random(in: 0..<ready.count, using: &random)])
     }
 
-    /// Whom to ask for the leader: the servers of the configuration, or without any the voters.
+    /// Whom to ask for the leader: the servers of the configuration, and voters that are not among them.
     private var bootstrapPeers: [QuorumPeer] {
-        if !configuration.bootstrapServers.isEmpty {
-            return configuration.bootstrapServers.enumerated().map { index, server in
-                QuorumPeer(id: NodeID(-2 - index), host: server.host, port: server.port)
-            }
+        var peers = configuration.bootstrapServers.enumerated().map { index, server in
+            QuorumPeer(id: NodeID(-2 - index), host: server.host, port: server.port)
         }
-        let known = configuration.staticVoters ?? voters
-        return known.voters.values.filter { $0.id != configuration.localID }.compactMap { peer($0.id, $0.endpoints) }
+        for voter in voters.voters.values where voter.id != configuration.localID {
+            guard let peer = peer(voter.id, voter.endpoints),
+                !peers.contains(where: { $0.host == peer.host && $0.port == peer.port })
+            else { continue }
+            peers.append(peer)
+        }
+        return peers
     }
 
     private mutating func pollShutdown() {

@@ -45,6 +45,13 @@ extension Quorum {
     mutating func handleFailure(of sent: SentRequest, _ failure: QuorumPeerFailure) {
         switch sent.request {
         case .vote where failure == .unsupportedVersion && role == .prospective: becomeCandidate()
+        case .vote where failure == .disconnected && role == .prospective && sent.peer.id == leader?.id:
+            // No vote comes from a leader that is gone. Back to looking for it, so that those who have not noticed are asked again.
+            votes.record(false, from: sent.peer.id)
+            if votes.isRejected { giveUpProspect() }
+        case .vote where failure == .disconnected: hurryIfHopeless()
+        case .fetch, .fetchSnapshot:
+            if failure == .disconnected, role == .follower, sent.peer.id == leader?.id { leaderRefused() }
         case .apiVersions: versionsUnknown(of: sent.peer)
         case .updateRaftVoter where failure == .unsupportedVersion: following.hasUpdatedLeader = true
         default: break

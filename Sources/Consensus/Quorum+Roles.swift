@@ -18,7 +18,7 @@ struct Votes: Sendable {
         if answers.keys.contains(id) { answers.updateValue(isGranted, forKey: id) }
     }
 
-    private var majority: Int { answers.count / 2 + 1 }
+    var majority: Int { answers.count / 2 + 1 }
     var granting: [NodeID] { answers.filter { $0.value == true }.map(\.key) }
     var unanswered: [NodeID] { answers.filter { $0.value == nil }.map(\.key) }
     var isGranted: Bool { granting.count >= majority }
@@ -32,6 +32,8 @@ struct Following: Sendable {
     var updateDeadline = Int64.max
     var hasFetched = false
     var hasUpdatedLeader = false
+    /// How often in a row the leader could not be reached.
+    var refusals = 0
     /// The snapshot being fetched, and how much of it came.
     var snapshot: (id: SnapshotID, position: Int64)?
 }

@@ -24,7 +24,8 @@ public enum QuorumEffect: Sendable {
     /// Another leader, or nil for none that is known, in this epoch.
     case follow(leader: NodeID?, LeaderEpoch)
     /// Send a request, then call `received(response:…)` or `peerFailed` with the correlation, once. Requests that take
-    /// longer than `QuorumTiming.requestTimeout` may be given up without a call.
+    /// longer than `QuorumTiming.requestTimeout` may be given up without a call. Encode it in the newest version that both sides know; if
+    /// that version cannot say it, report `unsupportedVersion`. A connection that is refused or closes is to be reported at once.
     case send(QuorumRequest, to: QuorumPeer, correlation: UInt64)
     /// Answer the request that came with the token.
     case reply(token: UInt64, QuorumResponse)

@@ -14,6 +14,8 @@ struct BrokerSession: Sendable {
     var controlledShutdownOffset: Offset?
     /// Since when there is reason to think that the process is gone: its connection closed, or a new controller never heard of it.
     var suspectedSince: Int64?
+    /// Not heard of since its connection closed or since this controller became active, whatever was found out otherwise.
+    var isUnheard = false
     /// When its listeners first refused a connection after that.
     var refusedSince: Int64?
     /// An expiry that was decided is not decided again before this: its records may not have reached the log.
@@ -47,7 +49,16 @@ struct BrokerSessions: Sendable {
         session.lastContact = now
         session.suspectedSince = nil
         session.refusedSince = nil
+        session.isUnheard = false
         session.postponedUntil = nil
+        byID[id] = session
+    }
+
+    /// There is reason to think that the broker's process is gone.
+    mutating func suspect(_ id: NodeID, epoch: Int64, now: Int64) {
+        guard var session = self[id, epoch] else { return }
+        session.suspectedSince = now
+        session.isUnheard = true
         byID[id] = session
     }
 

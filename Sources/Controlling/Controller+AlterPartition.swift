@@ -1,5 +1,6 @@
 // AlterPartition: a leader proposes another ISR, or confirms that it has recovered from an unclean election (KIP-497, KIP-704).
 import ClusterMetadata
+import ConfigDefinitions
 import KafkaMessages
 import KafkaRecords
 import KafkaWire
@@ -13,18 +14,21 @@ extension Controller {
     public func alterPartition(
         _ request: AlterPartitionRequest, apiVersion: Int16
     ) throws(RequestFailure) -> ControllerResult<AlterPartitionResponse> {
+        if request.topics.isEmpty { return ControllerResult(AlterPartitionResponse()) }
         _ = try checkedBroker(request.brokerId, epoch: request.brokerEpoch)
         var response = AlterPartitionResponse()
         var records: [VersionedRecord] = []
+        let inherited = TopicConfiguration(layers: layers)
         for topicData in request.topics {
             var answer = AlterPartitionResponse.TopicData()
             answer.topicId = topicData.topicId
             let topic = image.topics.topic(id: topicData.topicId)
+            let settings = topic.map { topicConfiguration($0.name, inherited: inherited) } ?? inherited
             for data in topicData.partitions {
                 do throws(RequestFailure) {
                     guard let topic else { throw RequestFailure(.unknownTopicId) }
                     answer.partitions.append(
-                        try alterPartition(topic, data, by: request.brokerId, isWithEpochs: apiVersion >= 3, records: &records))
+                        try alterPartition(topic, settings, data, by: request.brokerId, isWithEpochs: apiVersion >= 3, records: &records))
                 } catch {
                     var result = AlterPartitionResponse.PartitionData()
                     result.partitionIndex = data.partitionIndex
@@ -38,8 +42,8 @@ extension Controller {
     }
 
     private func alterPartition(
-        _ topic: TopicImage, _ data: AlterPartitionRequest.PartitionData, by leader: NodeID, isWithEpochs: Bool,
-        records: inout [VersionedRecord]
+        _ topic: TopicImage, _ settings: TopicConfiguration, _ data: AlterPartitionRequest.PartitionData, by leader: NodeID,
+        isWithEpochs: Bool, records: inout [VersionedRecord]
     ) throws(RequestFailure) -> AlterPartitionResponse.PartitionData {
         guard var partition = topic.partition(data.partitionIndex) else { throw RequestFailure(.unknownTopicOrPartition) }
         let isr: [(id: NodeID, epoch: Int64)] =
@@ -47,7 +51,6 @@ extension Controller {
         try checkEpochs(data, partition, leader: leader)
         try checkIsr(isr.map(\.id), data, partition)
         for (id, epoch) in isr where !isEligible(id, epoch: epoch) { throw RequestFailure(.ineligibleReplica) }
-        let settings = topicConfiguration(topic.name)
         var builder = makeBuilder(partition, of: topic, settings)
         if settings.uncleanLeaderElectionEnable { builder.election = .unclean }
         builder.targetIsr = isr.map(\.id)

@@ -138,6 +138,25 @@ extension Controller {
         return ControllerResult(ControllerRegistrationResponse(), records: [VersionedRecord(.registerController(record))])
     }
 
+    /// Decides an UnregisterController request: a controller that will not come back no longer holds up features.
+    ///
+    /// - Throws: UNSUPPORTED_VERSION before metadata.version 33, CONTROLLER_ID_NOT_REGISTERED.
+    public func unregisterController(
+        _ request: UnregisterControllerRequest
+    ) throws(RequestFailure) -> ControllerResult<UnregisterControllerResponse> {
+        guard version >= .controllerUnregistration else {
+            throw RequestFailure(.unsupportedVersion, "The current MetadataVersion is too old to support controller unregistration.")
+        }
+        guard image.cluster.controllers[request.controllerId] != nil else {
+            throw RequestFailure(.controllerIdNotRegistered, "Controller ID \(request.controllerId) is not currently registered.")
+        }
+        var record = UnregisterControllerRecord()
+        record.controllerId = request.controllerId
+        var response = UnregisterControllerResponse()
+        response.errorMessage = nil
+        return ControllerResult(response, records: [VersionedRecord(.unregisterController(record))])
+    }
+
     /// The registration under that epoch.
     ///
     /// - Throws: STALE_BROKER_EPOCH, BROKER_ID_NOT_REGISTERED.

@@ -1,5 +1,6 @@
 // AssignReplicasToDirs: a broker with several log directories says in which of them it put its replicas (KIP-858).
 import ClusterMetadata
+import ConfigDefinitions
 import KafkaMessages
 import KafkaRecords
 import KafkaWire
@@ -20,6 +21,7 @@ extension Controller {
         var response = AssignReplicasToDirsResponse()
         var records: [VersionedRecord] = []
         var lost = PartitionSet()
+        let inherited = TopicConfiguration(layers: layers)
         for directory in request.directories {
             var answer = AssignReplicasToDirsResponse.DirectoryData()
             answer.id = directory.id
@@ -28,12 +30,14 @@ extension Controller {
                 var topicAnswer = AssignReplicasToDirsResponse.TopicData()
                 topicAnswer.topicId = topicData.topicId
                 let topic = image.topics.topic(id: topicData.topicId)
+                let settings = topic.map { topicConfiguration($0.name, inherited: inherited) } ?? inherited
                 for data in topicData.partitions {
                     var result = AssignReplicasToDirsResponse.PartitionData()
                     result.partitionIndex = data.partitionIndex
                     do throws(RequestFailure) {
                         guard let topic else { throw RequestFailure(.unknownTopicId) }
-                        if let record = try assign(data.partitionIndex, of: topic, broker.id, to: directory.id) { records.append(record) }
+                        let record = try assign(data.partitionIndex, of: topic, settings, broker.id, to: directory.id)
+                        if let record { records.append(record) }
                         if isOffline { lost.insert(data.partitionIndex, of: topic.id) }
                     } catch {
                         result.errorCode = error.code
@@ -50,11 +54,11 @@ extension Controller {
     }
 
     private func assign(
-        _ index: Int32, of topic: TopicImage, _ broker: NodeID, to directory: KafkaUUID
+        _ index: Int32, of topic: TopicImage, _ settings: TopicConfiguration, _ broker: NodeID, to directory: KafkaUUID
     ) throws(RequestFailure) -> VersionedRecord? {
         guard let partition = topic.partition(index) else { throw RequestFailure(.unknownTopicOrPartition) }
         guard partition.replicas.contains(broker) else { throw RequestFailure(.notLeaderOrFollower) }
-        var builder = makeBuilder(partition, of: topic, topicConfiguration(topic.name))
+        var builder = makeBuilder(partition, of: topic, settings)
         builder.setDirectory(directory, of: broker)
         return builder.build()
     }

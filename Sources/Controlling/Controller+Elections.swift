@@ -103,14 +103,16 @@ extension Controller {
         }
         var response = ElectLeadersResponse()
         var records: [VersionedRecord] = []
+        let inherited = TopicConfiguration(layers: layers)
         func elect(_ topic: String, _ partitions: [Int32], omitsUnneeded: Bool) {
             var result = ElectLeadersResponse.ReplicaElectionResult()
             result.topic = topic
+            let settings = topicConfiguration(topic, inherited: inherited)
             for index in partitions {
                 var partition = ElectLeadersResponse.PartitionResult()
                 partition.partitionId = index
                 do throws(RequestFailure) {
-                    records.append(try electLeader(topic, index, kind))
+                    records.append(try electLeader(topic, index, kind, settings))
                 } catch {
                     if omitsUnneeded && error.code == .electionNotNeeded { continue }
                     partition.errorCode = error.code
@@ -128,7 +130,9 @@ extension Controller {
         return ControllerResult(response, records: records, isAtomic: false)
     }
 
-    private func electLeader(_ name: String, _ index: Int32, _ kind: ElectionKind) throws(RequestFailure) -> VersionedRecord {
+    private func electLeader(
+        _ name: String, _ index: Int32, _ kind: ElectionKind, _ settings: TopicConfiguration
+    ) throws(RequestFailure) -> VersionedRecord {
         guard let topic = image.topics.topic(named: name) else {
             throw RequestFailure(.unknownTopicOrPartition, "No such topic as \(name)")
         }
@@ -141,7 +145,7 @@ extension Controller {
             case .unclean, .online: partition.hasLeader
             }
         if isNeedless { throw RequestFailure(.electionNotNeeded) }
-        var builder = makeBuilder(partition, of: topic, topicConfiguration(name))
+        var builder = makeBuilder(partition, of: topic, settings)
         builder.election = kind
         guard let record = builder.build() else {
             throw RequestFailure(kind == .preferred ? .preferredLeaderNotAvailable : .eligibleLeadersNotAvailable)

@@ -12,13 +12,14 @@ extension Controller {
     /// - Parameters:
     ///   - apiVersion: the request's; version 0 says "downgrade" otherwise, and versions 0 and 1 want a result per feature.
     ///   - kraftVersion: the quorum's level of kraft.version, which is no metadata record.
+    ///   - voters: the ids of the quorum's voters; a level changes only when each of them has said what it supports.
     public func updateFeatures(
-        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16
+        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16, voters: [NodeID] = []
     ) -> ControllerResult<UpdateFeaturesResponse> {
         var response = UpdateFeaturesResponse()
         var records: [VersionedRecord] = []
         do throws(RequestFailure) {
-            records = try featureRecords(request, apiVersion: apiVersion, kraftVersion: kraftVersion)
+            records = try featureRecords(request, apiVersion: apiVersion, kraftVersion: kraftVersion, voters: voters)
         } catch {
             response.errorCode = error.code
             response.errorMessage = error.description
@@ -35,7 +36,7 @@ extension Controller {
     }
 
     private func featureRecords(
-        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16
+        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16, voters: [NodeID]
     ) throws(RequestFailure) -> [VersionedRecord] {
         let updates = request.featureUpdates
         if OrderedSet(updates.map(\.feature)).count != updates.count {
@@ -49,14 +50,16 @@ extension Controller {
             // Version 0 knows only whether a downgrade is allowed, and means a safe one.
             let type = apiVersion == 0 ? (update.allowDowngrade ? 2 : 1) : update.upgradeType
             records += try featureRecords(
-                update.feature, to: update.maxVersionLevel, upgradeType: type, proposed: proposed, kraftVersion: kraftVersion)
+                update.feature, to: update.maxVersionLevel, upgradeType: type, proposed: proposed, kraftVersion: kraftVersion,
+                voters: voters)
         }
         let turnsOnEligibleLeaders = updates.contains { $0.feature == FeatureName.eligibleLeaderReplicas && $0.maxVersionLevel > 0 }
         return turnsOnEligibleLeaders ? eligibleLeaderSafetyRecords() + records : records
     }
 
     private func featureRecords(
-        _ name: String, to level: Int16, upgradeType: Int8, proposed: OrderedDictionary<String, Int16>, kraftVersion: Int16
+        _ name: String, to level: Int16, upgradeType: Int8, proposed: OrderedDictionary<String, Int16>, kraftVersion: Int16,
+        voters: [NodeID]
     ) throws(RequestFailure) -> [VersionedRecord] {
         func refuse(_ reason: String) -> RequestFailure {
             RequestFailure(.invalidUpdateVersion, "Invalid update version \(level) for feature \(name). \(reason)")
@@ -64,7 +67,7 @@ extension Controller {
         guard (1...3).contains(upgradeType) else { throw refuse("The controller does not support the given upgrade type.") }
         let current = name == FeatureName.kraft ? kraftVersion : image.features.level(of: name)
         if level < 0 { throw refuse("A feature version cannot be less than 0.") }
-        if let reason = reasonNotSupported(name, level) { throw refuse(reason) }
+        if let reason = reasonNotSupported(name, level, voters: voters) { throw refuse(reason) }
         if level < current && upgradeType == 1 {
             throw refuse(
                 "Can't downgrade the version of this feature without setting the upgrade type to either safe or unsafe downgrade.")
@@ -109,7 +112,7 @@ extension Controller {
     }
 
     /// Which node cannot work with that level; nil when all can.
-    private func reasonNotSupported(_ name: String, _ level: Int16) -> String? {
+    private func reasonNotSupported(_ name: String, _ level: Int16, voters: [NodeID]) -> String? {
         func check(_ node: String, _ features: [SupportedFeature]) -> String? {
             // A node that does not mention a feature knows it as switched off.
             let range = features.first { $0.name == name } ?? SupportedFeature(name: name, minimum: 0, maximum: 0)
@@ -123,6 +126,10 @@ extension Controller {
         }
         for controller in image.cluster.controllers.values where controller.id != configuration.nodeID {
             if let reason = check("Controller \(controller.id)", controller.features) { return reason }
+        }
+        guard version.supportsControllerRegistration else { return nil }
+        for voter in voters where voter != configuration.nodeID && image.cluster.controllers[voter] == nil {
+            return "controller \(voter) has not registered, and may not support this feature"
         }
         return nil
     }

@@ -45,7 +45,7 @@ extension Controller {
         guard let broker = image.cluster.broker(id), broker.epoch == epoch, !broker.isFenced,
             let session = sessions[id, epoch], session.suspectedSince == nil
         else { return nil }
-        sessions[id, epoch]?.suspectedSince = now
+        sessions.suspect(id, epoch: epoch, now: now)
         return BrokerProbe(id: id, epoch: epoch, endpoints: broker.endpoints)
     }
 
@@ -88,10 +88,11 @@ extension Controller {
         // This very process registers its broker: the one before it cannot run any more.
         if existing.id == configuration.nodeID { return }
         guard sessions.hasValidSession(existing.id, epoch: existing.epoch, timeout: sessionTimeout, now: now) else { return }
-        // One process at a time holds the lock of a directory. With its connection gone as well, the former one is dead.
-        let isSuspected = sessions[existing.id, existing.epoch]?.suspectedSince != nil
-        let hasSameDirectories = !directories.isEmpty && directories.contains(where: existing.logDirectories.contains)
-        if isSuspected && hasSameDirectories { return }
+        // One process at a time holds the lock of a directory. With its connection gone as well, the former one is dead; whoever answered
+        // at its listeners since may have been this very process.
+        let isUnheard = sessions[existing.id, existing.epoch]?.isUnheard == true
+        let hasSameDirectories = directories.contains(where: existing.logDirectories.contains)
+        if isUnheard && hasSameDirectories { return }
         throw RequestFailure(
             .duplicateBrokerRegistration,
             "Another broker is registered with that broker id. If the broker was recently restarted this should self-resolve once the "

@@ -1,5 +1,6 @@
 // AlterPartitionReassignments and ListPartitionReassignments (KIP-455): partitions move to other brokers, or back.
 import ClusterMetadata
+import ConfigDefinitions
 import KafkaMessages
 import KafkaRecords
 import KafkaWire
@@ -15,7 +16,9 @@ extension Controller {
         response.errorMessage = nil
         response.allowReplicationFactorChange = request.allowReplicationFactorChange
         var records: [VersionedRecord] = []
+        let inherited = TopicConfiguration(layers: layers)
         for topic in request.topics {
+            let settings = topicConfiguration(topic.name, inherited: inherited)
             var answer = AlterPartitionReassignmentsResponse.ReassignableTopicResponse()
             answer.name = topic.name
             for target in topic.partitions {
@@ -23,7 +26,8 @@ extension Controller {
                 result.partitionIndex = target.partitionIndex
                 result.errorMessage = nil
                 do throws(RequestFailure) {
-                    let record = try reassign(topic.name, target, allowsFactorChange: request.allowReplicationFactorChange)
+                    let record = try reassign(
+                        topic.name, settings, target, allowsFactorChange: request.allowReplicationFactorChange)
                     if let record { records.append(record) }
                 } catch {
                     result.errorCode = error.code
@@ -40,7 +44,8 @@ extension Controller {
     }
 
     private func reassign(
-        _ name: String, _ target: AlterPartitionReassignmentsRequest.ReassignablePartition, allowsFactorChange: Bool
+        _ name: String, _ settings: TopicConfiguration, _ target: AlterPartitionReassignmentsRequest.ReassignablePartition,
+        allowsFactorChange: Bool
     ) throws(RequestFailure) -> VersionedRecord? {
         guard let topic = image.topics.topic(named: name) else {
             throw RequestFailure(.unknownTopicOrPartition, "Unable to find a topic named \(name).")
@@ -48,7 +53,7 @@ extension Controller {
         guard let partition = topic.partition(target.partitionIndex) else {
             throw RequestFailure(.unknownTopicOrPartition, "Unable to find partition \(name):\(target.partitionIndex).")
         }
-        guard let replicas = target.replicas else { return try cancelReassignment(of: partition, topic) }
+        guard let replicas = target.replicas else { return try cancelReassignment(of: partition, topic, settings) }
         try checkManualAssignment(replicas, replicationFactor: nil)
         if !allowsFactorChange {
             // While one reassignment is under way, the factor is that of its target.
@@ -59,7 +64,7 @@ extension Controller {
             }
         }
         let reassignment = PartitionReassignment(from: partition.replicas, to: replicas)
-        var builder = makeBuilder(partition, of: topic, topicConfiguration(name))
+        var builder = makeBuilder(partition, of: topic, settings)
         builder.targetReplicas = reassignment.replicas
         // As in Kafka, an empty list leaves what an earlier reassignment wanted.
         if !reassignment.removing.isEmpty { builder.targetRemoving = reassignment.removing }
@@ -67,10 +72,11 @@ extension Controller {
         return builder.build()
     }
 
-    private func cancelReassignment(of partition: PartitionImage, _ topic: TopicImage) throws(RequestFailure) -> VersionedRecord? {
+    private func cancelReassignment(
+        of partition: PartitionImage, _ topic: TopicImage, _ settings: TopicConfiguration
+    ) throws(RequestFailure) -> VersionedRecord? {
         guard partition.isReassigning else { throw RequestFailure(.noReassignmentInProgress) }
         let reversal = try ReassignmentReversal(partition)
-        let settings = topicConfiguration(topic.name)
         if reversal.isUnclean && !settings.uncleanLeaderElectionEnable {
             throw RequestFailure(
                 .invalidReplicaAssignment,

@@ -30,7 +30,7 @@ extension Controller {
         for broker in image.cluster.brokers.values where !broker.isFenced {
             sessions.contacted(broker.id, epoch: broker.epoch, now: now)
             // It may have gone along with the former controller, which nobody else could have noticed.
-            sessions[broker.id, broker.epoch]?.suspectedSince = now
+            sessions.suspect(broker.id, epoch: broker.epoch, now: now)
         }
         schedule.balance = now + balanceInterval
         schedule.uncleanElection = now + uncleanElectionInterval

@@ -121,7 +121,9 @@ public struct Controller: Sendable {
     }
 
     /// A topic's configuration with everything it inherits.
-    func topicConfiguration(_ topic: String) -> TopicConfiguration {
-        TopicConfiguration(layers: layers).applying(image.configurations.values(of: ConfigResource(.topic, topic)))
+    ///
+    /// - Parameter inherited: what topics without overrides have; work it out once where many topics are concerned.
+    func topicConfiguration(_ topic: String, inherited: TopicConfiguration? = nil) -> TopicConfiguration {
+        (inherited ?? TopicConfiguration(layers: layers)).applying(image.configurations.values(of: ConfigResource(.topic, topic)))
     }
 }

@@ -74,7 +74,7 @@ final class MetadataOutbox: Sendable {
 
     func send(_ request: QuorumRequest, to peer: QuorumPeer, correlation: UInt64) {
         switch request {
-        case .fetch(let message): send(message, over: fetches, peer, correlation) { .fetch($0) }
+        case .fetch(let message): sendFetch(message, peer, correlation)
         case .fetchSnapshot(let message): send(message, over: fetches, peer, correlation) { .fetchSnapshot($0) }
         case .vote(let message): send(message, over: others, peer, correlation) { .vote($0) }
         case .beginQuorumEpoch(let message): send(message, over: others, peer, correlation) { .beginQuorumEpoch($0) }
@@ -91,6 +91,44 @@ final class MetadataOutbox: Sendable {
         }
     }
 
+    /// A fetch says who asks in one place or the other, depending on its version.
+    private func sendFetch(_ request: FetchRequest, _ peer: QuorumPeer, _ correlation: UInt64) {
+        var old = request
+        old.replicaState = FetchRequest.ReplicaState()
+        var new = request
+        new.replicaId = -1
+        let (before, since) = (old, new)
+        guard let fetches else { return deliver(.failed(.disconnected), correlation) }
+        fetches.send(
+            to: PeerAddress(id: peer.id, host: peer.host, port: Int(peer.port)), api: ApiKey.fetch.rawValue,
+            timeoutMilliseconds: timeoutMilliseconds,
+            encode: { offered in
+                let version = offered.upperBound
+                let body = try? (version >= 15 ? since : before).encoded(version: version)
+                return body.map { PeerRequest(version: version, body: $0) }
+            },
+            completion: { [self] outcome in
+                let answer = outcome.flatMap { answer -> Result<FetchResponse, PeerFailure> in
+                    do throws(WireError) {
+                        return .success(try FetchResponse(decoding: answer.body, version: answer.version))
+                    } catch {
+                        return .failure(.malformed("\(error)"))
+                    }
+                }
+                deliver(answer.map { .fetch($0) }, correlation)
+            })
+    }
+
+    private func deliver(_ outcome: Result<QuorumResponse, PeerFailure>, _ correlation: UInt64) {
+        switch outcome {
+        case .success(let response): deliver(.response(response), correlation)
+        case .failure(.timedOut): deliver(.failed(.timedOut), correlation)
+        case .failure(.unsupportedVersion): deliver(.failed(.unsupportedVersion), correlation)
+        case .failure(.unreachable), .failure(.disconnected), .failure(.overloaded), .failure(.closed), .failure(.malformed):
+            deliver(.failed(.disconnected), correlation)
+        }
+    }
+
     private func send<Request: KafkaRequest>(
         _ request: Request, over connections: PeerConnections?, _ peer: QuorumPeer, _ correlation: UInt64,
         as wrap: @escaping @Sendable (Request.Response) -> QuorumResponse
@@ -98,15 +136,7 @@ final class MetadataOutbox: Sendable {
         guard let connections else { return deliver(.failed(.disconnected), correlation) }
         connections.send(
             request, to: PeerAddress(id: peer.id, host: peer.host, port: Int(peer.port)), timeoutMilliseconds: timeoutMilliseconds
-        ) { [self] outcome in
-            switch outcome {
-            case .success(let response): deliver(.response(wrap(response)), correlation)
-            case .failure(.timedOut): deliver(.failed(.timedOut), correlation)
-            case .failure(.unsupportedVersion): deliver(.failed(.unsupportedVersion), correlation)
-            case .failure(.unreachable), .failure(.disconnected), .failure(.overloaded), .failure(.closed), .failure(.malformed):
-                deliver(.failed(.disconnected), correlation)
-            }
-        }
+        ) { [self] outcome in deliver(outcome.map(wrap), correlation) }
     }
 
     private func deliver(_ outcome: QuorumAnswer, _ correlation: UInt64) {

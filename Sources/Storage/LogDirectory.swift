@@ -13,6 +13,8 @@ public final class LogDirectory: Sendable {
     public let previousBrokerEpoch: Int64
     private let headroomBytes: Int
     private let state: Mutex<State>
+    /// Held while checkpoints are written: two writers of one file would mix.
+    private let checkpointing = Mutex(())
 
     private struct State {
         var properties: MetaProperties?
@@ -128,12 +130,26 @@ public final class LogDirectory: Sendable {
         if let failure { throw failure }
         let carriedOver = state.withLock { $0.carriedOver }
         let all = checkpoints + carriedOver
-        try withHeadroom { () throws(StorageError) in
+        try withCheckpointing { () throws(StorageError) in
             try file(OffsetCheckpointFile.Name.recoveryPoint).write(all.map { ($0.topicPartition, $0.recoveryPoint) })
             try file(OffsetCheckpointFile.Name.logStart).write(
                 all.filter { $0.logStartOffset > $0.firstSegmentBaseOffset }.map { ($0.topicPartition, $0.logStartOffset) })
             try file(OffsetCheckpointFile.Name.highWatermark).write(all.map { ($0.topicPartition, $0.highWatermark) })
         }
+    }
+
+    /// Writes replication-offset-checkpoint alone, between two `writeCheckpoints`.
+    public func writeHighWatermarks(_ offsets: [(TopicPartition, Offset)]) throws(StorageError) {
+        if let failure { throw failure }
+        let carriedOver = state.withLock { $0.carriedOver }
+        try withCheckpointing { () throws(StorageError) in
+            try file(OffsetCheckpointFile.Name.highWatermark).write(offsets + carriedOver.map { ($0.topicPartition, $0.highWatermark) })
+        }
+    }
+
+    private func withCheckpointing(_ body: () throws(StorageError) -> Void) throws(StorageError) {
+        let outcome = checkpointing.withLock { _ in Result { () throws(StorageError) in try withHeadroom(body) } }
+        try outcome.get()
     }
 
     func carryOver(_ checkpoint: PartitionCheckpoint) {

@@ -29,6 +29,13 @@ extension PartitionLog {
         return result
     }
 
+    /// The answer to a reader that gets no records from here: just where the log stands.
+    public var emptyRead: LogReadResult {
+        LogReadResult(
+            slice: nil, logStartOffset: logStartOffset, highWatermark: highWatermark, lastStableOffset: lastStableOffset,
+            logEndOffset: logEndOffset, abortedTransactions: [])
+    }
+
     private func slice(
         from offset: Offset, to limit: Offset, maxBytes: Int, minOneBatch: Bool
     ) throws(StorageError) -> (slice: LogSlice, segment: Int)? {

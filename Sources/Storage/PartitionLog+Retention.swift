@@ -124,7 +124,11 @@ extension PartitionLog {
     /// Cuts off everything from `offset` on.
     public func truncate(to offset: Offset, now: Timestamp) throws(StorageError) {
         try checkOpen()
-        guard offset < logEndOffset else { return }
+        guard offset < logEndOffset else {
+            // Nothing to cut, but an epoch may begin here that this node assigned as leader and then wrote nothing in.
+            epochs.truncate(fromEnd: offset)
+            return
+        }
         if offset < segmentList[0].baseOffset { return try truncateFullyAndStart(at: offset, now: now) }
         let kept = segmentIndex(containing: offset)
         let segment = segmentList[kept]

@@ -24,7 +24,10 @@ struct Martlet: AsyncParsableCommand {
                 name: "Records", subcommands: [ProduceCommand.self, ConsumeCommand.self, BenchCommand.self]),
             CommandGroup(
                 name: "Clusters",
-                subcommands: [TopicCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self, DoctorCommand.self]),
+                subcommands: [
+                    TopicCommand.self, PartitionCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self,
+                    BrokerCommand.self, QuorumCommand.self, DoctorCommand.self,
+                ]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

@@ -42,7 +42,7 @@ enum House {
             foreignModules: everywhere.union(system).union(shell).union(["ArgumentParser"])),
         Floor(
             name: "beside",
-            targets: ["SchemaCompiler", "TestKit"],
+            targets: ["SchemaCompiler", "TestKit", "Simulation", "simulate"],
             foreignModules: everywhere.union(system).union(shell).union(["ArgumentParser", "Foundation", "Testing"])),
     ]
 

@@ -17,11 +17,15 @@ struct TestQuorum {
         case installed(NodeID, SnapshotID, incarnation: Int)
     }
 
+    /// Whose request it is, and who has it.
+    struct Origin { var id: NodeID, correlation: UInt64, incarnation: Int, holder: NodeID }
+
     struct Link: Hashable { var from: NodeID, to: NodeID }
 
     static let endpointName = "CONTROLLER"
     static let toolID: NodeID = -100
-    static let directory = { (id: NodeID) in KafkaUUID(mostSignificantBits: 7, leastSignificantBits: UInt64(id)) }
+
+    static func directory(_ id: NodeID) -> KafkaUUID { KafkaUUID(mostSignificantBits: 7, leastSignificantBits: UInt64(id)) }
 
     var random: SeededRandom
     var now: Int64 = 0
@@ -38,7 +42,7 @@ struct TestQuorum {
     var committed: [StoredBatch] = []
     var answers: [QuorumResponse] = []
     var stopped: Set<NodeID> = []
-    private var tokens: [UInt64: (id: NodeID, correlation: UInt64, incarnation: Int)] = [:]
+    private var tokens: OrderedDictionary<UInt64, Origin> = [:]
     private var lastToken: UInt64 = 0
     private let configurations: OrderedDictionary<NodeID, QuorumConfiguration>
 
@@ -87,10 +91,17 @@ struct TestQuorum {
     mutating func crash(_ id: NodeID) {
         guard let member = members.removeValue(forKey: id) else { return }
         down[id] = member.crashed(keeping: &random)
+        // Its connections close.
+        for (token, origin) in tokens where origin.holder == id {
+            tokens[token] = nil
+            later(.failure(to: origin.id, correlation: origin.correlation, incarnation: origin.incarnation))
+        }
     }
 
     mutating func step(_ id: NodeID, _ body: (inout Quorum) throws -> [QuorumEffect]) throws {
-        guard members[id] != nil, let effects = try members[id].map({ _ in try body(&members[id]!.quorum) }) else { return }
+        guard var member = members[id] else { return }
+        let effects = try body(&member.quorum)
+        members[id] = member
         try perform(id, effects)
     }
 
@@ -150,7 +161,8 @@ struct TestQuorum {
         }
         for id in members.keys where (members[id]?.quorum.nextDeadline ?? .max) <= now {
             let deadline = members[id]?.quorum.nextDeadline
-            try step(id) { $0.tick(now: now) }
+            let time = now
+            try step(id) { $0.tick(now: time) }
             if let deadline, members[id]?.quorum.nextDeadline == deadline { throw Broken("\(id): nothing was done at \(deadline)") }
         }
         return true
@@ -182,34 +194,41 @@ struct TestQuorum {
                 later(.response(.apiVersions(response), from: to, to: from, correlation: correlation, incarnation: incarnation))
                 return
             }
-            let context = makeContext(from, correlation, incarnation)
-            try step(to) { $0.received(request, context, now: now) }
+            let context = makeContext(from, correlation, incarnation, holder: to)
+            let time = now
+            try step(to) { $0.received(request, context, now: time) }
         case .response(let response, _, let to, let correlation, let incarnation):
             guard members[to]?.incarnation == incarnation else { return }
-            try step(to) { $0.received(response, correlation: correlation, now: now) }
+            let time = now
+            try step(to) { $0.received(response, correlation: correlation, now: time) }
         case .failure(let to, let correlation, let incarnation):
             guard members[to]?.incarnation == incarnation else { return }
-            try step(to) { $0.peerFailed(correlation, .disconnected, now: now) }
+            let time = now
+            try step(to) { $0.peerFailed(correlation, .disconnected, now: time) }
         case .synced(let id, let offset, let incarnation):
             guard var member = members[id], member.incarnation == incarnation else { return }
             let reached = min(offset, member.disk.end)
             member.disk.durable = max(member.disk.durable, reached)
             members[id] = member
-            try step(id) { $0.appended(upTo: reached, now: now) }
+            let time = now
+            try step(id) { $0.appended(upTo: reached, now: time) }
         case .installed(let id, let snapshot, let incarnation): try install(id, snapshot, incarnation)
         }
     }
 
-    private mutating func makeContext(_ from: NodeID, _ correlation: UInt64, _ incarnation: Int) -> QuorumRequestContext {
+    private mutating func makeContext(
+        _ from: NodeID, _ correlation: UInt64, _ incarnation: Int, holder: NodeID
+    ) -> QuorumRequestContext {
         lastToken += 1
-        tokens[lastToken] = (from, correlation, incarnation)
+        tokens[lastToken] = Origin(id: from, correlation: correlation, incarnation: incarnation, holder: holder)
         return QuorumRequestContext(token: lastToken, version: 18, listenerName: Self.endpointName)
     }
 
     /// A request of a tool; its answer appears in `answers`.
     mutating func ask(_ request: QuorumRequest, of id: NodeID) throws {
-        let context = makeContext(Self.toolID, 0, 0)
-        try step(id) { $0.received(request, context, now: now) }
+        let context = makeContext(Self.toolID, 0, 0, holder: id)
+        let time = now
+        try step(id) { $0.received(request, context, now: time) }
     }
 
     // MARK: - Snapshots
@@ -233,7 +252,8 @@ struct TestQuorum {
         // Somebody has or had the snapshot: its control records are found there.
         let owner = members.values.first { $0.disk.snapshots[name] != nil }
         guard let snapshot = owner?.disk.snapshots[name], member.disk.partial[name] == snapshot.bytes else {
-            try step(id) { $0.snapshotFailed(name, now: now) }
+            let time = now
+            try step(id) { $0.snapshotFailed(name, now: time) }
             return
         }
         guard name.endOffset >= member.committed else { throw Broken("\(id): a snapshot takes back what was committed") }
@@ -269,6 +289,15 @@ struct TestQuorum {
                 committed.append(batch)
             }
         }
+    }
+
+    /// Who is what, for the message of a test that fails.
+    var summary: String {
+        members.values.map { member in
+            let quorum = member.quorum
+            return "\(member.id): \(quorum.role) of \(quorum.leaderID) in \(quorum.epoch), voters \(quorum.voters.voters.keys.elements), "
+                + "\(member.disk.start)..<\(member.disk.end), committed \(member.committed), due \(quorum.nextDeadline ?? -1)"
+        }.joined(separator: "; ") + " at \(now)"
     }
 
     /// The member that leads the newest epoch, if any does.

@@ -147,6 +147,8 @@ struct LivenessTests {
         // Its connection is gone and another process holds its directories.
         #expect(lostConnection(&cluster, 0, epoch: epoch) != nil)
         #expect(try code(2, [Cluster.directory(0, 5)]) == .duplicateBrokerRegistration)
+        // The new process was quick to open its listeners.
+        #expect(try probe(&cluster, 0, .accepted) == .settled)
         #expect(try code(2) == nil)
         #expect(try cluster.broker(0).isFenced && cluster.broker(0).epoch > epoch)
         // Nobody answers for a fenced broker that never sent a heartbeat.

@@ -16,12 +16,31 @@ struct FetchPartitionResult {
     var abortedTransactions: [AbortedTransaction]?
     var slice: LogSlice?
     var topic: TopicPartitions?
+    /// Where the reader's log parts from this one.
+    var diverging: EpochEndOffset?
+    var preferredReadReplica: NodeID = -1
+    /// What the read saw: the log's end for followers, the high watermark for consumers.
+    var seen: Offset = -1
 
     var recordBytes: Int { slice?.length ?? 0 }
 
     var outcome: FetchOutcome {
         FetchOutcome(
-            recordBytes: recordBytes, highWatermark: highWatermark, logStartOffset: logStartOffset, failed: error != .none)
+            recordBytes: recordBytes, highWatermark: highWatermark, logStartOffset: logStartOffset,
+            failed: error != .none || diverging != nil || preferredReadReplica >= 0)
+    }
+}
+
+extension FetchPartitionResult {
+    fileprivate mutating func take(_ read: PartitionRead, _ reader: FetchReader) {
+        highWatermark = read.log.highWatermark
+        lastStableOffset = read.log.lastStableOffset
+        logStartOffset = read.log.logStartOffset
+        slice = read.log.slice
+        diverging = read.diverging
+        preferredReadReplica = read.preferredReadReplica
+        seen = reader.isFollower ? read.log.logEndOffset : read.log.highWatermark
+        if reader.isolation == .lastStable { abortedTransactions = read.log.abortedTransactions }
     }
 }
 
@@ -38,8 +57,13 @@ final class FetchOperation {
     private let partitions: [Partition?]
     private let limits: Limits
     private let version: Int16
-    private let isolation: ReadIsolation
+    private let reader: FetchReader
     private let complete: ([FetchPartitionResult]) -> Void
+    private var results: [FetchPartitionResult] = []
+    /// Bytes of records in `results`.
+    private var total = 0
+    /// Whether something cannot wait: an error, a diverging epoch, another replica to read from.
+    private var isUrgent = false
     private var waiter: FetchWaiter?
     private var deadline: Scheduled<Void>?
     private var finished = false
@@ -47,25 +71,26 @@ final class FetchOperation {
     /// - Parameter complete: called once, on the event loop, unless the operation is cancelled before.
     init(
         asked: [(key: FetchSessionKey, position: FetchPosition, topic: TopicPartitions?)], limits: Limits, version: Int16,
-        isolation: ReadIsolation, complete: @escaping ([FetchPartitionResult]) -> Void
+        reader: FetchReader, complete: @escaping ([FetchPartitionResult]) -> Void
     ) {
         self.asked = asked
         partitions = asked.map { $0.topic?[$0.key.partition] }
         self.limits = limits
         self.version = version
-        self.isolation = isolation
+        self.reader = reader
         self.complete = complete
+        isUrgent = asked.isEmpty
     }
 
     /// Answers at once if there is enough to answer with; otherwise waits for appends, at most `maxWaitMilliseconds`.
     func start(on eventLoop: any EventLoop) {
-        let (results, satisfied) = read()
-        if satisfied || limits.maxWaitMilliseconds <= 0 { return finish(results) }
+        readAll(isFirst: true)
+        if isSatisfied || limits.maxWaitMilliseconds <= 0 { return finish() }
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let waiter = FetchWaiter(eventLoop: eventLoop) { bound.value.retry() }
         self.waiter = waiter
         deadline = eventLoop.scheduleTask(in: .milliseconds(Int64(limits.maxWaitMilliseconds))) { bound.value.expire() }
-        enter(waiter, results)
+        for index in partitions.indices { enter(waiter, index) }
     }
 
     /// The connection is gone, or the node stops: forget everything, answer nothing.
@@ -74,28 +99,29 @@ final class FetchOperation {
         leave()
     }
 
-    /// The node stops: answer with what there is.
+    /// The time is over, or the node stops: answer with what there is.
     func expire() {
         guard !finished else { return }
-        finish(read().results)
+        readAll(isFirst: false)
+        finish()
     }
 
+    private var isSatisfied: Bool { isUrgent || total >= limits.minBytes }
+
+    /// Looks again at the partitions that have changed, and only at them: a follower may wait for thousands.
     private func retry() {
         guard !finished, let waiter else { return }
-        let (results, satisfied) = read()
-        if satisfied { return finish(results) }
-        for partition in partitions { partition?.forget(waiter) }
-        waiter.rearm()
-        enter(waiter, results)
+        let woken = waiter.rearm()
+        for index in woken { read(index, followerStartOffset: nil) }
+        if isSatisfied { return finish() }
+        for index in woken { enter(waiter, index) }
     }
 
-    private func enter(_ waiter: FetchWaiter, _ results: [FetchPartitionResult]) {
-        for (index, partition) in partitions.enumerated() {
-            partition?.wait(waiter, beyond: results[index].highWatermark)
-        }
+    private func enter(_ waiter: FetchWaiter, _ index: Int) {
+        partitions[index]?.wait(WaitEntry(waiter: waiter, token: index), beyond: results[index].seen, isFollower: reader.isFollower)
     }
 
-    private func finish(_ results: [FetchPartitionResult]) {
+    private func finish() {
         leave()
         complete(results)
     }
@@ -105,44 +131,40 @@ final class FetchOperation {
         deadline?.cancel()
         deadline = nil
         if let waiter {
-            for partition in partitions { partition?.forget(waiter) }
+            for partition in partitions { partition?.forget(waiter, isFollower: reader.isFollower) }
         }
         waiter = nil
     }
 
-    private func read() -> (results: [FetchPartitionResult], satisfied: Bool) {
-        var results: [FetchPartitionResult] = []
+    private func readAll(isFirst: Bool) {
+        total = 0
+        results = []
         results.reserveCapacity(asked.count)
-        var remaining = limits.maxBytes
-        var total = 0
-        var satisfied = asked.isEmpty
-        for (index, (key, position, topic)) in asked.enumerated() {
-            var result = FetchPartitionResult(key: key)
-            result.topic = topic
-            guard let partition = partitions[index] else {
-                result.error = version >= 13 && topic == nil ? .unknownTopicId : .unknownTopicOrPartition
-                results.append(result)
-                satisfied = true
-                continue
-            }
+        for (index, entry) in asked.enumerated() {
+            results.append(FetchPartitionResult(key: entry.key, topic: entry.topic))
+            read(index, followerStartOffset: isFirst ? entry.position.logStartOffset : nil)
+        }
+    }
+
+    private func read(_ index: Int, followerStartOffset: Offset?) {
+        let (key, position, topic) = asked[index]
+        var result = FetchPartitionResult(key: key, topic: topic)
+        total -= results[index].recordBytes
+        if let partition = partitions[index] {
             let request = FetchRead(
-                fetchOffset: position.fetchOffset, maxBytes: max(0, min(remaining, Int(position.maxBytes))), minOneBatch: total == 0,
-                currentLeaderEpoch: position.currentLeaderEpoch)
+                fetchOffset: position.fetchOffset, maxBytes: max(0, min(limits.maxBytes - total, Int(position.maxBytes))),
+                minOneBatch: total == 0, currentLeaderEpoch: position.currentLeaderEpoch, lastFetchedEpoch: position.lastFetchedEpoch)
             do throws(PartitionError) {
-                let read = try partition.read(request, isolation: isolation)
-                result.highWatermark = read.highWatermark
-                result.lastStableOffset = read.lastStableOffset
-                result.logStartOffset = read.logStartOffset
-                result.slice = read.slice
-                if isolation == .lastStable { result.abortedTransactions = read.abortedTransactions }
-                total += result.recordBytes
-                remaining -= result.recordBytes
+                result.take(try partition.read(request, reader, followerStartOffset: followerStartOffset), reader)
+                if result.diverging != nil || result.preferredReadReplica >= 0 { isUrgent = true }
             } catch {
                 result.error = error.fetchErrorCode(version: version)
-                satisfied = true
             }
-            results.append(result)
+        } else {
+            result.error = version >= 13 && topic == nil ? .unknownTopicId : .unknownTopicOrPartition
         }
-        return (results, satisfied || total >= limits.minBytes)
+        if result.error != .none { isUrgent = true }
+        total += result.recordBytes
+        results[index] = result
     }
 }

@@ -52,7 +52,7 @@ struct FetchResponseEncoder {
             } else {
                 header.writeCount(0, flexible: flexible)
             }
-            if flexible { header.writeInteger(UInt8(0)) }
+            if flexible { writeTags(result, into: &header) }
         }
         if flexible { header.writeInteger(UInt8(0)) }
     }
@@ -73,7 +73,18 @@ struct FetchResponseEncoder {
         } else {
             header.writeCount(-1, flexible: flexible)
         }
-        if version >= 11 { header.writeInteger(Int32(-1)) }  // no preferred read replica
+        if version >= 11 { header.writeInteger(result.preferredReadReplica) }
+    }
+
+    /// The diverging epoch (KIP-595) is tag 0: what a follower must compare with.
+    private func writeTags(_ result: FetchPartitionResult, into header: inout ByteBuffer) {
+        guard let diverging = result.diverging else { return _ = header.writeInteger(UInt8(0)) }
+        header.writeInteger(UInt8(1))
+        header.writeInteger(UInt8(0))
+        header.writeUnsignedVarint(13)
+        header.writeInteger(diverging.leaderEpoch)
+        header.writeInteger(diverging.endOffset)
+        header.writeInteger(UInt8(0))
     }
 
     /// Runs of results that belong to one topic.

@@ -1,139 +1,154 @@
-// One partition that this node holds: its log and its leadership behind one lock, used inline from whatever event loop needs it.
-// Effects (waking fetches, answering requests) happen after the lock is released.
+// One partition that this node holds: its log and its replica state behind one lock, used inline from whatever event loop needs it.
+// Effects (waking waiting requests, asking the controller, telling a coordinator) happen after the lock is released.
 import NIOCore
 import Primitives
 import RecordBatches
+import Replication
 import Storage
 import Synchronization
 
 /// Why a partition cannot serve a request.
 enum PartitionError: Error {
-    /// This node does not lead the partition.
+    /// This node does not lead the partition, or does not follow the leader that a step was meant for.
     case notLeader
     /// The client's leader epoch is older than the partition's.
     case fencedLeaderEpoch
-    /// The client's leader epoch is newer than the partition's.
+    /// The client's leader epoch is newer than the partition's, or the follower is not known yet as a replica.
     case unknownLeaderEpoch
     /// acks=all with fewer replicas in sync than `min.insync.replicas`.
     case notEnoughReplicas
+    /// A new leader that does not know yet how much is committed (KIP-207).
+    case offsetNotAvailable
     case storage(StorageError)
 }
 
-/// A partition's leadership as the metadata log has it.
+/// A partition's leadership as it is known here.
 struct PartitionLeadership: Sendable, Equatable {
     var leader: NodeID
     var leaderEpoch: LeaderEpoch
     var inSyncReplicaCount: Int
 }
 
+/// What has to happen once a partition's lock is released.
+struct PartitionEffects {
+    var wakes: [WaitEntry] = []
+    var proposal: InSyncReplicasProposal?
+    /// For the coordinator whose log this is.
+    var highWatermark: Offset?
+}
+
 /// One partition on this node.
 final class Partition: Sendable {
     let topicPartition: TopicPartition
     let topicID: TopicID
-    private let node: NodeID
-    fileprivate let state: Mutex<State>
+    let environment: ReplicationEnvironment
+    let state: Mutex<State>
+    private let listener = Mutex<(@Sendable (Offset) -> Void)?>(nil)
 
-    fileprivate struct State {
+    struct State {
         let log: PartitionLog
-        var leadership: PartitionLeadership
-        var waiters: [FetchWaiter] = []
+        var replica: PartitionReplica
+        /// Fetches that wait for the high watermark to move.
+        var consumers: [WaitEntry] = []
+        /// Followers' fetches, which wait for the log's end to move.
+        var followers: [WaitEntry] = []
+        /// Produce requests, each waiting for the high watermark to reach an offset.
+        var producers: [(offset: Offset, entry: WaitEntry)] = []
+        /// Whether somebody listens to the high watermark.
+        var hasListener = false
     }
 
-    init(node: NodeID, topicPartition: TopicPartition, topicID: TopicID, log: PartitionLog, leadership: PartitionLeadership) {
-        self.node = node
+    init(
+        topicPartition: TopicPartition, topicID: TopicID, log: PartitionLog, environment: ReplicationEnvironment
+    ) {
         self.topicPartition = topicPartition
         self.topicID = topicID
-        state = Mutex(State(log: log, leadership: leadership))
+        self.environment = environment
+        state = Mutex(State(log: log, replica: PartitionReplica(id: environment.nodeID)))
     }
 
-    var leadership: PartitionLeadership { state.withLock { $0.leadership } }
+    private var node: NodeID { environment.nodeID }
 
-    func update(leadership: PartitionLeadership) {
-        let waiters = state.withLock { state in
-            state.leadership = leadership
-            return state.takeWaiters()
+    var leadership: PartitionLeadership {
+        state.withLock { state in
+            let assignment = state.replica.assignment
+            return PartitionLeadership(
+                leader: assignment.leader, leaderEpoch: assignment.leaderEpoch,
+                inSyncReplicaCount: state.replica.isLeader ? state.replica.isr.count : assignment.isr.count)
         }
-        becomeLeaderIfNamed()
-        FetchWaiter.wake(waiters)
+    }
+
+    /// Whether other nodes have replicas of it.
+    var isReplicated: Bool { state.withLock { $0.replica.assignment.replicas.count > 1 } }
+
+    func perform(_ effects: PartitionEffects) {
+        if !effects.wakes.isEmpty { FetchWaiter.wake(effects.wakes) }
+        if let proposal = effects.proposal { environment.submit(proposal, of: self) }
+        if let offset = effects.highWatermark, let listener = listener.withLock({ $0 }) { listener(offset) }
+    }
+
+    /// Lets `listener` know whenever the high watermark moves, until it is replaced. Called without the partition's lock.
+    func onHighWatermark(_ listener: (@Sendable (Offset) -> Void)?) {
+        self.listener.withLock { $0 = listener }
+        state.withLock { $0.hasListener = listener != nil }
+    }
+
+    // MARK: Metadata
+
+    /// Takes over what the metadata log says of the partition.
+    func apply(_ assignment: PartitionAssignment, now: Int64) -> ReplicaRoleChange {
+        let (change, effects) = state.withLock { state -> (ReplicaRoleChange, PartitionEffects) in
+            let change = state.replica.apply(assignment, log: state.offsets, now: now)
+            var effects = PartitionEffects()
+            switch change {
+            case .unchanged: break
+            case .leads(let isNewEpoch):
+                if isNewEpoch { state.log.assignLeaderEpoch(assignment.leaderEpoch) }
+                advance(&state, &effects, now: now)
+                state.takeAll(&effects)
+            case .follows: state.takeAll(&effects)
+            }
+            return (change, effects)
+        }
+        perform(effects)
+        return change
     }
 
     func update(configuration: LogConfiguration) {
         state.withLock { $0.log.configuration = configuration }
     }
 
-    /// Begins the leader epoch in the log, if this node leads.
-    func becomeLeaderIfNamed() {
-        state.withLock { state in
-            guard state.leadership.leader == node else { return }
-            state.log.assignLeaderEpoch(state.leadership.leaderEpoch)
-            // The only replica: what it holds is replicated.
-            state.log.advanceHighWatermark(to: state.log.logEndOffset)
-        }
-    }
-
     /// Removes the partition; its files go later.
     func delete(now: Timestamp) throws(StorageError) {
-        let (outcome, waiters) = state.withLock { state -> (Result<Void, StorageError>, [FetchWaiter]) in
-            state.leadership.leader = -1
-            return (Result { () throws(StorageError) in try state.log.delete(now: now) }, state.takeWaiters())
+        let (outcome, effects) = state.withLock { state -> (Result<Void, StorageError>, PartitionEffects) in
+            state.replica.remove()
+            var effects = PartitionEffects()
+            state.takeAll(&effects)
+            return (Result { () throws(StorageError) in try state.log.delete(now: now) }, effects)
         }
-        FetchWaiter.wake(waiters)
+        perform(effects)
         try outcome.get()
     }
 
-    /// Appends the readable bytes of `records`, whose batches get the next offsets and the leader's epoch.
-    func append(
-        _ records: ByteBuffer, origin: AppendOrigin, requireInSyncReplicas: Bool, now: Timestamp
-    ) throws(PartitionError) -> LogAppendResult {
-        let outcome = state.withLock { state -> Result<(LogAppendResult, [FetchWaiter]), PartitionError> in
-            guard state.leadership.leader == node else { return .failure(.notLeader) }
-            if requireInSyncReplicas, state.leadership.inSyncReplicaCount < state.log.configuration.minInSyncReplicas {
-                return .failure(.notEnoughReplicas)
-            }
-            do throws(StorageError) {
-                let result = try state.log.append(records, origin: origin, leaderEpoch: state.leadership.leaderEpoch, now: now)
-                // With one replica everything appended is replicated everywhere it has to be.
-                state.log.advanceHighWatermark(to: state.log.logEndOffset)
-                return .success((result, state.takeWaiters()))
-            } catch {
-                return .failure(.storage(error))
-            }
+    // MARK: High watermark
+
+    /// Moves the leader's high watermark as far as the followers allow.
+    func advance(_ state: inout State, _ effects: inout PartitionEffects, now: Int64) {
+        guard state.replica.isLeader else { return }
+        let moved: Bool
+        if state.replica.followers.isEmpty {
+            // The only replica: what it holds is replicated everywhere it has to be.
+            moved = state.log.advanceHighWatermark(to: state.log.logEndOffset)
+        } else {
+            let offset = state.replica.advancedHighWatermark(
+                log: state.offsets, minimumInSync: state.log.configuration.minInSyncReplicas,
+                lagMilliseconds: environment.settings.lagTimeMaxMilliseconds, live: environment.live, now: now)
+            moved = offset.map { state.log.advanceHighWatermark(to: $0) } ?? false
         }
-        let (result, waiters) = try outcome.get()
-        if !waiters.isEmpty { FetchWaiter.wake(waiters) }
-        return result
+        if moved { state.highWatermarkMoved(&effects) }
     }
 
-    /// Reads whole batches for a consumer, or for a follower (`isolation == .logEnd`).
-    func read(
-        _ position: FetchRead, isolation: ReadIsolation
-    ) throws(PartitionError) -> LogReadResult {
-        let outcome = state.withLock { state -> Result<LogReadResult, PartitionError> in
-            if let failure = state.check(currentLeaderEpoch: position.currentLeaderEpoch, node: node) { return .failure(failure) }
-            do throws(StorageError) {
-                return .success(
-                    try state.log.read(
-                        from: position.fetchOffset, maxBytes: position.maxBytes, minOneBatch: position.minOneBatch, isolation: isolation))
-            } catch {
-                return .failure(.storage(error))
-            }
-        }
-        return try outcome.get()
-    }
-
-    /// Notes who wants to know of new records, unless there are some already beyond `highWatermark`.
-    func wait(_ waiter: FetchWaiter, beyond highWatermark: Offset) {
-        let changed = state.withLock { state in
-            if state.log.highWatermark != highWatermark { return true }
-            state.waiters.append(waiter)
-            return false
-        }
-        if changed { FetchWaiter.wake([waiter]) }
-    }
-
-    func forget(_ waiter: FetchWaiter) {
-        state.withLock { state in state.waiters.removeAll { $0 === waiter } }
-    }
+    // MARK: Logs for the control paths
 
     /// Runs `body` with the log, for the control paths.
     func withLog<Value: Sendable>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(StorageError) -> Value {
@@ -145,7 +160,20 @@ final class Partition: Sendable {
         currentLeaderEpoch: LeaderEpoch, _ body: (PartitionLog) throws(StorageError) -> Value
     ) throws(PartitionError) -> Value {
         let outcome = state.withLock { state -> Result<Value, PartitionError> in
-            if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, node: node) { return .failure(failure) }
+            if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
+            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(.storage(error)) }
+        }
+        return try outcome.get()
+    }
+
+    /// As `withLeaderLog`, for offsets that a consumer asks for: not before this leader knows what is committed. Until its high
+    /// watermark has reached its own epoch, the one it knows may be behind one that consumers have seen (KIP-207).
+    func withCommittedLog<Value: Sendable>(
+        currentLeaderEpoch: LeaderEpoch, _ body: (PartitionLog) throws(StorageError) -> Value
+    ) throws(PartitionError) -> Value {
+        let outcome = state.withLock { state -> Result<Value, PartitionError> in
+            if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
+            if state.log.highWatermark < state.replica.leaderEpochStartOffset { return .failure(.offsetNotAvailable) }
             do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(.storage(error)) }
         }
         return try outcome.get()
@@ -153,25 +181,46 @@ final class Partition: Sendable {
 }
 
 extension Partition.State {
-    fileprivate mutating func takeWaiters() -> [FetchWaiter] {
-        if waiters.isEmpty { return [] }
-        defer { waiters = [] }
-        return waiters
+    var offsets: ReplicaLogOffsets {
+        ReplicaLogOffsets(startOffset: log.logStartOffset, endOffset: log.logEndOffset, highWatermark: log.highWatermark)
     }
 
-    fileprivate func check(currentLeaderEpoch: LeaderEpoch, node: NodeID) -> PartitionError? {
-        if currentLeaderEpoch >= 0 {
-            if currentLeaderEpoch < leadership.leaderEpoch { return .fencedLeaderEpoch }
-            if currentLeaderEpoch > leadership.leaderEpoch { return .unknownLeaderEpoch }
+    /// Everybody waiting looks again.
+    mutating func takeAll(_ effects: inout PartitionEffects) {
+        effects.wakes += consumers
+        effects.wakes += followers
+        for (_, entry) in producers { effects.wakes.append(entry) }
+        consumers = []
+        followers = []
+        producers = []
+    }
+
+    mutating func highWatermarkMoved(_ effects: inout PartitionEffects) {
+        let offset = log.highWatermark
+        if hasListener { effects.highWatermark = offset }
+        if !consumers.isEmpty {
+            effects.wakes += consumers
+            consumers = []
         }
-        return leadership.leader == node ? nil : .notLeader
+        if producers.isEmpty { return }
+        producers.removeAll { producer in
+            guard producer.offset <= offset else { return false }
+            effects.wakes.append(producer.entry)
+            return true
+        }
     }
-}
 
-/// Where and how much to read of one partition.
-struct FetchRead {
-    var fetchOffset: Offset
-    var maxBytes: Int
-    var minOneBatch: Bool
-    var currentLeaderEpoch: LeaderEpoch
+    mutating func logEndMoved(_ effects: inout PartitionEffects) {
+        if followers.isEmpty { return }
+        effects.wakes += followers
+        followers = []
+    }
+
+    func check(currentLeaderEpoch: LeaderEpoch, onlyLeader: Bool) -> PartitionError? {
+        if currentLeaderEpoch >= 0 {
+            if currentLeaderEpoch < replica.leaderEpoch { return .fencedLeaderEpoch }
+            if currentLeaderEpoch > replica.leaderEpoch { return .unknownLeaderEpoch }
+        }
+        return replica.isLeader || !onlyLeader ? nil : .notLeader
+    }
 }

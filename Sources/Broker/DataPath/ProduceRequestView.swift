@@ -27,11 +27,14 @@ struct ProduceRequestView {
     private(set) var timeoutMilliseconds: Int32 = 0
     private(set) var topics: [ProduceTopic] = []
     var partitions: [ProducePartition] = []
+    /// Shares whose records are not on all replicas in sync yet.
+    var waits: [ProduceWait] = []
 
     /// Reads the body that begins at the frame's reader index. Ranges are relative to that index.
     mutating func read(_ body: ByteBuffer, version: Int16) throws(FrameCursorError) {
         topics.removeAll(keepingCapacity: true)
         partitions.removeAll(keepingCapacity: true)
+        if !waits.isEmpty { waits = [] }
         let flexible = version >= 9
         var cursor = FrameCursor(body.readableBytesSpan)
         transactionalID = try cursor.string("transactionalId", flexible: flexible)

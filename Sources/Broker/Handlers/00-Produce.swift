@@ -22,51 +22,73 @@ extension BrokerServices {
         for topic in state.produce.topics {
             let found = context.version >= 13 ? partitions.topic(topic.id) : partitions.topic(context.body.text(at: topic.name))
             for index in topic.partitions {
-                append(&state.produce.partitions[index], of: found, acks: state.produce.acks, context, now)
+                let wait = append(&state.produce.partitions[index], of: found, acks: state.produce.acks, context, now)
+                if let wait {
+                    state.produce.waits.append(
+                        ProduceWait(index: index, partition: wait.partition, offset: wait.append.requiredOffset, term: wait.append.term))
+                }
             }
         }
-        answer(context, state)
+        state.produce.waits.isEmpty ? answer(context, state) : awaitReplicas(context, state)
     }
 
+    /// Answers once all shares are on their replicas in sync, or the request's time is over.
+    private func awaitReplicas(_ context: RequestContext, _ state: ConnectionState) {
+        let operation = ProduceOperation(state.produce.waits) { [unowned state] index, error in
+            state.produce.partitions[index].result.error = error
+        } complete: { [self, unowned state] in
+            state.pendingProduce = nil
+            answer(context, state)
+        }
+        state.produce.waits = []
+        state.pendingProduce = operation
+        operation.start(on: context.connection.eventLoop, timeoutMilliseconds: state.produce.timeoutMilliseconds)
+    }
+
+    /// Appends one share. Returns what has to be waited for, if anything.
     private func append(
         _ share: inout ProducePartition, of topic: TopicPartitions?, acks: Int16, _ context: RequestContext, _ now: Timestamp
-    ) {
+    ) -> (partition: Partition, append: PartitionAppend)? {
         guard let topic else {
             share.result.error = context.version >= 13 ? .unknownTopicId : .unknownTopicOrPartition
-            return
+            return nil
         }
         guard let partition = topic[share.index] else {
             share.result.error = topic.contains(share.index) ? .notLeaderOrFollower : .unknownTopicOrPartition
-            return
+            return nil
         }
         guard let range = share.records,
             let records = context.body.getSlice(at: context.body.readerIndex + range.lowerBound, length: range.count)
         else {
             share.result.fail(.invalidRecord, "Produce requests of version \(context.version) must have a record batch for every partition")
-            return
+            return nil
         }
         if let problem = Self.problem(with: records, version: context.version) {
-            return share.result.fail(problem.error, problem.message)
+            share.result.fail(problem.error, problem.message)
+            return nil
         }
         if TopicName.isInternal(topic.name), context.clientID != "__admin_client" {
             // Kafka lets only its own admin client write to the cluster's own topics.
             share.result.error = .invalidTopicException
-            return
+            return nil
         }
         do throws(PartitionError) {
-            let result = try partition.append(records, origin: .client, requireInSyncReplicas: acks == -1, now: now)
+            let append = try partition.append(records, origin: .client, requireInSyncReplicas: acks == -1, now: now)
+            let result = append.log
             share.result.baseOffset = result.firstOffset
             share.result.logAppendTime = result.logAppendTime
             share.result.logStartOffset = result.logStartOffset
             topic.metrics.messagesIn.increment(by: result.recordCount)
             topic.metrics.bytesIn.increment(by: range.count)
             topic.metrics.totalProduceRequests.increment()
+            return acks == -1 && !append.isCommitted ? (partition, append) : nil
         } catch {
             share.result.fail(error.errorCode, error.explanation)
             share.result.refusedRecords = error.refusedRecords
             topic.metrics.totalProduceRequests.increment()
             topic.metrics.failedProduceRequests.increment()
             report(error, of: partition)
+            return nil
         }
     }
 

@@ -42,13 +42,21 @@ extension BrokerServices {
             limits: .init(
                 minBytes: min(Int(request.minBytes), maxBytes), maxBytes: maxBytes, maxWaitMilliseconds: request.maxWaitMilliseconds),
             version: context.version,
-            isolation: request.replicaID >= 0 ? .logEnd : request.isolationLevel == 1 ? .lastStable : .highWatermark
+            reader: reader(request, context.version)
         ) { [self, unowned state] results in
             state.fetch = nil
             finish(context, sessionID: sessionID, isIncremental: isIncremental, results)
         }
         state.fetch = operation
         operation.start(on: context.connection.eventLoop)
+    }
+
+    private func reader(_ request: FetchRequestView, _ version: Int16) -> FetchReader {
+        let isFollower = request.replicaID >= 0
+        return FetchReader(
+            replicaID: request.replicaID, replicaEpoch: request.replicaEpoch,
+            isolation: isFollower ? .logEnd : request.isolationLevel == 1 ? .lastStable : .highWatermark,
+            onlyLeader: isFollower || version < 11, rack: request.rackID)
     }
 
     private func finish(_ context: RequestContext, sessionID: Int32, isIncremental: Bool, _ results: [FetchPartitionResult]) {

@@ -47,7 +47,10 @@ extension BrokerServices {
                 if duplicates.contains(TopicPartition(topic.name, partition.partitionIndex)) {
                     return .failed(.invalidRequest, partition.partitionIndex)
                 }
-                return offset(of: partition, topic: topic.name, readCommitted: request.isolationLevel == 1, version: context.version)
+                return offset(
+                    of: partition, topic: topic.name,
+                    isolation: request.replicaId != -1 ? .logEnd : request.isolationLevel == 1 ? .lastStable : .highWatermark,
+                    version: context.version)
             }
             return answer
         }
@@ -55,7 +58,7 @@ extension BrokerServices {
     }
 
     private func offset(
-        of asked: ListOffsetsRequest.ListOffsetsPartition, topic: String, readCommitted: Bool, version: Int16
+        of asked: ListOffsetsRequest.ListOffsetsPartition, topic: String, isolation: ReadIsolation, version: Int16
     ) -> ListOffsetsResponse.ListOffsetsPartitionResponse {
         guard SpecialTimestamp.isSupported(asked.timestamp, version: version) else {
             return .failed(.unsupportedVersion, asked.partitionIndex)
@@ -68,24 +71,32 @@ extension BrokerServices {
         answer.timestamp = -1
         answer.offset = -1
         do throws(PartitionError) {
-            let found = try partition.withLeaderLog(currentLeaderEpoch: asked.currentLeaderEpoch) { log throws(StorageError) in
-                try Self.lookUp(asked.timestamp, in: log, readCommitted: readCommitted)
+            let lookUp: (PartitionLog) throws(StorageError) -> LogOffset? = { log throws(StorageError) in
+                try Self.lookUp(asked.timestamp, in: log, isolation: isolation)
             }
+            // Only the start of the log is known to a new leader before it knows what is committed.
+            let needsCommitted = isolation != .logEnd && asked.timestamp != SpecialTimestamp.earliest
+            let found =
+                needsCommitted
+                ? try partition.withCommittedLog(currentLeaderEpoch: asked.currentLeaderEpoch, lookUp)
+                : try partition.withLeaderLog(currentLeaderEpoch: asked.currentLeaderEpoch, lookUp)
             if let found {
                 answer.timestamp = found.timestamp
                 answer.offset = found.offset
                 if version >= 4 { answer.leaderEpoch = found.leaderEpoch }
             }
         } catch {
-            return .failed(error.errorCode, asked.partitionIndex)
+            let code = error.errorCode
+            return .failed(version < 5 && code == .offsetNotAvailable ? .leaderNotAvailable : code, asked.partitionIndex)
         }
         return answer
     }
 
     private static func lookUp(
-        _ timestamp: Int64, in log: PartitionLog, readCommitted: Bool
+        _ timestamp: Int64, in log: PartitionLog, isolation: ReadIsolation
     ) throws(StorageError) -> LogOffset? {
-        let end = readCommitted ? log.lastStableOffset : log.highWatermark
+        let end =
+            isolation == .logEnd ? log.logEndOffset : isolation == .lastStable ? log.lastStableOffset : log.highWatermark
         switch timestamp {
         case SpecialTimestamp.latest:
             return LogOffset(offset: end, leaderEpoch: log.latestLeaderEpoch ?? -1)

@@ -25,7 +25,7 @@ extension BrokerServices {
     /// For versions that do not exist yet: version 0 with the error, and the range that the client may use instead.
     func apiVersionsForUnsupportedVersion(_ context: RequestContext) {
         var response = apiVersionsFailure(.unsupportedVersion)
-        response.apiKeys = Self.advertisedVersions.filter { $0.apiKey == ApiKey.apiVersions.rawValue }
+        response.apiKeys = ApiVersionsResponse.versions(of: [.apiVersions])
         Responder(
             connection: context.connection.handle, apiKey: .apiVersions, version: 0, correlationID: context.correlationID,
             receivedAt: context.receivedAt
@@ -39,9 +39,53 @@ extension BrokerServices {
     }
 
     private func apiVersionsResponse(version: Int16) -> ApiVersionsResponse {
+        ApiVersionsResponse(apis: Self.advertisedVersions, image, version: version)
+    }
+
+    static let advertisedVersions = ApiVersionsResponse.versions(of: servedApis)
+
+    /// KIP-511: letters and digits, with '-' and '.' in between.
+    private static func isSoftwareName(_ name: String) -> Bool {
+        func isPlain(_ byte: UInt8) -> Bool {
+            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+        }
+        guard let first = name.utf8.first, let last = name.utf8.last, isPlain(first), isPlain(last) else { return false }
+        return name.utf8.allSatisfy { isPlain($0) || $0 == 0x2d || $0 == 0x2e }
+    }
+}
+
+extension ControllerServices {
+    static let advertisedVersions = ApiVersionsResponse.versions(of: servedApis)
+
+    func apiVersions(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(ApiVersionsRequest.self)
+        if let expected = request.clusterId, expected != clusterID || request.nodeId != nodeID {
+            var response = ApiVersionsResponse()
+            response.errorCode = .rebootstrapRequired
+            return call.send(response)
+        }
+        call.send(ApiVersionsResponse(apis: Self.advertisedVersions, metadataRuntime.image, version: call.version))
+    }
+
+    /// For versions that do not exist yet: the body in version 0.
+    func apiVersionsForUnsupportedVersion(_ call: ControllerRequest) {
+        var response = ApiVersionsResponse()
+        response.errorCode = .unsupportedVersion
+        response.apiKeys = ApiVersionsResponse.versions(of: [.apiVersions])
+        do throws(WireError) {
+            call.reply(.body(try response.encoded(version: 0)))
+        } catch {
+            call.reply(.refused("\(error)"))
+        }
+    }
+}
+
+extension ApiVersionsResponse {
+    /// What a listener that serves `apis` answers under that metadata.
+    fileprivate init(apis: [ApiVersion], _ image: MetadataImage, version: Int16) {
         let features = image.features
         var response = ApiVersionsResponse()
-        response.apiKeys = Self.advertisedVersions
+        response.apiKeys = apis
         response.supportedFeatures = Feature.supportedByThisSoftware.compactMap { feature in
             // Clients of versions below 4 fail on features that begin at level 0 (KAFKA-17492).
             if version < 4, feature.minimum == 0 { return nil }
@@ -59,23 +103,17 @@ extension BrokerServices {
             key.maxVersionLevel = feature.level
             return key
         }
-        return response
+        self = response
     }
 
-    static let advertisedVersions: [ApiVersionsResponse.ApiVersion] = servedApis.map { api in
-        var entry = ApiVersionsResponse.ApiVersion()
-        entry.apiKey = api.rawValue
-        entry.minVersion = api.advertisedVersions.lowerBound
-        entry.maxVersion = api.advertisedVersions.upperBound
-        return entry
-    }
-
-    /// KIP-511: letters and digits, with '-' and '.' in between.
-    private static func isSoftwareName(_ name: String) -> Bool {
-        func isPlain(_ byte: UInt8) -> Bool {
-            (0x30...0x39).contains(byte) || (0x41...0x5a).contains(byte) || (0x61...0x7a).contains(byte)
+    /// The versions of `apis` as they are advertised.
+    fileprivate static func versions(of apis: [ApiKey]) -> [ApiVersion] {
+        apis.map { api in
+            var entry = ApiVersion()
+            entry.apiKey = api.rawValue
+            entry.minVersion = api.advertisedVersions.lowerBound
+            entry.maxVersion = api.advertisedVersions.upperBound
+            return entry
         }
-        guard let first = name.utf8.first, let last = name.utf8.last, isPlain(first), isPlain(last) else { return false }
-        return name.utf8.allSatisfy { isPlain($0) || $0 == 0x2d || $0 == 0x2e }
     }
 }

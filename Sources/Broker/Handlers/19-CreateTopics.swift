@@ -1,17 +1,17 @@
-// CreateTopics: decided by the controller; the broker adds what only it sees in a response.
+// CreateTopics: decided by the active controller.
 import Controlling
 import KafkaMessages
 import KafkaWire
 
 extension BrokerServices {
     func createTopics(_ context: RequestContext) throws(WireError) {
-        let request = try context.decode(CreateTopicsRequest.self)
-        decide(context.responder) { (controller) throws(RequestFailure) in
-            try controller.createTopics(request)
-        } refused: { failure in
-            var response = CreateTopicsResponse()
-            response.topics = request.topics.map { topic in failure.answer { $0.name = topic.name } }
-            return response
-        }
+        try forward(context, try context.decode(CreateTopicsRequest.self))
+    }
+}
+
+extension ControllerServices {
+    func createTopics(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(CreateTopicsRequest.self)
+        decide(call, request) { (controller) throws(RequestFailure) in try controller.createTopics(request) }
     }
 }

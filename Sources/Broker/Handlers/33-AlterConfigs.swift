@@ -9,20 +9,12 @@ extension BrokerServices {
         let refused = request.resources.map { foreignBroker($0.resourceType, $0.resourceName) }
         var accepted = request
         accepted.resources = zip(request.resources, refused).filter { $0.1 == nil }.map(\.0)
-        let forwarded = accepted
-        let merge = { @Sendable (decided: [AlterConfigsResponse.AlterConfigsResourceResponse]) in
-            var rest = decided[...]
-            return zip(request.resources, refused).compactMap { resource, refusal in
+        try forward(context, accepted) { decided in
+            var rest = decided.responses[...]
+            var response = decided
+            response.responses = zip(request.resources, refused).compactMap { resource, refusal in
                 refusal.map { Self.answer($0, resource) } ?? rest.popFirst()
             }
-        }
-        decide(context.responder) { (controller) throws(RequestFailure) in
-            var result = controller.alterConfigs(forwarded)
-            result.response.responses = merge(result.response.responses)
-            return result
-        } refused: { failure in
-            var response = AlterConfigsResponse()
-            response.responses = merge(forwarded.resources.map { Self.answer(failure, $0) })
             return response
         }
     }
@@ -34,5 +26,12 @@ extension BrokerServices {
             $0.resourceType = resource.resourceType
             $0.resourceName = resource.resourceName
         }
+    }
+}
+
+extension ControllerServices {
+    func alterConfigs(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(AlterConfigsRequest.self)
+        decide(call, request) { (controller) throws(RequestFailure) in controller.alterConfigs(request) }
     }
 }

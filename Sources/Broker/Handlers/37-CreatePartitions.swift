@@ -1,17 +1,17 @@
-// CreatePartitions: more partitions for existing topics.
+// CreatePartitions: more partitions for existing topics; decided by the active controller.
 import Controlling
 import KafkaMessages
 import KafkaWire
 
 extension BrokerServices {
     func createPartitions(_ context: RequestContext) throws(WireError) {
-        let request = try context.decode(CreatePartitionsRequest.self)
-        decide(context.responder) { (controller) throws(RequestFailure) in
-            controller.createPartitions(request)
-        } refused: { failure in
-            var response = CreatePartitionsResponse()
-            response.results = request.topics.map { topic in failure.answer { $0.name = topic.name } }
-            return response
-        }
+        try forward(context, try context.decode(CreatePartitionsRequest.self))
+    }
+}
+
+extension ControllerServices {
+    func createPartitions(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(CreatePartitionsRequest.self)
+        decide(call, request) { (controller) throws(RequestFailure) in controller.createPartitions(request) }
     }
 }

@@ -13,18 +13,10 @@ extension BrokerServices {
         let answered = request.resources.map { answerHere($0, request) }
         var rest = request
         rest.resources = zip(request.resources, answered).filter { $0.1 == nil }.map(\.0)
-        let forwarded = rest
-        let merge = { @Sendable (decided: [Answer]) in
-            var decided = decided[...]
-            return answered.compactMap { $0 ?? decided.popFirst() }
-        }
-        decide(context.responder) { (controller) throws(RequestFailure) in
-            var result = controller.incrementalAlterConfigs(forwarded)
-            result.response.responses = merge(result.response.responses)
-            return result
-        } refused: { failure in
-            var response = IncrementalAlterConfigsResponse()
-            response.responses = merge(forwarded.resources.map { Self.answer(failure, $0) })
+        try forward(context, rest) { decided in
+            var remaining = decided.responses[...]
+            var response = decided
+            response.responses = answered.compactMap { $0 ?? remaining.popFirst() }
             return response
         }
     }
@@ -56,5 +48,12 @@ extension BrokerServices {
             $0.resourceType = resource.resourceType
             $0.resourceName = resource.resourceName
         }
+    }
+}
+
+extension ControllerServices {
+    func incrementalAlterConfigs(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(IncrementalAlterConfigsRequest.self)
+        decide(call, request) { (controller) throws(RequestFailure) in controller.incrementalAlterConfigs(request) }
     }
 }

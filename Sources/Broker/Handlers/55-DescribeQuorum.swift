@@ -1,12 +1,18 @@
-// DescribeQuorum: the metadata quorum's leader, voters and how far each has come (KIP-595).
+// DescribeQuorum: the metadata quorum's leader, voters and how far each has come (KIP-595). The leader of the quorum answers.
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
 
 extension BrokerServices {
     func describeQuorum(_ context: RequestContext) throws(WireError) {
-        let request = try context.decode(DescribeQuorumRequest.self)
-        let responder = context.responder
-        metadataRuntime.describeQuorum(request) { responder.send($0) }
+        try forward(context, try context.decode(DescribeQuorumRequest.self))
+    }
+}
+
+extension ControllerServices {
+    func describeQuorum(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(DescribeQuorumRequest.self)
+        metadataRuntime.describeQuorum(request) { call.send($0) }
     }
 }

@@ -1,20 +1,21 @@
-// UpdateFeatures: raises and lowers feature levels (KIP-584).
+// UpdateFeatures: raises and lowers feature levels (KIP-584); decided by the active controller.
 import Controlling
 import KafkaMessages
 import KafkaWire
 
 extension BrokerServices {
     func updateFeatures(_ context: RequestContext) throws(WireError) {
-        let request = try context.decode(UpdateFeaturesRequest.self)
-        let version = context.version
+        try forward(context, try context.decode(UpdateFeaturesRequest.self))
+    }
+}
+
+extension ControllerServices {
+    func updateFeatures(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(UpdateFeaturesRequest.self)
+        let version = call.version
         let kraftVersion = metadataRuntime.kraftVersion
-        decide(context.responder) { (controller) throws(RequestFailure) in
+        decide(call, request) { (controller) throws(RequestFailure) in
             controller.updateFeatures(request, apiVersion: version, kraftVersion: kraftVersion)
-        } refused: { failure in
-            var response = UpdateFeaturesResponse()
-            response.errorCode = failure.code
-            response.errorMessage = failure.description
-            return response
         }
     }
 }

@@ -32,3 +32,34 @@ extension BrokerServices {
         context.responder.send(response)
     }
 }
+
+extension ControllerServices {
+    /// Of the controllers, as clients see them that bootstrap from controllers (KIP-919).
+    private static let controllerEndpoints: Int8 = 2
+
+    func describeCluster(_ call: ControllerRequest) throws(WireError) {
+        let request = try call.decode(DescribeClusterRequest.self)
+        var response = DescribeClusterResponse()
+        guard request.endpointType == Self.controllerEndpoints else {
+            response.errorCode = request.endpointType == 1 ? .mismatchedEndpointType : .unsupportedEndpointType
+            response.errorMessage =
+                "This listener serves controllers (endpoint type 2); the request asks for type \(request.endpointType)."
+            return call.send(response)
+        }
+        let image = metadataRuntime.image
+        let listener = call.listenerName ?? configuration.controllerListenerNames.first ?? ""
+        response.endpointType = Self.controllerEndpoints
+        response.clusterId = clusterID
+        response.controllerId = activeControllerID
+        response.brokers = image.cluster.controllers.values.compactMap { controller in
+            guard let endpoint = controller.endpoints.first(where: { $0.name == listener }) else { return nil }
+            var node = DescribeClusterResponse.DescribeClusterBroker()
+            node.brokerId = controller.id
+            node.host = endpoint.host
+            node.port = Int32(endpoint.port)
+            return node
+        }
+        if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
+        call.send(response)
+    }
+}

@@ -16,4 +16,11 @@ int martlet_sync_file_system(int descriptor);
 /// Whether a range of a file can be read without waiting for the disk, as far as a few samples tell (preadv2(2) with RWF_NOWAIT).
 /// Returns 1 also where the file system cannot say.
 int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length);
+
+/// Has this process get SIGTERM when the thread that started it ends, also when that was killed; ends it when that has happened
+/// already.
+void martlet_end_with_parent(void);
+
+/// Keeps a descriptor from programs that this process starts.
+void martlet_close_on_exec(int descriptor);
 #endif

@@ -23,7 +23,7 @@ extension ConfigTable {
         .int("group.min.session.timeout.ms", 6000, .any, .medium, doc: "Shortest session timeout that a group's member may ask for."),
         .int("offset.metadata.max.bytes", 4096, .any, .high, doc: "Longest note that may be stored with a committed offset."),
         .int(
-            "offsets.commit.timeout.ms", 5000, .atLeast(1), .high, support: .oneNode,
+            "offsets.commit.timeout.ms", 5000, .atLeast(1), .high, support: .notBetweenNodes,
             doc: "How long an offset commit waits for its replicas."),
         .int(
             "offsets.load.buffer.size", 5_242_880, .atLeast(1), .high,

@@ -27,7 +27,7 @@ extension ConfigTable {
             "config.providers", [], .anyList, .low, mode: .clusterWide,
             support: .refused("values cannot be fetched from providers; put them into the environment or a file"),
             doc: "Sources of secrets that values refer to as ${provider:path:key}."),
-        .boolean("controlled.shutdown.enable", true, .medium, support: .oneNode, doc: "Move leaders away before the broker stops."),
+        .boolean("controlled.shutdown.enable", true, .medium, doc: "Move leaders away before the broker stops."),
         .boolean("delete.topic.enable", true, .high, doc: "Whether topics can be deleted."),
         .list(
             "early.start.listeners", nil, .anyList, .high,
@@ -51,10 +51,10 @@ extension ConfigTable {
             "process.roles", nil, .list(of: ["broker", "controller"], mayBeEmpty: false), .high,
             doc: "What this node does: broker, controller, or both.", required: true),
         .int(
-            "request.timeout.ms", 30_000, .any, .high, support: .oneNode,
+            "request.timeout.ms", 30_000, .any, .high,
             doc: "How long a broker waits for the answer to its own requests."),
-        .long("socket.connection.setup.timeout.max.ms", 30_000, .any, .medium, support: .oneNode),
-        .long("socket.connection.setup.timeout.ms", 10_000, .any, .medium, support: .oneNode),
+        .long("socket.connection.setup.timeout.max.ms", 30_000, .any, .medium, support: .notBetweenNodes),
+        .long("socket.connection.setup.timeout.ms", 10_000, .any, .medium, support: .notBetweenNodes),
         .boolean(
             "unstable.api.versions.enable", false, .high, internal: true,
             support: .acceptedWithoutEffect("message versions that Kafka still changes are never offered")),

@@ -3,42 +3,47 @@
 extension ConfigTable {
     static let quorumKeys: [ConfigDefinition] = [
         .int(
-            "broker.heartbeat.interval.ms", 2000, .any, .medium, support: .oneNode,
+            "broker.heartbeat.interval.ms", 2000, .any, .medium,
             doc: "Time between two heartbeats of a broker to the controller."),
         .int(
-            "broker.session.timeout.ms", 9000, .any, .medium, support: .oneNode,
+            "broker.session.timeout.ms", 9000, .any, .medium,
             doc: "A broker silent for this long is fenced by the controller."),
-        .long("controller.performance.always.log.threshold.ms", 2000, .atLeast(0), .medium, internal: true, support: .oneNode),
-        .long("controller.performance.sample.period.ms", 60_000, .atLeast(100), .medium, internal: true, support: .oneNode),
+        .long("controller.performance.always.log.threshold.ms", 2000, .atLeast(0), .medium, internal: true, support: .notBetweenNodes),
+        .long("controller.performance.sample.period.ms", 60_000, .atLeast(100), .medium, internal: true, support: .notBetweenNodes),
         .int(
-            "controller.quorum.append.linger.ms", 25, .atLeast(0), .medium, support: .oneNode,
+            "controller.quorum.append.linger.ms", 25, .atLeast(0), .medium,
+            support: .acceptedWithoutEffect("records that wait together share one write and one flush, and none waits for more"),
             doc: "How long the leader collects metadata records before it writes them."),
         .boolean(
-            "controller.quorum.auto.join.enable", false, .low, support: .oneNode,
+            "controller.quorum.auto.join.enable", false, .low,
             doc: "Whether a controller adds itself to the voters when it starts."),
         .list(
             "controller.quorum.bootstrap.servers", [], .quorumBootstrapServers, .high,
             doc: "Controllers to find the quorum through, as host:port."),
         .int(
-            "controller.quorum.election.backoff.max.ms", 1000, .atLeast(0), .high, support: .oneNode,
+            "controller.quorum.election.backoff.max.ms", 1000, .atLeast(0), .high,
             doc: "Longest pause before a voter stands for election again."),
         .int(
-            "controller.quorum.election.timeout.ms", 1000, .atLeast(0), .high, support: .oneNode,
+            "controller.quorum.election.timeout.ms", 1000, .atLeast(0), .high,
             doc: "Time without a leader's word before a voter stands for election."),
-        .int("controller.quorum.fetch.max.bytes", 1_048_576, .atLeast(1), .low, support: .oneNode),
-        .int("controller.quorum.fetch.snapshot.max.bytes", 1_048_576, .atLeast(1), .low, support: .oneNode),
         .int(
-            "controller.quorum.fetch.timeout.ms", 2000, .atLeast(0), .high, support: .oneNode,
+            "controller.quorum.fetch.max.bytes", 1_048_576, .atLeast(1), .low,
+            doc: "Bytes that a member of the quorum asks for in one fetch."),
+        .int(
+            "controller.quorum.fetch.snapshot.max.bytes", 1_048_576, .atLeast(1), .low,
+            support: .acceptedWithoutEffect("snapshots are fetched in pieces of controller.quorum.fetch.max.bytes")),
+        .int(
+            "controller.quorum.fetch.timeout.ms", 2000, .atLeast(0), .high,
             doc: "Time without a successful fetch before a voter stands for election."),
         .int(
-            "controller.quorum.request.timeout.ms", 2000, .atLeast(0), .medium, support: .oneNode,
+            "controller.quorum.request.timeout.ms", 2000, .atLeast(0), .medium,
             doc: "Time to wait for the answer to a request of the quorum."),
         .int(
-            "controller.quorum.retry.backoff.ms", 20, .atLeast(0), .low, support: .oneNode,
+            "controller.quorum.retry.backoff.ms", 20, .atLeast(0), .low,
             doc: "Pause before a request of the quorum is sent again."),
         .list("controller.quorum.voters", [], .quorumVoters, .high, doc: "All voters of a static quorum, as id@host:port."),
         .int(
-            "initial.broker.registration.timeout.ms", 60_000, .any, .medium, support: .oneNode,
+            "initial.broker.registration.timeout.ms", 60_000, .any, .medium,
             doc: "How long a starting broker tries to register with the controller before it gives up."),
         .long(
             "internal.metadata.delete.delay.millis", 60_000, .any, .low, internal: true,
@@ -62,7 +67,7 @@ extension ConfigTable {
         .long("metadata.log.segment.ms", 604_800_000, .any, .high, doc: "Time after which a segment of the metadata log is rolled."),
         .int(
             "metadata.max.idle.interval.ms", 500, .atLeast(0), .low,
-            support: .acceptedWithoutEffect("a quorum of one voter has no followers that wait for a sign of life"),
+            support: .acceptedWithoutEffect("followers take the answers to their fetches for a sign of life"),
             doc: "How often an idle controller writes a record that does nothing, so that followers see life."),
         .long("metadata.max.retention.bytes", 104_857_600, .any, .high, doc: "Bytes of metadata log and snapshots to keep."),
         .long("metadata.max.retention.ms", 604_800_000, .any, .high, doc: "Time to keep metadata log and snapshots."),

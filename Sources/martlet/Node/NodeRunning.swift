@@ -24,13 +24,17 @@ struct NodeRunning {
     /// Called once the node serves requests.
     var greet: (BrokerServer.Endpoints) -> Void = { _ in }
 
-    /// Serves until SIGINT or SIGTERM, then stops cleanly; a second signal ends the process at once.
+    /// Serves until SIGINT or SIGTERM, then stops cleanly; a second signal ends the process at once, and so does any before the node
+    /// serves: a start may have to wait for others, and there is nothing to hand over yet.
     func run() throws {
-        let signals = SignalWait()
+        SignalWait.exitOnNext()
         let logger = log.logger("node")
         let server = BrokerServer(configuration: configuration, log: log, version: Martlet.version)
+        let signals: SignalWait
         do throws(BrokerStartFailure) {
-            greet(try server.start(formatIfNeeded: formatsIfNeeded))
+            let endpoints = try server.start(formatIfNeeded: formatsIfNeeded)
+            signals = SignalWait()
+            greet(endpoints)
         } catch {
             let reason = "\(error)"
             let remedy = reason.contains("is not formatted") ? "; `martlet format` with the same configuration prepares it" : ""
@@ -40,7 +44,7 @@ struct NodeRunning {
         }
         let signal = signals.wait()
         logger.info("stopping", metadata: ["signal": "\(signal)"])
-        signals.exitOnNext()
+        SignalWait.exitOnNext()
         server.stop()
         logger.info("stopped")
     }
@@ -48,7 +52,8 @@ struct NodeRunning {
 
 /// Waits for the signals that end a node, on whichever thread they arrive: the handler only writes the signal's number into a pipe.
 struct SignalWait {
-    private let reading: Int32
+    /// Becomes readable with each signal, one byte for each.
+    let reading: Int32
 
     init() {
         var ends: [Int32] = [0, 0]
@@ -61,9 +66,11 @@ struct SignalWait {
                 _ = write(signalPipe.load(ordering: .relaxed), &byte, 1)
             }
         }
-        // A client that goes away in the middle of an answer is nothing to die for.
-        signal(SIGPIPE, SIG_IGN)
+        Self.ignoreBrokenPipes()
     }
+
+    /// A client that goes away in the middle of an answer is nothing to die for.
+    private static func ignoreBrokenPipes() { signal(SIGPIPE, SIG_IGN) }
 
     /// The signal's name.
     func wait() -> String {
@@ -73,7 +80,8 @@ struct SignalWait {
     }
 
     /// From now on another signal ends the process without waiting for a clean stop.
-    func exitOnNext() {
+    static func exitOnNext() {
+        ignoreBrokenPipes()
         signal(SIGINT) { _ in _exit(130) }
         signal(SIGTERM) { _ in _exit(143) }
     }

@@ -1,6 +1,7 @@
 // `martlet server CONFIG`: a broker as its configuration says.
 import ArgumentParser
 import Broker
+import CLinux
 import Configuration
 import Logging
 import Observability
@@ -22,7 +23,11 @@ struct ServerCommand: ParsableCommand {
     @Flag(help: "Write the log as JSON, one object a line.")
     var logJSON = false
 
+    @Flag(help: .hidden)
+    var endsWithParent = false
+
     func run() throws {
+        if endsWithParent { martlet_end_with_parent() }
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {
             loaded = try ConfigurationLoader.load(file: config, overrides: overrides)

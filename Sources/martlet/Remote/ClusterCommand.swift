@@ -5,9 +5,10 @@ import Primitives
 
 struct ClusterCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "cluster", abstract: "Look at a cluster: brokers, features, the metadata quorum, disks.",
+        commandName: "cluster", abstract: "Look at a cluster: health, brokers, features, the metadata quorum, disks.",
         subcommands: [
-            ClusterDescribeCommand.self, ClusterFeaturesCommand.self, ClusterQuorumCommand.self, ClusterLogDirsCommand.self,
+            ClusterDescribeCommand.self, ClusterHealthCommand.self, ClusterFeaturesCommand.self, ClusterQuorumCommand.self,
+            ClusterLogDirsCommand.self,
             ClusterRandomIDCommand.self,
         ])
 }
@@ -86,31 +87,7 @@ struct ClusterQuorumCommand: AsyncParsableCommand {
 
     func run() async throws {
         let quorum = try await cluster.withAdmin { try await $0.describeQuorum() }
-        var table = TextTable(">NODE", "ROLE", ">LOG END", ">LAG", "LAST CAUGHT UP", "DIRECTORY")
-        let leaderEnd = quorum.voters.first { $0.nodeID == quorum.leaderID }?.logEndOffset ?? quorum.highWatermark
-        let all = quorum.voters.map { ($0, true) } + quorum.observers.map { ($0, false) }
-        for (replica, isVoter) in all {
-            let role = replica.nodeID == quorum.leaderID ? "leader" : isVoter ? "voter" : "observer"
-            table.add(
-                "\(replica.nodeID)", role, "\(replica.logEndOffset)", "\(max(0, leaderEnd - replica.logEndOffset))",
-                replica.lastCaughtUpTimestamp > 0 ? TimeText.of(replica.lastCaughtUpTimestamp) : "-",
-                replica.directoryID == .zero ? "-" : "\(replica.directoryID)")
-        }
-        output.show(
-            [
-                "leaderId": .whole(quorum.leaderID), "leaderEpoch": .whole(quorum.leaderEpoch),
-                "highWatermark": .whole(quorum.highWatermark),
-                "voters": .array(quorum.voters.map(Self.json)), "observers": .array(quorum.observers.map(Self.json)),
-            ],
-            "Leader \(quorum.leaderID)  epoch \(quorum.leaderEpoch)  high watermark \(quorum.highWatermark)\n" + table.text)
-    }
-
-    private static func json(_ replica: QuorumReplica) -> JSONValue {
-        [
-            "nodeId": .whole(replica.nodeID), "directoryId": .string("\(replica.directoryID)"),
-            "logEndOffset": .whole(replica.logEndOffset),
-            "lastFetchTimestamp": .whole(replica.lastFetchTimestamp), "lastCaughtUpTimestamp": .whole(replica.lastCaughtUpTimestamp),
-        ]
+        output.show(QuorumView(quorum).json, QuorumView(quorum).text)
     }
 }
 

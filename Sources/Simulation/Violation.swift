@@ -1,0 +1,53 @@
+// The promises that a simulated cluster is held to, by name. Each was broken by some fault put in on purpose: see `Mutation`.
+import Primitives
+
+/// A promise that must hold at every step of every run.
+public enum Invariant: String, Sendable, CaseIterable {
+    /// Never two leaders of the metadata quorum in one epoch.
+    case oneLeaderPerEpoch
+    /// A voter never gives its vote to two candidates of one epoch, restarts included.
+    case oneVotePerEpoch
+    /// A member's epoch never goes back, restarts included.
+    case epochNeverGoesBack
+    /// What two members hold below their high watermarks is the same.
+    case logsMatch
+    /// A member's high watermark never goes back while it runs.
+    case highWatermarkNeverGoesBack
+    /// Nothing below a high watermark is ever truncated.
+    case committedNeverTruncated
+    /// A new leader's log holds everything that was committed before.
+    case leaderIsComplete
+    /// What a leader calls committed is durable on a majority of the voters.
+    case committedOnMajority
+    /// What a client was told is committed stays in the log, at its offset.
+    case acknowledgedNeverLost
+    /// A snapshot holds the state at its offset.
+    case snapshotIsTrue
+    /// What a member asks its disk to do is possible, and what it reads back makes sense.
+    case diskMakesSense
+    /// Every message can be written in the version that was agreed on.
+    case messagesCanBeSent
+    /// After the faults end there is a leader, it commits, and every member catches up, within a bounded time.
+    case recovers
+    /// A core threw an error where none can be.
+    case noUnexpectedError
+    /// No record that a producer was told is written by all in-sync replicas is lost.
+    case producedNeverLost
+    /// Consumers of a partition never see two different records at one offset.
+    case consumedNeverChanges
+    /// Never two leaders of a partition in one leader epoch.
+    case oneLeaderPerPartitionEpoch
+    /// A replica's log below the partition's high watermark is the leader's.
+    case replicasMatch
+    /// A leader is chosen from the replicas in sync unless unclean election is allowed.
+    case leaderWasInSync
+}
+
+/// A promise that was broken, and how.
+public struct Violation: Error, Sendable, CustomStringConvertible {
+    public let invariant: Invariant
+    public let detail: String
+    public let time: VirtualTime
+
+    public var description: String { "\(invariant.rawValue): \(detail)" }
+}

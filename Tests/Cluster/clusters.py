@@ -1,0 +1,159 @@
+"""Whole clusters of real processes on one machine."""
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from broker import binary
+from load import QUIET
+from network import CLIENT, Network
+from nodes import Node, binary, wait_until
+
+
+class Cluster:
+    """`size` combined nodes, or with `controllers` as many controllers beside `size` brokers. Zones go round."""
+
+    def __init__(
+        self, size: int = 3, controllers: int = 0, zones: tuple[str, ...] = ("a", "b", "c"), settings: dict[str, str] | None = None,
+        proxied: bool = True, directory: Path | None = None,
+    ):
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
+        self.network = Network(self.directory) if proxied else None
+        roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
+        self.nodes = [
+            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
+        ]
+        copies = min(3, size)
+        voters = ",".join(f"{node.number}@{node.controller_address}" for node in self.controllers)
+        self.shared = {
+            "controller.quorum.voters": voters, "default.replication.factor": str(copies),
+            "offsets.topic.replication.factor": str(copies), "offsets.topic.num.partitions": "5",
+            "transaction.state.log.replication.factor": str(copies), "min.insync.replicas": str(max(1, copies - 1)),
+            "group.initial.rebalance.delay.ms": "0", **(settings or {}),
+        }
+        for node in self.nodes:
+            node.configure(self.shared)
+        self.clean_up = []
+
+    @property
+    def brokers(self) -> list[Node]:
+        return [node for node in self.nodes if node.is_broker]
+
+    @property
+    def controllers(self) -> list[Node]:
+        return [node for node in self.nodes if node.is_controller]
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(node.address for node in self.brokers)
+
+    def node(self, number: int) -> Node:
+        return self.nodes[number - 1]
+
+    def start(self, seconds: float = 60) -> "Cluster":
+        for node in self.nodes:
+            node.format()
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready(seconds)
+        self.wait_whole(seconds)
+        return self
+
+    def admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self.bootstrap, "socket.timeout.ms": 10_000, **QUIET, **QUICK_RECONNECT})
+
+    def wait_whole(self, seconds: float = 60) -> None:
+        """Every broker is known to clients and every partition has all of its replicas in sync."""
+        admin = self.admin()
+
+        def is_whole():
+            try:
+                metadata = admin.list_topics(timeout=5)
+            except Exception:
+                return False
+            partitions = [partition for topic in metadata.topics.values() for partition in topic.partitions.values()]
+            return len(metadata.brokers) == len(self.brokers) and all(
+                partition.leader >= 0 and len(partition.isrs) == len(partition.replicas) for partition in partitions)
+
+        wait_until(is_whole, "the cluster is whole", seconds, pause=0.1)
+
+    def create(self, topic: str, partitions: int, copies: int | None = None, **config: str) -> None:
+        admin = self.admin()
+        new = NewTopic(topic, partitions, copies or min(3, len(self.brokers)), config=config)
+        admin.create_topics([new], operation_timeout=30)[topic].result(60)
+        wait_until(
+            lambda: all(each.leader >= 0 for each in self.partitions(topic).values()) and len(self.partitions(topic)) == partitions,
+            f"{topic} has leaders", 30)
+
+    def partitions(self, topic: str) -> dict:
+        found = self.admin().list_topics(topic, timeout=10).topics[topic]
+        return found.partitions
+
+    def leader(self, topic: str, partition: int) -> Node:
+        number = wait_until(lambda: max(0, self.partitions(topic)[partition].leader), f"{topic}-{partition} has a leader", 60)
+        return self.node(number)
+
+    def controller(self) -> Node:
+        """The active controller: the leader of the metadata quorum, not the broker that clients are told to ask."""
+        def found():
+            command = [str(binary()), "quorum", "status", "--json", "-b", self.bootstrap]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+            return max(0, json.loads(done.stdout)["leaderId"]) if done.returncode == 0 else None
+
+        return self.node(wait_until(found, "a controller is known"))
+
+    def isolate(self, node: Node, clients_too: bool = True, to_it: bool = True, from_it: bool = True) -> None:
+        others = [other.name for other in self.nodes if other is not node] + ([CLIENT] if clients_too else [])
+        if to_it:
+            self.network.cut(others, [node.name], both_ways=False)
+        if from_it:
+            self.network.cut([node.name], others, both_ways=False)
+
+    def split(self, zone: str) -> None:
+        """A zone's nodes and those of the others do not reach each other; clients reach all."""
+        inside = [node.name for node in self.nodes if node.zone == zone]
+        self.network.cut(inside, [node.name for node in self.nodes if node.zone != zone])
+
+    def distance(self, seconds: float, bandwidth: int = 0) -> None:
+        """Nodes of different zones are this far from each other, one way."""
+        for one in self.nodes:
+            for other in self.nodes:
+                if one.zone != other.zone:
+                    self.network.shape(one.name, other.name, seconds, bandwidth)
+
+    def close(self, keep: bool = False) -> None:
+        for node in self.nodes:
+            if node.is_running:
+                node.resume()
+                node.process.kill()
+                node.process.wait()
+        for action in self.clean_up:
+            action()
+        if self.network:
+            self.network.close()
+        if keep or os.environ.get("KEEP_DATA"):
+            print(f"data kept in {self.directory}")
+        else:
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+    def __enter__(self) -> "Cluster":
+        try:
+            return self.start()
+        except BaseException:
+            for node in self.nodes:
+                print(f"--- {node}\n{node.log()[-2000:]}")
+            self.close()
+            raise
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+# For tools of the tests; what is measured runs with the clients' defaults.
+QUICK_RECONNECT = {"reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200}

@@ -1,0 +1,82 @@
+"""Replication between real processes: what is acknowledged by all replicas survives any one of them."""
+
+import time
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from clusters import Cluster
+from load import QUIET
+from nodes import wait_until
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(3, proxied=False) as cluster:
+        yield cluster
+
+
+def produce(cluster, topic, values, **config):
+    failures = []
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "enable.idempotence": True, **QUIET, **config})
+    for value in values:
+        producer.produce(topic, value, partition=0, on_delivery=lambda error, _: failures.append(error) if error else None)
+    left = producer.flush(60)
+    assert left == 0 and not failures, (left, failures[:3])
+
+
+def consume(cluster, topic, count, seconds=30, **config):
+    consumer = Consumer({
+        "bootstrap.servers": cluster.bootstrap, "group.id": "none", "auto.offset.reset": "earliest", "enable.auto.commit": False,
+        **QUIET, **config})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    values, deadline = [], time.monotonic() + seconds
+    while len(values) < count and time.monotonic() < deadline:
+        message = consumer.poll(0.2)
+        if message is not None and message.error() is None:
+            values.append(message.value().decode())
+    consumer.close()
+    return values
+
+
+def test_acknowledged_records_survive_the_leader(cluster):
+    cluster.create("survives", 1)
+    first = [f"a{number}" for number in range(500)]
+    produce(cluster, "survives", first)
+    leader = cluster.leader("survives", 0)
+    leader.kill()
+    began = time.monotonic()
+    second = [f"b{number}" for number in range(500)]
+    produce(cluster, "survives", second)
+    print(f"went on after {time.monotonic() - began:.2f} s")
+    assert consume(cluster, "survives", 1000) == first + second
+    leader.start().wait_ready()
+    cluster.wait_whole()
+    produce(cluster, "survives", ["c"])
+    others = [node for node in cluster.nodes if node is not leader]
+    assert consume(cluster, "survives", 1001) == first + second + ["c"]
+    assert others
+
+
+def test_consumers_read_from_a_follower_in_their_rack():
+    settings = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"}
+    with Cluster(3, proxied=False, settings=settings) as cluster:
+        cluster.create("near", 1)
+        values = [f"v{number}" for number in range(100)]
+        produce(cluster, "near", values)
+        leader = cluster.leader("near", 0)
+        other = next(node for node in cluster.nodes if node is not leader)
+        assert consume(cluster, "near", 100, **{"client.rack": other.zone}) == values
+
+
+def test_too_few_replicas_refuse_acks_all(cluster):
+    cluster.create("strict", 1, **{"min.insync.replicas": "3"})
+    produce(cluster, "strict", ["a"])
+    follower = next(node for node in cluster.nodes if node is not cluster.leader("strict", 0))
+    follower.kill()
+    wait_until(lambda: len(cluster.partitions("strict")[0].isrs) == 2, "the dead follower is out", 30)
+    with pytest.raises(AssertionError):
+        produce(cluster, "strict", ["b"], **{"message.timeout.ms": 2000})
+    follower.start().wait_ready()
+    cluster.wait_whole()
+    produce(cluster, "strict", ["c"])

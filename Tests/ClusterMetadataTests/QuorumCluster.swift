@@ -88,13 +88,13 @@ final class QuorumCluster {
         var directories: LogDirectories?
         var isObserver = false
 
-        init(id: NodeID, path: String, group: any EventLoopGroup) throws {
+        init(id: NodeID, path: String, port: Int, group: any EventLoopGroup) throws {
             self.id = id
             self.path = path
             network = NetworkServer(
-                listeners: [ListenerEndpoint(name: "CONTROLLER", host: "127.0.0.1", port: 0)], limits: NetworkLimits(),
+                listeners: [ListenerEndpoint(name: "CONTROLLER", host: "127.0.0.1", port: port)], limits: NetworkLimits(),
                 eventLoopGroup: group, delegate: listener, logger: QuorumCluster.logger)
-            port = try network.start()[0].port
+            self.port = try network.start()[0].port
         }
 
         var endpoint: Voter.Endpoint { Voter.Endpoint(name: "CONTROLLER", host: "127.0.0.1", port: UInt16(port)) }
@@ -113,11 +113,14 @@ final class QuorumCluster {
     var clusterID = QuorumCluster.clusterID
     var change: (inout MetadataRuntimeConfiguration) -> Void = { _ in }
 
-    init(paths: [NodeID: String]? = nil, voters: Int = 3, observers: Int = 0) throws {
+    /// - Parameters:
+    ///   - paths: formatted directories by node; nil for new ones.
+    ///   - ports: where the controllers listen; anywhere by default.
+    init(paths: [NodeID: String]? = nil, ports: [NodeID: Int] = [:], voters: Int = 3, observers: Int = 0) throws {
         scratch = try ScratchDirectory()
         for id in 1...NodeID(voters + observers) {
             let path = paths?[id] ?? "\(scratch.path)/\(id)"
-            let member = try Member(id: id, path: path, group: group)
+            let member = try Member(id: id, path: path, port: ports[id] ?? 0, group: group)
             member.isObserver = Int(id) > voters
             members.append(member)
             if paths == nil { _ = try MetadataFormat(nodeID: id, clusterID: Self.clusterID, directories: [path]).run() }
@@ -144,7 +147,7 @@ final class QuorumCluster {
             localID: id, localDirectoryID: directoryID, localEndpoints: member.isObserver ? [] : [member.endpoint], staticVoters: voterSet)
         quorum.canBecomeVoter = !member.isObserver
         // Short, so that the tests are.
-        quorum.timing.electionTimeout = 150
+        quorum.timing.electionTimeout = 300
         quorum.timing.electionBackoffMaximum = 100
         quorum.timing.fetchTimeout = 500
         quorum.timing.requestTimeout = 500
@@ -182,12 +185,10 @@ final class QuorumCluster {
     /// The active member; waits for one.
     @discardableResult
     func waitForController(seconds: Double = 20, besides former: NodeID? = nil) throws -> Member {
-        var found: Member?
-        try wait("an active controller", seconds: seconds) {
-            found = members.first { $0.id != former && $0.runtime?.isActive == true }
-            return found != nil
-        }
-        return try #require(found)
+        func active() -> Member? { members.first { $0.id != former && $0.runtime?.isActive == true } }
+        try wait("an active controller", seconds: seconds) { active() != nil }
+        guard let member = active() else { return try waitForController(seconds: seconds, besides: former) }
+        return member
     }
 
     func wait(_ what: String, seconds: Double = 20, until condition: () -> Bool) throws {
@@ -222,6 +223,31 @@ final class QuorumCluster {
         let final = request
         _ = try runtime.submitAndWait(at: { (controller, _) throws(RequestFailure) in controller.incrementalAlterConfigs(final) })
     }
+
+    /// Sets it through whoever leads, however often that changes meanwhile.
+    @discardableResult
+    func set(_ value: String) throws -> MetadataRuntime {
+        for _ in 0..<20 {
+            let member = try waitForController()
+            guard let runtime = member.runtime else { continue }
+            let failure = Self.failure(of: { () throws(RequestFailure) in try Self.set(value, in: runtime) })
+            guard let failure else { return runtime }
+            if failure.code != .notController { throw failure }
+        }
+        throw TimedOut(description: "no controller stayed long enough")
+    }
+
+    static func failure(of body: () throws(RequestFailure) -> Void) -> RequestFailure? {
+        do throws(RequestFailure) {
+            try body()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// What the running members show of it.
+    var values: [String?] { running.map { Self.value(in: $0.image) } }
 
     static func value(in image: MetadataImage) -> String? {
         image.configurations.values(of: .clusterDefault)["log.retention.ms"]

@@ -6,12 +6,12 @@ import NIOCore
 
 extension QuorumRequest {
     /// The APIs whose requests the quorum answers.
-    public static let apis: [ApiKey] = [
+    static let apis: [ApiKey] = [
         .vote, .beginQuorumEpoch, .endQuorumEpoch, .fetch, .fetchSnapshot, .addRaftVoter, .removeRaftVoter, .updateRaftVoter,
     ]
 
     /// Reads the body of a request; nil for an API that is none of the quorum's.
-    public init?(_ api: ApiKey, version: Int16, body: ByteBuffer) throws(WireError) {
+    init?(_ api: ApiKey, version: Int16, body: ByteBuffer) throws(WireError) {
         switch api {
         case .vote: self = .vote(try Self.decode(body, version))
         case .beginQuorumEpoch: self = .beginQuorumEpoch(try Self.decode(body, version))
@@ -32,7 +32,7 @@ extension QuorumRequest {
 
 extension QuorumResponse {
     /// The body in the version of the request.
-    public func encoded(version: Int16) throws(WireError) -> ByteBuffer {
+    func encoded(version: Int16) throws(WireError) -> ByteBuffer {
         switch self {
         case .vote(let message): try message.encoded(version: version)
         case .beginQuorumEpoch(let message): try message.encoded(version: version)

@@ -6,8 +6,6 @@ public enum Mutation: String, Sendable, CaseIterable {
     // Elections.
     /// The file quorum-state is written by and by instead of before the answer to a vote.
     case persistLate
-    /// The vote is forgotten when a process starts again.
-    case forgetVoteAtStart
     /// The epoch is forgotten when a process starts again.
     case forgetEpochAtStart
     /// Every request for a vote is granted on its way back.

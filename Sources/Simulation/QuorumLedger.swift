@@ -7,6 +7,8 @@ import Primitives
 final class QuorumLedger {
     /// What was committed, by the offset at which each batch begins; a gap is a bug that shows as a violation.
     private(set) var committed: [BatchFingerprint] = []
+    /// The epoch in which each was committed, in the same order: a leader of an earlier epoch need not have it.
+    private var commitEpochs: [LeaderEpoch] = []
     /// The digest of the state after each committed batch, in the same order.
     private var states: [UInt64] = []
     private var indexOfBase: [Offset: Int] = [:]
@@ -27,8 +29,13 @@ final class QuorumLedger {
         return committed[index].epoch
     }
 
-    /// A member says that a batch of its log is committed.
-    func commit(_ batch: BatchFingerprint, by member: NodeID) -> String? {
+    /// The newest batch that was committed before that epoch, which its leader must therefore have.
+    func lastCommitted(before epoch: LeaderEpoch) -> BatchFingerprint? {
+        commitEpochs.lastIndex { $0 < epoch }.map { committed[$0] }
+    }
+
+    /// A member that is in that epoch says that a batch of its log is committed.
+    func commit(_ batch: BatchFingerprint, by member: NodeID, in epoch: LeaderEpoch) -> String? {
         if let index = indexOfBase[batch.baseOffset] {
             let known = committed[index]
             return known == batch ? nil : "n\(member) holds \(batch) below its high watermark where \(known) was committed"
@@ -38,6 +45,7 @@ final class QuorumLedger {
         }
         indexOfBase[batch.baseOffset] = committed.count
         committed.append(batch)
+        commitEpochs.append(epoch)
         stateAtEnd[batch.nextOffset] = Self.next(states.last ?? 0, batch)
         states.append(Self.next(states.last ?? 0, batch))
         return nil

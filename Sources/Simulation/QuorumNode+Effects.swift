@@ -65,6 +65,8 @@ extension QuorumNode {
         stateBeingPersisted = state
         after(syncTime) { [self] in
             disk.write(state)
+            // A candidate's vote for itself is never answered to anybody.
+            if state.votedID == id, let problem = world.ledger.vote(state.leaderEpoch, by: id, for: id) { fail(.oneVotePerEpoch, problem) }
             stateBeingPersisted = nil
             isBusy = false
             pump()
@@ -88,7 +90,8 @@ extension QuorumNode {
                 disk.synced(upTo: end)
                 enqueue(.durable(end))
             }
-            if disk.durableOffset < disk.endOffset { sync() }
+            // What that led to may have been the end of the process.
+            if host.isRunning, disk.durableOffset < disk.endOffset { sync() }
         }
     }
 
@@ -118,7 +121,7 @@ extension QuorumNode {
         if var index = disk.index(of: appliedOffset) {
             while index < disk.log.count, disk.log[index].nextOffset <= offset {
                 let batch = disk.log[index].fingerprint
-                if let problem = world.ledger.commit(batch, by: id) { return fail(.logsMatch, problem) }
+                if let problem = world.ledger.commit(batch, by: id, in: quorum?.epoch ?? 0) { return fail(.logsMatch, problem) }
                 state = QuorumLedger.next(state, batch)
                 (appliedOffset, appliedEpoch) = (batch.nextOffset, batch.epoch)
                 index += 1
@@ -152,7 +155,7 @@ extension QuorumNode {
 
     private func lead(_ epoch: LeaderEpoch) {
         if let problem = world.ledger.lead(epoch, id) { return fail(.oneLeaderPerEpoch, problem) }
-        guard let last = world.ledger.committed.last else { return }
+        guard let last = world.ledger.lastCommitted(before: epoch) else { return }
         let isThere =
             disk.startOffset >= last.nextOffset || disk.index(of: last.baseOffset).map { disk.log[$0].fingerprint == last } ?? false
         if !isThere { fail(.leaderIsComplete, "n\(id) leads in epoch \(epoch) without \(last), which was committed") }
@@ -235,7 +238,7 @@ extension QuorumNode {
             return fail(.messagesCanBeSent, "n\(id) sends to n\(peer.id) at \(peer.host):\(peer.port), which is nowhere")
         }
         note("sends \(request.summary) to n\(target.id)")
-        epochTold = max(epochTold, quorum?.epoch ?? 0)
+        epochTold = max(epochTold, request.epoch)
         guard let request = world.throughWire(request, from: self) else {
             return enqueue(.failure(correlation, .unsupportedVersion))
         }
@@ -261,7 +264,7 @@ extension QuorumNode {
         if let vote = request.vote, case .vote(let message) = response, message.topics.first?.partitions.first?.voteGranted == true {
             if let problem = world.ledger.vote(vote.epoch, by: id, for: vote.candidate) { fail(.oneVotePerEpoch, problem) }
         }
-        epochTold = max(epochTold, quorum?.epoch ?? 0)
+        epochTold = max(epochTold, response.epoch)
         note("answers n\(request.path.connection.client.id) \(response.summary)")
         world.network.reply(.quorum(response), to: request.path)
     }

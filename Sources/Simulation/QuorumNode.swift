@@ -153,10 +153,6 @@ final class QuorumNode {
 
     private func applyMutationsAtStart() {
         switch world.mutation {
-        case .forgetVoteAtStart:
-            guard var state = disk.electionState else { return }
-            state.votedID = -1
-            disk.write(state)
         case .forgetEpochAtStart: disk.write(nil)
         case .dropTailAtStart: if host.incarnation > 1 { disk.dropLastBatch() }
         default: break

@@ -88,3 +88,31 @@ extension QuorumResponse {
 
     private static func error(_ code: ErrorCode) -> String { code == .none ? "" : ", \(code)" }
 }
+
+extension QuorumRequest {
+    /// The epoch that the sender says it is in; 0 when it says nothing about it.
+    var epoch: LeaderEpoch {
+        switch self {
+        case .vote(let request): request.topics.first?.partitions.first?.replicaEpoch ?? 0
+        case .beginQuorumEpoch(let request): request.topics.first?.partitions.first?.leaderEpoch ?? 0
+        case .endQuorumEpoch(let request): request.topics.first?.partitions.first?.leaderEpoch ?? 0
+        case .fetch(let request): request.topics.first?.partitions.first?.currentLeaderEpoch ?? 0
+        case .fetchSnapshot(let request): request.topics.first?.partitions.first?.currentLeaderEpoch ?? 0
+        case .addRaftVoter, .removeRaftVoter, .updateRaftVoter, .apiVersions: 0
+        }
+    }
+}
+
+extension QuorumResponse {
+    /// The epoch that the sender says it is in; 0 when it says nothing about it.
+    var epoch: LeaderEpoch {
+        switch self {
+        case .vote(let response): response.topics.first?.partitions.first?.leaderEpoch ?? 0
+        case .beginQuorumEpoch(let response): response.topics.first?.partitions.first?.leaderEpoch ?? 0
+        case .endQuorumEpoch(let response): response.topics.first?.partitions.first?.leaderEpoch ?? 0
+        case .fetch(let response): response.responses.first?.partitions.first?.currentLeader.leaderEpoch ?? 0
+        case .fetchSnapshot(let response): response.topics.first?.partitions.first?.currentLeader.leaderEpoch ?? 0
+        case .addRaftVoter, .removeRaftVoter, .updateRaftVoter, .apiVersions: 0
+        }
+    }
+}

@@ -19,9 +19,7 @@ extension MetadataActor {
         guard appliedOffset > quorum.epochStartOffset || (isSole && appliedOffset == quorum.epochStartOffset) else { return }
         let now = SystemClock.now()
         var controller = Controller(configuration.controller, continuing: replay, seed: KafkaUUID.random().leastSignificantBits)
-        // Where all of it has been applied already, the image carries the log's own time, as everywhere else.
-        let isBehind = controller.image.provenance.offset < quorum.endOffset - 1
-        let publication = isBehind ? controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now) : nil
+        let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now)
         controller.activated(now: SystemClock.monotonicMilliseconds())
         var begun = ControllerTerm(epoch: quorum.epoch, controller: controller)
         if let publication { begun.add(publication, endOffset: quorum.endOffset) }

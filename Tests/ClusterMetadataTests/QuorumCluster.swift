@@ -194,7 +194,9 @@ final class QuorumCluster {
     func wait(_ what: String, seconds: Double = 20, until condition: () -> Bool) throws {
         let deadline = NIODeadline.now() + .milliseconds(Int64(seconds * 1000))
         while !condition() {
-            guard NIODeadline.now() < deadline else { throw TimedOut(description: "waited in vain for \(what)") }
+            guard NIODeadline.now() < deadline else {
+                throw TimedOut(description: "waited in vain for \(what): \(running.map(\.image.provenance))")
+            }
             usleep(2000)
         }
     }

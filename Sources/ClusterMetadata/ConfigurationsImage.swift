@@ -49,6 +49,15 @@ public struct ConfigurationsImage: Hashable, Sendable {
 
     public func value(_ key: String, of resource: ConfigResource) -> String? { byResource[resource]?[key] }
 
+    /// Whether the same is set, in whatever order: a snapshot and the log before it differ there.
+    public func hasSameContents(as other: ConfigurationsImage) -> Bool {
+        guard byResource.count == other.byResource.count else { return false }
+        return byResource.allSatisfy { resource, values in
+            guard let others = other.byResource[resource], others.count == values.count else { return false }
+            return values.allSatisfy { key, value in others[key] == value }
+        }
+    }
+
     mutating func set(_ key: String, of resource: ConfigResource, to value: String?) {
         if let value {
             byResource[resource, default: [:]][key] = value

@@ -54,7 +54,7 @@ public final class MetadataImage: Sendable, Equatable {
     public func hasSameContents(as other: MetadataImage) -> Bool {
         self === other
             || (features == other.features && cluster == other.cluster && topics == other.topics
-                && configurations == other.configurations && clientQuotas == other.clientQuotas
+                && configurations.hasSameContents(as: other.configurations) && clientQuotas == other.clientQuotas
                 && nextProducerID == other.nextProducerID && security == other.security)
     }
 

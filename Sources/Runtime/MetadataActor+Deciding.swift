@@ -17,9 +17,8 @@ extension MetadataActor {
         // voter knows without having written anything.
         let isSole = quorum.voters.isSoleVoter(configuration.quorum.localID)
         guard appliedOffset > quorum.epochStartOffset || (isSole && appliedOffset == quorum.epochStartOffset) else { return }
-        let now = SystemClock.now()
         var controller = Controller(configuration.controller, continuing: replay, seed: KafkaUUID.random().leastSignificantBits)
-        let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: now)
+        let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: lastTimestamp)
         controller.activated(now: SystemClock.monotonicMilliseconds())
         var begun = ControllerTerm(epoch: quorum.epoch, controller: controller)
         if let publication { begun.add(publication, endOffset: quorum.endOffset) }
@@ -55,7 +54,6 @@ extension MetadataActor {
         guard term != nil else { throw RequestFailure(.notController) }
         let result = try decideInTerm(decide)
         guard !result.records.isEmpty else { return result.response }
-        let now = SystemClock.now()
         let baseOffset = quorum.endOffset
         var values: [ByteBuffer] = []
         values.reserveCapacity(result.records.count)
@@ -69,7 +67,7 @@ extension MetadataActor {
         guard term != nil else { throw RequestFailure(.notController) }
         do throws(MetadataError) {
             let publication = try term?.controller.replay(
-                result.records.map(\.record), at: baseOffset, epoch: quorum.epoch, timestamp: now)
+                result.records.map(\.record), at: baseOffset, epoch: quorum.epoch, timestamp: lastTimestamp)
             if let publication { term?.add(publication, endOffset: quorum.endOffset) }
         } catch {
             fail("\(error)")

@@ -70,6 +70,7 @@ extension MetadataActor {
             case .append(let batch):
                 try log.append(batch, now: SystemClock.now())
                 noteAppended(bytes: batch.readableBytes)
+                if let header = try? RecordBatchHeader(from: batch) { lastTimestamp = header.maxTimestamp }
             case .appendFetched(let batches):
                 try log.append(batches, now: SystemClock.now())
                 noteAppended(bytes: batches.readableBytes)

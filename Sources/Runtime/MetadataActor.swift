@@ -37,6 +37,8 @@ struct MetadataActor {
     /// Why the last term ended before it began.
     var activationFailure: RequestFailure?
 
+    /// Of the newest batch of this node's own making: the image says the same on every node.
+    var lastTimestamp: Timestamp = -1
     var hasUnflushed = false
     /// Whether the step being performed has sent something, after which it cannot be taken back.
     var hasSentInStep = false

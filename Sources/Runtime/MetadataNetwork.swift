@@ -93,12 +93,13 @@ final class MetadataOutbox: Sendable {
 
     /// A fetch says who asks in one place or the other, depending on its version.
     private func sendFetch(_ request: FetchRequest, _ peer: QuorumPeer, _ correlation: UInt64) {
+        guard let fetches else { return deliver(.failed(.disconnected), correlation) }
         var old = request
+        if request.replicaState.replicaId >= 0 { old.replicaId = request.replicaState.replicaId }
         old.replicaState = FetchRequest.ReplicaState()
         var new = request
         new.replicaId = -1
         let (before, since) = (old, new)
-        guard let fetches else { return deliver(.failed(.disconnected), correlation) }
         fetches.send(
             to: PeerAddress(id: peer.id, host: peer.host, port: Int(peer.port)), api: ApiKey.fetch.rawValue,
             timeoutMilliseconds: timeoutMilliseconds,

@@ -194,18 +194,42 @@ final class QuorumCluster {
     func wait(_ what: String, seconds: Double = 20, until condition: () -> Bool) throws {
         let deadline = NIODeadline.now() + .milliseconds(Int64(seconds * 1000))
         while !condition() {
-            guard NIODeadline.now() < deadline else { throw TimedOut(description: "waited in vain for \(what)") }
+            guard NIODeadline.now() < deadline else {
+                throw TimedOut(description: "waited in vain for \(what): \(running.map(\.image.provenance))")
+            }
             usleep(2000)
         }
     }
 
     /// All running members show the same image.
     func waitForAgreement(on offset: Offset? = nil) throws {
-        try wait("agreement on the image") {
+        func agrees() -> Bool {
             let images = running.map(\.image)
             guard let first = images.first, offset.map({ first.provenance.offset >= $0 }) ?? true else { return false }
             return images.allSatisfy { $0.provenance == first.provenance } && images.allSatisfy { $0.hasSameContents(as: first) }
         }
+        do {
+            try wait("agreement on the image", until: agrees)
+        } catch {
+            throw TimedOut(description: "\(error), differing in \(differences)")
+        }
+    }
+
+    /// What the first running member's image does not share with the others'.
+    private var differences: [String] {
+        let images = running.map(\.image)
+        guard let first = images.first else { return ["nothing: nobody runs"] }
+        var names: [String] = []
+        for image in images.dropFirst() {
+            if image.features != first.features { names.append("features") }
+            if image.cluster != first.cluster { names.append("cluster") }
+            if image.topics != first.topics { names.append("topics") }
+            if !image.configurations.hasSameContents(as: first.configurations) { names.append("configurations") }
+            if image.clientQuotas != first.clientQuotas { names.append("client quotas") }
+            if image.nextProducerID != first.nextProducerID { names.append("producer ids") }
+            if image.security != first.security { names.append("security") }
+        }
+        return names
     }
 
     /// Sets a key of the cluster's default broker configuration: a record that needs no broker.

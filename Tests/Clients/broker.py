@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import random
 import shutil
 import signal
 import socket
@@ -17,10 +18,26 @@ def binary() -> Path:
     return ROOT / os.environ.get("MARTLET_BINARY", ".build/debug/martlet")
 
 
+_taken: set[int] = set()
+
+
 def free_port() -> int:
+    """A port that no outgoing connection takes while its node is down, because it is below the ephemeral ones. The next port is free as
+    well: `martlet dev` puts its controller there."""
+    while True:
+        port = random.SystemRandom().randrange(11_000, 32_000, 2)
+        if port not in _taken and all(_is_free(number) for number in (port, port + 1)):
+            _taken.add(port)
+            return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def wait_until(condition, what: str, seconds: float = 30, pause: float = 0.05):

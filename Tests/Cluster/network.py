@@ -2,31 +2,13 @@
 
 import itertools
 import json
-import random
 import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
 from pathlib import Path
 
 CLIENT = "client"
-_taken: set[int] = set()
-
-
-def port_below_ephemeral() -> int:
-    """A port that no outgoing connection can take while its node is down."""
-    while True:
-        port = random.SystemRandom().randrange(11_000, 32_000)
-        if port in _taken:
-            continue
-        with closing(socket.socket()) as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        _taken.add(port)
-        return port
 
 
 class Network:

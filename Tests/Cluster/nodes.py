@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "Clients"))
 
-from broker import binary, wait_until  # noqa: E402
-from network import Network, port_below_ephemeral  # noqa: E402
+from broker import binary, free_port, wait_until  # noqa: E402
+from network import Network  # noqa: E402
 
 CLUSTER_ID = "MkU3OEVBNTcwNTJENDM2Qg"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -29,12 +29,12 @@ class Node:
         self.directory.mkdir(parents=True)
         self.process: subprocess.Popen | None = None
         self.is_paused = False
-        self.admin_port = port_below_ephemeral()
+        self.admin_port = free_port()
         self.ports: dict[str, int] = {}
         self.published: dict[str, int] = {}
         wanted = (["PLAINTEXT", "REPLICATION"] if self.is_broker else []) + (["CONTROLLER"] if self.is_controller else [])
         for listener in wanted:
-            self.ports[listener] = port_below_ephemeral()
+            self.ports[listener] = free_port()
             self.published[listener] = network.publish(self.name, self.ports[listener]) if network else self.ports[listener]
         self.settings: dict[str, str] = {}
         self.environment: dict[str, str] = {}

@@ -41,6 +41,13 @@ def test_leaders_come_home_by_themselves(cluster):
     assert verdict.is_valid, str(verdict)
 
 
+@pytest.fixture(scope="module")
+def apart():
+    """With a controller of its own, so that brokers may be away without taking the quorum along."""
+    with Cluster(3, controllers=1, proxied=False) as cluster:
+        yield cluster
+
+
 def lose_the_leader(cluster, topic):
     """A partition whose only replica in sync is away, and whose other one lacks its last records. Returns that one's node."""
     produce(cluster, topic, [f"both-{number}" for number in range(100)])
@@ -71,21 +78,21 @@ def after_an_unclean_election(cluster, topic, leader, follower):
     cluster.wait_whole()
 
 
-def test_unclean_election_by_configuration(cluster):
+def test_unclean_election_by_configuration(apart):
     topic = "careless"
-    cluster.create(topic, 1, 2, **{"min.insync.replicas": "1", "unclean.leader.election.enable": "true"})
-    leader, follower = lose_the_leader(cluster, topic)
+    apart.create(topic, 1, 2, **{"min.insync.replicas": "1", "unclean.leader.election.enable": "true"})
+    leader, follower = lose_the_leader(apart, topic)
     follower.start().wait_ready()
-    after_an_unclean_election(cluster, topic, leader, follower)
+    after_an_unclean_election(apart, topic, leader, follower)
 
 
-def test_unclean_election_by_command(cluster):
+def test_unclean_election_by_command(apart):
     topic = "careful"
-    cluster.create(topic, 1, 2, **{"min.insync.replicas": "1"})
-    leader, follower = lose_the_leader(cluster, topic)
+    apart.create(topic, 1, 2, **{"min.insync.replicas": "1"})
+    leader, follower = lose_the_leader(apart, topic)
     follower.start().wait_ready()
     # It does not lead by itself: records would be lost.
-    wait_until(lambda: len(cluster.admin().list_topics(timeout=10).brokers) == 2, "two brokers are there", 20)
-    assert cluster.partitions(topic)[0].leader < 0
-    martlet(cluster, "partition", "elect", "--unclean", "--yes", f"{topic}:0")
-    after_an_unclean_election(cluster, topic, leader, follower)
+    wait_until(lambda: len(apart.admin().list_topics(timeout=10).brokers) == 2, "two brokers are there", 20)
+    assert apart.partitions(topic)[0].leader < 0
+    martlet(apart, "partition", "elect", "--unclean", "--yes", f"{topic}:0")
+    after_an_unclean_election(apart, topic, leader, follower)

@@ -6,6 +6,7 @@ import pytest
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from clusters import Cluster
+from commands import martlet_json
 from load import QUIET, Worker, Writer
 from nodes import Node, wait_until
 from operations import OK, Recorder
@@ -84,10 +85,8 @@ class OffsetWatcher(Worker):
         self.consumer.close()
 
 
-def coordinator(cluster: Cluster) -> Node:
-    found = wait_until(
-        lambda: cluster.admin().describe_consumer_groups([GROUP])[GROUP].result(20).coordinator, "the coordinator is known", 20)
-    return cluster.node(found.id)
+def coordinator(cluster: Cluster, group: str) -> Node:
+    return cluster.node(martlet_json(cluster, "group", "describe", group)[0]["coordinator"])
 
 
 def test_members_go_on_without_their_coordinator(cluster):
@@ -115,7 +114,7 @@ def test_members_go_on_without_their_coordinator(cluster):
     assigned = [member.assignments for member in members]
     pauses = []
     for _ in range(4):
-        node = coordinator(cluster)
+        node = coordinator(cluster, GROUP)
         began = time.monotonic()
         node.kill()
         all_commit()
@@ -158,8 +157,7 @@ def test_a_member_that_goes_with_the_coordinator_is_missed(cluster):
         return [len(consumer.assignment()) for consumer in (first, second)] == counts
 
     wait_until(lambda: have([1, 1]), "both have one", 30)
-    found = cluster.admin().describe_consumer_groups(["pair"])["pair"].result(20)
-    node = cluster.node(found.coordinator.id)
+    node = coordinator(cluster, "pair")
     node.kill()
     # Not polled any more it stops to be alive only by max.poll.interval; its heartbeats are what counts, so it is closed without a word.
     second.unsubscribe()

@@ -113,12 +113,14 @@ def test_deleted_records_stay_deleted_with_another_leader(cluster):
     cluster.create(topic, 1)
     produce(cluster, topic, [f"v{number}" for number in range(1000)])
     leader = cluster.leader(topic, 0)
-    done = cluster.admin().delete_records([TopicPartition(topic, 0, 600)])
+    # What an admin client was asked for ends with it.
+    admin = cluster.admin()
+    done = admin.delete_records([TopicPartition(topic, 0, 600)])
     assert [future.result(30).low_watermark for future in done.values()] == [600]
     leader.kill()
     other = wait_until(
         lambda: (found := cluster.partitions(topic)[0].leader) not in (-1, leader.number) and cluster.node(found), "another one leads", 20)
-    start = cluster.admin().list_offsets({TopicPartition(topic, 0): OffsetSpec.earliest()})
+    start = admin.list_offsets({TopicPartition(topic, 0): OffsetSpec.earliest()})
     assert [future.result(20).offset for future in start.values()] == [600], f"as {other} has it"
     consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"})
     consumer.assign([TopicPartition(topic, 0, 0)])

@@ -48,6 +48,11 @@ struct MetadataActor {
     /// Set when the log failed: the state in memory is ahead of the disk for good, so nothing more may be decided.
     private(set) var failure: RequestFailure?
 
+    /// What to say while nobody leads.
+    var leaderless = LeaderlessReport()
+    /// The last line about whom this node follows, which is not repeated by every election that nobody wins.
+    var lastFollowed: MetadataLeader?
+
     /// Answers of the quorum that are owed, by token.
     var owed: [UInt64: @Sendable (QuorumResponse?) -> Void] = [:]
     private var lastToken: UInt64 = 0

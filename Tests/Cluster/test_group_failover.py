@@ -29,6 +29,7 @@ class Member(Worker):
         self.values: list[str] = []
         self.confirmed: dict[int, int] = {}
         self.assignments = 0
+        self.share: set[int] = set()
         self.consumer = Consumer({
             **QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": GROUP, "client.id": f"member-{number}",
             "enable.auto.commit": False, "auto.offset.reset": "earliest",
@@ -37,6 +38,8 @@ class Member(Worker):
 
     def _assigned(self, _, partitions):
         self.assignments += 1
+        # Asked for by another thread, an assignment would have to wait for the poll that is under way.
+        self.share = {each.partition for each in partitions}
 
     def work(self):
         while not self.stopping.is_set():
@@ -98,7 +101,7 @@ def test_members_go_on_without_their_coordinator(cluster):
     members = [Member(cluster, topic, number) for number in range(3)]
     for member in members:
         member.start()
-    wait_until(lambda: all(len(member.consumer.assignment()) == 2 for member in members), "each member has its share", 30)
+    wait_until(lambda: all(len(member.share) == 2 for member in members), "each member has its share", 30)
     watcher = OffsetWatcher(cluster, topic, members)
     watcher.start()
 
@@ -136,7 +139,7 @@ def test_members_go_on_without_their_coordinator(cluster):
     ends = {each.partition: each.offset for each in Consumer({
         **QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": GROUP,
     }).committed([TopicPartition(topic, partition) for partition in range(PARTITIONS)], timeout=20)}
-    confirmed = {partition: offset for member in members for partition, offset in member.confirmed.items()}
+    confirmed = {partition: max(member.confirmed.get(partition, 0) for member in members) for partition in range(PARTITIONS)}
     assert ends == confirmed
 
 

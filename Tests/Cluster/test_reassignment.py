@@ -1,16 +1,13 @@
 """Replicas move under load: added, taken away, called back; nothing that was acknowledged is lost and producers see no error."""
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
 from checker import check
 from clusters import Cluster
 from commands import martlet, martlet_json
-from load import QUIET, Reader, Writer, read_everything
+from load import Reader, Writer, read_everything
 from nodes import wait_until
 from operations import OK, Recorder
-from test_replication import produce
 
 PARTITIONS = 4
 
@@ -106,29 +103,6 @@ def test_a_move_survives_the_loss_of_its_controller_and_of_its_source(cluster):
         assert replicas(cluster, topic) == [[int(number) for number in target.split(",")]] * PARTITIONS
         cluster.wait_whole()
     load.verify()
-
-
-def test_deleted_records_stay_deleted_with_another_leader(cluster):
-    topic = "trimmed"
-    cluster.create(topic, 1)
-    produce(cluster, topic, [f"v{number}" for number in range(1000)])
-    leader = cluster.leader(topic, 0)
-    # What an admin client was asked for ends with it.
-    admin = cluster.admin()
-    done = admin.delete_records([TopicPartition(topic, 0, 600)])
-    assert [future.result(30).low_watermark for future in done.values()] == [600]
-    leader.kill()
-    other = wait_until(
-        lambda: (found := cluster.partitions(topic)[0].leader) not in (-1, leader.number) and cluster.node(found), "another one leads", 20)
-    start = admin.list_offsets({TopicPartition(topic, 0): OffsetSpec.earliest()})
-    assert [future.result(20).offset for future in start.values()] == [600], f"as {other} has it"
-    consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "g", "auto.offset.reset": "earliest"})
-    consumer.assign([TopicPartition(topic, 0, 0)])
-    first = wait_until(lambda: (message := consumer.poll(0.2)) and not message.error() and message, "a record is there", 20)
-    assert first.offset() == 600 and first.value() == b"v600"
-    consumer.close()
-    leader.start().wait_ready()
-    cluster.wait_whole()
 
 
 def test_a_rolling_restart_shows_producers_no_error(cluster):

@@ -77,6 +77,10 @@ extension BrokerServer {
             logger: logger)
         update { $0.lifecycle = lifecycle }
         metadata.subscribe { publication in lifecycle.replayed(publication.image) }
+        // After the cluster's own subscription, so that the way to the controller is known.
+        metadata.onLeadershipChange { leadership in
+            if leadership.isActive || leadership.controllerAddress != nil { lifecycle.controllerMoved() }
+        }
         // Ports that the system chooses must be known before they are advertised.
         let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
         var early: (services: BrokerServices, network: NetworkServer, bound: [NetworkServer.BoundListener])?

@@ -164,9 +164,15 @@ final class BrokerLifecycle: Sendable {
 
     // MARK: what happens around it
 
+    /// The active controller is another one, or has been found: it hears of this broker at once, for until then it cannot tell it from one
+    /// that went along with the controller before.
+    func controllerMoved() {
+        if state.withLock({ $0.isRegistered }) { communicate(after: 0) }
+    }
+
     /// The node has replayed newer metadata.
     func replayed(_ image: MetadataImage) {
-        guard let broker = image.cluster.broker(nodeID) else { return }
+        guard let broker = image.cluster.broker(nodeID) else { return unregistered(image) }
         let (isCaughtUp, mustRegister) = state.withLock { state -> (Bool, Bool) in
             guard state.isRegistered, broker.epoch == state.brokerEpoch else { return (false, false) }
             if state.phase == .starting {
@@ -181,6 +187,28 @@ final class BrokerLifecycle: Sendable {
         }
         if isCaughtUp { caughtUp.succeed() }
         if mustRegister { communicate(after: 0) }
+    }
+
+    /// Somebody took this broker for gone and unregistered it (UnregisterBroker) while it runs. It registers again and takes up its work
+    /// under a new epoch; where another process has taken its id it does not come to this.
+    private func unregistered(_ image: MetadataImage) {
+        let (isRegistering, mayGo) = state.withLock { state -> (Bool, Bool) in
+            // Metadata from before the registration do not show it either.
+            guard state.isRegistered, state.brokerEpoch <= image.provenance.offset else { return (false, false) }
+            switch state.phase {
+            case .idle, .stopped: return (false, false)
+            case .controlledShutdown: return (false, true)
+            case .starting, .recovery, .running:
+                state.isRegistered = false
+                // What this process wrote is still there, which a controller takes for the sign of a clean stop.
+                state.registration.previousBrokerEpoch = state.brokerEpoch
+                return (true, false)
+            }
+        }
+        if mayGo { return shutDown.succeed() }
+        guard isRegistering else { return }
+        logger.warning("this broker was unregistered while it runs; it registers again", metadata: ["broker": "\(nodeID)"])
+        communicate(after: 0)
     }
 
     /// The broker serves under newer metadata.

@@ -26,7 +26,7 @@ extension Partition {
             do throws(StorageError) {
                 return .success(try state.log.truncate(to: state.log.highWatermark, now: now))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         try outcome.get()
@@ -53,7 +53,7 @@ extension Partition {
                 if state.log.highWatermark != before { state.highWatermarkMoved(&effects) }
                 return .success((state.fetchPosition(maxBytes: maxBytes), batches.readableBytes))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         perform(effects)
@@ -100,7 +100,7 @@ extension Partition {
                 try change(state.log)
                 return .success((state.fetchPosition(maxBytes: maxBytes), before - state.log.logEndOffset))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         return try outcome.get()

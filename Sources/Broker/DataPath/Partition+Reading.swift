@@ -143,7 +143,7 @@ extension Partition.State {
                 from: position.fetchOffset, maxBytes: position.maxBytes, minOneBatch: position.minOneBatch, isolation: isolation)
             return PartitionRead(log: result)
         } catch {
-            throw .storage(error)
+            throw failure(error)
         }
     }
 

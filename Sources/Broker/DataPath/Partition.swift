@@ -42,12 +42,15 @@ final class Partition: Sendable {
     let topicPartition: TopicPartition
     let topicID: TopicID
     let environment: ReplicationEnvironment
+    let logDirectory: LogDirectory
     let state: Mutex<State>
     private let listener = Mutex<(@Sendable (Offset) -> Void)?>(nil)
 
     struct State {
         let log: PartitionLog
         var replica: PartitionReplica
+        /// The log's directory has failed: nothing is served until the node starts again.
+        var isOffline = false
         /// Fetches that wait for the high watermark to move.
         var consumers: [WaitEntry] = []
         /// Followers' fetches, which wait for the log's end to move.
@@ -64,6 +67,7 @@ final class Partition: Sendable {
         self.topicPartition = topicPartition
         self.topicID = topicID
         self.environment = environment
+        logDirectory = log.logDirectory
         state = Mutex(State(log: log, replica: PartitionReplica(id: environment.nodeID)))
     }
 
@@ -98,6 +102,7 @@ final class Partition: Sendable {
     /// Takes over what the metadata log says of the partition.
     func apply(_ assignment: PartitionAssignment, now: Int64) -> ReplicaRoleChange {
         let (change, effects) = state.withLock { state -> (ReplicaRoleChange, PartitionEffects) in
+            if state.isOffline { return (.unchanged, PartitionEffects()) }
             let change = state.replica.apply(assignment, log: state.offsets, now: now)
             var effects = PartitionEffects()
             switch change {
@@ -118,13 +123,27 @@ final class Partition: Sendable {
         state.withLock { $0.log.configuration = configuration }
     }
 
+    var isOffline: Bool { state.withLock { $0.isOffline } }
+
+    /// The log's directory has failed: the replica neither leads nor follows any more, and whoever waits for it is told.
+    func takeOffline() {
+        let effects = state.withLock { state in
+            state.isOffline = true
+            state.replica.remove()
+            var effects = PartitionEffects()
+            state.takeAll(&effects)
+            return effects
+        }
+        perform(effects)
+    }
+
     /// Removes the partition; its files go later.
     func delete(now: Timestamp) throws(StorageError) {
         let (outcome, effects) = state.withLock { state -> (Result<Void, StorageError>, PartitionEffects) in
             state.replica.remove()
             var effects = PartitionEffects()
             state.takeAll(&effects)
-            return (Result { () throws(StorageError) in try state.log.delete(now: now) }, effects)
+            return (Result { () throws(StorageError) in try state.noting { log throws(StorageError) in try log.delete(now: now) } }, effects)
         }
         perform(effects)
         try outcome.get()
@@ -152,7 +171,7 @@ final class Partition: Sendable {
 
     /// Runs `body` with the log, for the control paths.
     func withLog<Value: Sendable>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(StorageError) -> Value {
-        try state.withLock { state in Result { () throws(StorageError) in try body(state.log) } }.get()
+        try state.withLock { state in Result { () throws(StorageError) in try state.noting(body) } }.get()
     }
 
     /// As `withLog`, for leaders only, with the client's leader epoch checked (-1 for none).
@@ -161,7 +180,7 @@ final class Partition: Sendable {
     ) throws(PartitionError) -> Value {
         let outcome = state.withLock { state -> Result<Value, PartitionError> in
             if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
-            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(.storage(error)) }
+            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(state.failure(error)) }
         }
         return try outcome.get()
     }
@@ -174,13 +193,31 @@ final class Partition: Sendable {
         let outcome = state.withLock { state -> Result<Value, PartitionError> in
             if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
             if state.log.highWatermark < state.replica.leaderEpochStartOffset { return .failure(.offsetNotAvailable) }
-            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(.storage(error)) }
+            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(state.failure(error)) }
         }
         return try outcome.get()
     }
 }
 
 extension Partition.State {
+    /// Runs a step of the log; a disk that fails in it takes its directory out of service.
+    func noting<Value>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(StorageError) -> Value {
+        do throws(StorageError) {
+            return try body(log)
+        } catch {
+            log.logDirectory.noteFailure(error)
+            throw error
+        }
+    }
+
+    /// A failure of the log as the partition's, noted as `noting` does.
+    func failure(_ error: StorageError) -> PartitionError {
+        log.logDirectory.noteFailure(error)
+        return .storage(error)
+    }
+
+    var offlineFailure: PartitionError? { isOffline ? .storage(.offline(path: log.logDirectory.path)) : nil }
+
     var offsets: ReplicaLogOffsets {
         ReplicaLogOffsets(startOffset: log.logStartOffset, endOffset: log.logEndOffset, highWatermark: log.highWatermark)
     }
@@ -217,6 +254,7 @@ extension Partition.State {
     }
 
     func check(currentLeaderEpoch: LeaderEpoch, onlyLeader: Bool) -> PartitionError? {
+        if let offlineFailure { return offlineFailure }
         if currentLeaderEpoch >= 0 {
             if currentLeaderEpoch < replica.leaderEpoch { return .fencedLeaderEpoch }
             if currentLeaderEpoch > replica.leaderEpoch { return .unknownLeaderEpoch }

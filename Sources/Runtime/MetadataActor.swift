@@ -50,6 +50,11 @@ struct MetadataActor {
     /// Why the log failed; nil when the node is only stopping.
     private(set) var logFailure: String?
 
+    /// What to say while nobody leads.
+    var leaderless = LeaderlessReport()
+    /// The last line about whom this node follows, which is not repeated by every election that nobody wins.
+    var lastFollowed: MetadataLeader?
+
     /// Answers of the quorum that are owed, by token.
     var owed: [UInt64: @Sendable (QuorumResponse?) -> Void] = [:]
     private var lastToken: UInt64 = 0

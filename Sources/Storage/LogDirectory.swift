@@ -68,7 +68,9 @@ public final class LogDirectory: Sendable {
 
     func unlock() {
         state.withLock { state in
-            if state.lock >= 0 { Glibc.close(state.lock) }
+            guard state.lock >= 0 else { return }
+            martlet_unlock_file(state.lock)
+            Glibc.close(state.lock)
             state.lock = -1
         }
     }

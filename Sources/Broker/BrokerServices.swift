@@ -64,6 +64,7 @@ final class BrokerServices: Sendable {
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(
                 slots: configuration.network.maxIncrementalFetchSessionCacheSlots,

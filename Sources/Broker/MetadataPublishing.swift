@@ -16,7 +16,10 @@ extension BrokerServices {
     func publish(_ image: MetadataImage, _ changes: MetadataChanges) {
         if changes.configurations.contains(where: isOwn) { applyDynamicConfiguration(image) }
         for topic in changes.deletedTopics { delete(topic) }
-        if !changes.brokers.isEmpty { replication.update(brokers: image) }
+        if !changes.brokers.isEmpty {
+            replication.update(brokers: image)
+            for partition in partitions.all { partition.liveBrokersChanged() }
+        }
         // Logs first, then the image: whoever sees a topic in the metadata must find its partitions.
         var touched: OrderedDictionary<TopicID, TopicImage> = [:]
         for topic in changes.createdTopics { touched[topic.id] = topic }
@@ -36,10 +39,13 @@ extension BrokerServices {
     private func place(_ topic: TopicImage, _ image: MetadataImage, _ changes: MetadataChanges) {
         let known = partitions.topic(topic.id)
         let configuration = logConfiguration(of: topic.name, image)
+        let throttling = TopicThrottling(image, topic: topic.name, broker: nodeID)
         let placed = topic.partitions.map { partition -> Partition? in
             guard partition.replicas.contains(nodeID) else { return nil }
-            let local = known?[partition.index] ?? open(partition, of: topic, configuration, changes)
+            let existing = known?[partition.index]
+            let local = existing ?? open(partition, of: topic, configuration, changes)
             if let local {
+                if existing == nil { local.update(configuration: configuration, throttling: throttling.of(partition.index)) }
                 assign(partition, to: local)
                 // The directory failed between the log's opening and now.
                 if local.logDirectory.isOffline, !local.isOffline { local.takeOffline() }
@@ -122,7 +128,10 @@ extension BrokerServices {
         for name in names {
             guard let topic = partitions.topic(name) else { continue }
             let configuration = logConfiguration(of: name, image)
-            for partition in topic.all { partition.update(configuration: configuration) }
+            let throttling = TopicThrottling(image, topic: name, broker: nodeID)
+            for partition in topic.all {
+                partition.update(configuration: configuration, throttling: throttling.of(partition.topicPartition.partition))
+            }
         }
     }
 

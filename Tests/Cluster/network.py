@@ -8,6 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1] / "Clients"))
+
+from broker import free_port as port_below_ephemeral  # noqa: E402
+
 CLIENT = "client"
 
 

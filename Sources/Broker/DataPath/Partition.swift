@@ -51,12 +51,15 @@ final class Partition: Sendable {
         var replica: PartitionReplica
         /// The log's directory has failed: nothing is served until the node starts again.
         var isOffline = false
+        var throttling = ReplicaThrottling()
         /// Fetches that wait for the high watermark to move.
         var consumers: [WaitEntry] = []
         /// Followers' fetches, which wait for the log's end to move.
         var followers: [WaitEntry] = []
         /// Produce requests, each waiting for the high watermark to reach an offset.
         var producers: [(offset: Offset, entry: WaitEntry)] = []
+        /// DeleteRecords requests, each waiting for the low watermark to reach an offset.
+        var deletions: [(offset: Offset, entry: WaitEntry)] = []
         /// Whether somebody listens to the high watermark.
         var hasListener = false
     }
@@ -119,9 +122,14 @@ final class Partition: Sendable {
         return change
     }
 
-    func update(configuration: LogConfiguration) {
-        state.withLock { $0.log.configuration = configuration }
+    func update(configuration: LogConfiguration, throttling: ReplicaThrottling) {
+        state.withLock { state in
+            state.log.configuration = configuration
+            state.throttling = throttling
+        }
     }
+
+    var throttling: ReplicaThrottling { state.withLock { $0.throttling } }
 
     var isOffline: Bool { state.withLock { $0.isOffline } }
 
@@ -227,6 +235,8 @@ extension Partition.State {
         effects.wakes += consumers
         effects.wakes += followers
         for (_, entry) in producers { effects.wakes.append(entry) }
+        for (_, entry) in deletions { effects.wakes.append(entry) }
+        deletions = []
         consumers = []
         followers = []
         producers = []

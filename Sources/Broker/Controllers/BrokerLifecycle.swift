@@ -41,7 +41,10 @@ final class BrokerLifecycle: Sendable {
         var shutdownAnswers = 0
         /// Counts scheduled communications; only the last one counts.
         var schedule = 0
+        /// Every directory that failed since the start.
         var offlineDirectories: [KafkaUUID] = []
+        /// Those of them that the controller was told of.
+        var toldDirectories: [KafkaUUID] = []
         var lastProblem = "no controller answered"
     }
 
@@ -229,11 +232,19 @@ final class BrokerLifecycle: Sendable {
     }
 
     /// A log directory has failed: the controller moves its replicas' leaders away.
-    func directoryFailed(_ id: KafkaUUID) {
+    ///
+    /// - Parameter giveUp: called when the controller could not be told within `log.dir.failure.timeout.ms`: others would go on
+    ///   believing in what is in the directory.
+    func directoryFailed(_ id: KafkaUUID, giveUp: @escaping @Sendable () -> Void) {
         state.withLock { state in
             if !state.offlineDirectories.contains(id) { state.offlineDirectories.append(id) }
         }
         communicate(after: 0)
+        channel.eventLoop.scheduleTask(in: .milliseconds(settings.directoryFailureTimeoutMilliseconds)) { [weak self] in
+            guard let self else { return }
+            let isUntold = state.withLock { $0.phase != .stopped && !$0.toldDirectories.contains(id) }
+            if isUntold { giveUp() }
+        }
     }
 
     // MARK: communication
@@ -323,22 +334,24 @@ final class BrokerLifecycle: Sendable {
             request.wantShutDown = state.phase == .controlledShutdown
             request.offlineLogDirs = state.offlineDirectories
         }
+        let told = request.offlineLogDirs
         channel.send(
             request, timeoutMilliseconds: max(Self.attemptMilliseconds, settings.sessionTimeoutMilliseconds),
             attemptTimeoutMilliseconds: Self.attemptMilliseconds
         ) { [weak self] outcome in
             guard let self else { return }
             switch outcome {
-            case .success(let response) where response.errorCode == .none: answered(response)
+            case .success(let response) where response.errorCode == .none: answered(response, told: told)
             case .success(let response): refused("the controller answers \(response.errorCode) to a heartbeat", isFinal: false)
             case .failure(let failure): refused("\(failure)", isFinal: false)
             }
         }
     }
 
-    private func answered(_ response: BrokerHeartbeatResponse) {
+    private func answered(_ response: BrokerHeartbeatResponse, told: [KafkaUUID]) {
         let (pause, mayGo) = state.withLock { state -> (Int64, Bool) in
             state.isInFlight = false
+            state.toldDirectories = told
             state.failures = 0
             state.isUnfencedByController = !response.isFenced
             let pause: Int64

@@ -16,16 +16,6 @@ struct PartitionAppend: Sendable {
     var isCommitted: Bool { highWatermark >= requiredOffset }
 }
 
-/// How a produce request's records have fared.
-enum ReplicationProgress: Sendable {
-    case waiting
-    case done
-    /// Committed, but by fewer replicas than the topic demands.
-    case notEnoughReplicas
-    /// Another leader decides now what becomes of them.
-    case notLeader
-}
-
 extension Partition {
     /// Appends the readable bytes of `records`, whose batches get the next offsets and the leader's epoch.
     func append(
@@ -106,9 +96,6 @@ extension Partition {
 
 extension Partition.State {
     func progress(of offset: Offset, term: UInt64) -> ReplicationProgress {
-        guard replica.isLeader, replica.term == term else { return .notLeader }
-        guard log.highWatermark >= offset else { return .waiting }
-        let minimum = replica.effectiveMinimum(log.configuration.minInSyncReplicas)
-        return replica.maximalISRCount >= minimum ? .done : .notEnoughReplicas
+        replica.progress(of: offset, term: term, highWatermark: log.highWatermark, minimumInSync: log.configuration.minInSyncReplicas)
     }
 }

@@ -130,7 +130,14 @@ final class ClusterFaults {
 
     /// A broker that is down is taken out; when it comes back, it registers anew.
     private func unregister() {
-        let down = world.brokers.filter { !$0.node.isRunning }
+        // Who takes out a broker that alone knows what was acknowledged gives it up.
+        let down = world.brokers.filter { broker in
+            !broker.node.isRunning
+                && world.ledger.order.allSatisfy { partition in
+                    guard let image = world.ledger.partitions[partition]?.image else { return true }
+                    return !image.isr.contains(broker.id) && !image.eligibleLeaderReplicas.contains(broker.id)
+                }
+        }
         guard !down.isEmpty else { return }
         var request = UnregisterBrokerRequest()
         request.brokerId = random.pick(down).id

@@ -17,8 +17,8 @@ final class PartitionHistory {
     fileprivate var leaders: [LeaderEpoch: NodeID] = [:]
     /// As committed by the controller, newest.
     fileprivate(set) var image: PartitionImage
-    /// Brokers whose logs lost records with their power and have not been caught up since.
-    fileprivate var lossy: Set<NodeID> = []
+    /// Brokers whose logs lost records with their power and have not caught up since, and where those logs ended.
+    fileprivate var lossy: [NodeID: Offset] = [:]
     /// Who was in sync or eligible when the leader of an epoch was elected.
     fileprivate var knew: (epoch: LeaderEpoch, members: Set<NodeID>) = (-1, [])
     /// How often the last replica in sync lost its power, after which nothing is promised of what it lost (KIP-966).
@@ -103,11 +103,13 @@ final class ClusterLedger {
         }
         let before = history.image
         history.image = change.after
+        // Who is taken in again has caught up.
+        for member in change.after.isr where !before.isr.contains(member) && change.after.leader != member { history.lossy[member] = nil }
         guard history.isSafe, change.after.leader != before.leader, change.after.leader >= 0 else { return }
         let leader = change.after.leader
         if !history.isComplete(log(partition, of: leader)) {
             // One that has lost its power, which the controller does not know yet, must only not come to lead.
-            guard history.lossy.contains(leader) else {
+            guard history.lossy[leader] != nil else {
                 return fail(
                     .electedHoldCommitted,
                     "n\(leader) is elected for \(history.name) in epoch \(change.after.leaderEpoch) without what was committed up to "
@@ -134,14 +136,14 @@ final class ClusterLedger {
         history.epochs.removeSubrange(length...)
         history.acknowledged = history.acknowledged.filter { $0.key < Offset(length) }
         history.listed = min(history.listed, Offset(length))
-        history.lossy.remove(leader)
+        history.lossy[leader] = nil
     }
 
     /// A broker's log of the partition lost records together with its power.
-    func lostTail(_ partition: TopicIDPartition, broker: NodeID) {
-        guard let history = partitions[partition], !history.isComplete(log(partition, of: broker)) else { return }
-        history.lossy.insert(broker)
-        world.note("n\(broker) lost committed records of \(history.name) with its power")
+    func lostTail(_ partition: TopicIDPartition, broker: NodeID, from end: Offset) {
+        guard let history = partitions[partition] else { return }
+        history.lossy[broker] = max(end, history.lossy[broker] ?? 0)
+        world.note("n\(broker) lost records of \(history.name) with its power")
     }
 
     // MARK: Replicas
@@ -154,7 +156,7 @@ final class ClusterLedger {
             return fail(.oneLeaderPerPartitionEpoch, "n\(other) and n\(broker) both lead \(history.name) in epoch \(epoch)")
         }
         history.leaders[epoch] = broker
-        if history.isSafe, history.knew.epoch == epoch, history.lossy.contains(broker), history.knew.members.isSubset(of: history.lossy) {
+        if history.isSafe, history.knew.epoch == epoch, history.lossy[broker] != nil, history.knew.members.isSubset(of: history.lossy.keys) {
             excuse(partition, history, broker)
         }
         if history.isSafe, epoch == history.image.leaderEpoch, !history.isComplete(replica.log) {
@@ -195,7 +197,7 @@ final class ClusterLedger {
     }
 
     private func checkInSync(_ partition: TopicIDPartition, _ history: PartitionHistory, _ end: Offset, leader: NodeID) {
-        for member in history.image.isr where member != leader && !history.lossy.contains(member) {
+        for member in history.image.isr where member != leader && history.lossy[member] == nil {
             if history.isComplete(log(partition, of: member), upTo: end) { continue }
             fail(
                 .inSyncReplicasAreComplete,
@@ -206,14 +208,14 @@ final class ClusterLedger {
 
     /// A follower has appended: it may have again all that it lost.
     func caughtUp(_ partition: TopicIDPartition, _ replica: SimulatedReplica) {
-        guard let history = partitions[partition], history.lossy.contains(replica.broker.id) else { return }
-        if history.isComplete(replica.log) { history.lossy.remove(replica.broker.id) }
+        guard let history = partitions[partition], let end = history.lossy[replica.broker.id] else { return }
+        if replica.log.endOffset >= end, history.isComplete(replica.log) { history.lossy[replica.broker.id] = nil }
     }
 
     /// A follower has cut its log.
     func truncated(_ partition: TopicIDPartition, _ replica: SimulatedReplica) {
         guard let history = partitions[partition], history.isSafe, history.image.isr.contains(replica.broker.id),
-            !history.lossy.contains(replica.broker.id), history.excusals == 0
+            history.lossy[replica.broker.id] == nil, history.excusals == 0
         else { return }
         if !history.isComplete(replica.log) {
             fail(

@@ -141,7 +141,7 @@ final class ClusterNode {
 
     /// Off the queue, as answers leave by other threads.
     private func answer(_ reply: @escaping (RequestFailure?) -> Void, _ failure: RequestFailure?) {
-        node.after(0) { [node] in node.perform { reply(failure) } }
+        node.execute { reply(failure) }
     }
 
     // MARK: The term

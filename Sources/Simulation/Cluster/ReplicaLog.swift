@@ -114,15 +114,15 @@ final class ReplicaLog {
         settle()
     }
 
-    /// Returns whether records are gone.
-    func powerLost(_ random: inout SeededRandom) -> Bool {
-        let before = batches
+    /// Where the log ended before, when records are gone.
+    func powerLost(_ random: inout SeededRandom) -> Offset? {
+        let (before, end) = (batches, endOffset)
         if let old = beforeTruncation, random.chance(300) { batches = old }
         beforeTruncation = nil
         let unflushed = batches.count { $0.nextOffset > durableOffset }
         if unflushed > 0 { batches.removeLast(Int(random.between(0...Int64(unflushed)))) }
         settle()
-        return batches != before
+        return batches != before ? end : nil
     }
 }
 

@@ -127,7 +127,7 @@ final class SimulatedBroker {
 
     func powerLost() {
         for (partition, log) in disk.sorted(by: { ($0.key.topicID, $0.key.partition) < ($1.key.topicID, $1.key.partition) }) {
-            if log.powerLost(&node.random) { world.ledger.lostTail(partition, broker: id) }
+            if let end = log.powerLost(&node.random) { world.ledger.lostTail(partition, broker: id, from: end) }
         }
     }
 

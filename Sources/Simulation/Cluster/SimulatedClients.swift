@@ -149,7 +149,7 @@ final class SimulatedProducer: SimulatedClient {
             isKnown = true
             if areFaultsOver { acknowledgedSinceFaultsEnded += 1 }
             if isIdempotent, let partition { world.ledger.acknowledged(partition, batch, at: offset, excusals: excusals) }
-            return
+            return sendAll()
         }
         guard queue[index].attempt == attempt else { return }
         // Everything behind it goes again, too, in the order of its numbers.

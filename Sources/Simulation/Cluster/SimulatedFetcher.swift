@@ -33,7 +33,7 @@ final class SimulatedFetcher {
     private var world: ClusterWorld { broker.world }
 
     func follow(_ replica: SimulatedReplica) {
-        broker.later(0) { [self] in
+        node.execute { [self] in
             if isClosed { return }
             replica.beginFollowing()
             guard let (current, position) = replica.fetchPosition(), current == leader else { return }
@@ -52,7 +52,7 @@ final class SimulatedFetcher {
 
     func stop(_ replica: SimulatedReplica) {
         let key = replica.partition.key
-        broker.later(0) { [self] in
+        node.execute { [self] in
             replicas[key] = nil
             failures[key] = nil
             plan.stop(key)

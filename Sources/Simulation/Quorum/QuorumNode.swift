@@ -82,6 +82,8 @@ final class QuorumNode {
     var program: ClusterNode?
     /// What came while the process was paused, but for what the quorum gets.
     private var deferred: [() -> Void] = []
+    /// What waits for its turn on an event loop of the process.
+    private var tasks = Deque<() -> Void>()
     private var scheduledWake: VirtualTime?
     private var ticksAtOneInstant = 0
     private var lastTick: VirtualTime = -1
@@ -136,6 +138,7 @@ final class QuorumNode {
         note("dies: \(reason)")
         program?.ended()
         deferred.removeAll()
+        tasks.removeAll()
         if let state = stateBeingPersisted, random.chance(500) { disk.write(state) }
         host.isRunning = false
         quorum = nil
@@ -342,6 +345,14 @@ final class QuorumNode {
 }
 
 extension QuorumNode {
+    /// Runs the action soon, after everything that was handed over before.
+    func execute(_ action: @escaping () -> Void) {
+        tasks.append(action)
+        after(0) { [self] in perform { [self] in takeTask()?() } }
+    }
+
+    private func takeTask() -> (() -> Void)? { tasks.popFirst() }
+
     /// Lets the program look again at what became committed, once the present step is over.
     func enqueueSettle() {
         after(0) { [self] in perform { [self] in program?.settle() } }

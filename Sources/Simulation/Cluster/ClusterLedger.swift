@@ -103,8 +103,10 @@ final class ClusterLedger {
         }
         let before = history.image
         history.image = change.after
-        // Who is taken in again has caught up.
-        for member in change.after.isr where !before.isr.contains(member) && change.after.leader != member { history.lossy[member] = nil }
+        // Who is taken in again under its present registration has caught up.
+        for member in change.after.isr where !before.isr.contains(member) && change.after.leader != member {
+            if let broker = world.broker(member), newestImage.cluster.broker(member)?.epoch == broker.epoch { history.lossy[member] = nil }
+        }
         guard history.isSafe, change.after.leader != before.leader, change.after.leader >= 0 else { return }
         let leader = change.after.leader
         if !history.isComplete(log(partition, of: leader)) {
@@ -116,7 +118,11 @@ final class ClusterLedger {
                         + "\(history.truth.count): its log ends at \(log(partition, of: leader)?.endOffset ?? -1), before: \(before)")
             }
         }
-        history.knew = (change.after.leaderEpoch, Set(before.isr + before.eligibleLeaderReplicas))
+        // With eligible leader replicas, who ended uncleanly is not eligible any more; the last known leader is better than none, and the
+        // controller says that it may have lost something (KIP-966).
+        history.knew = (
+            change.after.leaderEpoch, change.after.isRecovering ? [] : Set(before.isr + before.eligibleLeaderReplicas)
+        )
         if before.isr.isEmpty == false, !before.isr.contains(leader), !change.after.isr.contains(leader) {
             fail(.leaderWasInSync, "n\(leader) is elected for \(history.name) from outside of \(before.isr)")
         }

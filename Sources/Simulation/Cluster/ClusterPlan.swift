@@ -63,7 +63,7 @@ struct ClusterPlan: CustomStringConvertible {
         heartbeatInterval = random.pick([300, 500, 900])
         lagTime = random.pick([600, 2000, 6000])
         fetchWait = random.pick([100, 300, 500])
-        fetchBatches = random.pick([1, 3, 20])
+        fetchBatches = random.pick([3, 10, 50])
         flushesAppends = random.chance(250)
         safePartitions = Int(random.between(1...3))
         loosePartitions = Int(random.between(0...1))

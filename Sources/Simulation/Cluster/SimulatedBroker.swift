@@ -212,9 +212,20 @@ final class SimulatedBroker {
         ) { [self] answer in
             switch answer {
             case .heartbeat(let response): answered(response)
+            case .failed(.staleBrokerEpoch):
+                forgetDisplacedRegistration()
+                refused()
             default: refused()
             }
         }
+    }
+
+    /// A registration that the former process had sent may arrive after this one's, and take its place.
+    private func forgetDisplacedRegistration() {
+        guard let known = node.program?.committedImage.cluster.broker(id), phase != .controlledShutdown, known.epoch > epoch,
+            known.incarnationID != registration.incarnationId
+        else { return }
+        isRegistered = false
     }
 
     private func answered(_ response: BrokerHeartbeatResponse) {

@@ -203,7 +203,7 @@ final class SimulatedConsumer: SimulatedClient {
         // Now and then it asks where the log ends instead.
         if reads.isMultiple(of: 5) { return list(partition, leader, excusals) }
         let source = excusals == 0 && random.chance(250) ? random.pick(leader.replicas) : leader.leader
-        var call = FetchCall(maxWait: 300, maxBatches: world.plan.fetchBatches)
+        var call = FetchCall(maxWait: 300, maxBatches: 50)
         call.partitions = [
             (partition.key, FetchPosition(fetchOffset: position, maxBytes: 1 << 20, currentLeaderEpoch: leader.epoch))
         ]

@@ -24,6 +24,9 @@ struct Arguments {
     var mutation: Mutation?
     var clusterMutation: ClusterMutation?
     var provesMutations = false
+    /// Partitions whose metadata are measured, and how many of them a topic has.
+    var scale: Int?
+    var partitionsPerTopic = 1000
     var isTracing = false
     var traceFolder = ".cache/simulate"
 
@@ -33,6 +36,12 @@ struct Arguments {
             switch word {
             case "--mutations": provesMutations = true
             case "--trace": isTracing = true
+            case "--scale":
+                guard let count = words.popFirst().flatMap({ Int($0) }), count > 0 else { usage("--scale takes a number of partitions") }
+                scale = count
+            case "--per-topic":
+                guard let count = words.popFirst().flatMap({ Int($0) }), count > 0 else { usage("--per-topic takes a number") }
+                partitionsPerTopic = count
             case "--traces": traceFolder = words.popFirst() ?? traceFolder
             case "--kind":
                 guard let name = words.popFirst(), let kind = Kind(rawValue: name) else { usage("--kind takes quorum or cluster") }
@@ -63,7 +72,7 @@ struct Arguments {
 func usage(_ problem: String) -> Never {
     var text =
         "error: \(problem)\nusage: simulate [--kind quorum|cluster] [--trace] [--traces FOLDER] [--mutation NAME] FIRST:COUNT\n"
-        + "       simulate [--kind quorum|cluster] --mutations\n"
+        + "       simulate [--kind quorum|cluster] --mutations\n       simulate --scale PARTITIONS [--per-topic COUNT]\n"
     text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
     exit(2)
 }
@@ -143,7 +152,9 @@ func runSeeds(_ kind: Kind, _ arguments: Arguments) -> Bool {
 
 let arguments = Arguments(Array(CommandLine.arguments.dropFirst()))
 var passed = true
-if arguments.provesMutations {
+if let scale = arguments.scale {
+    passed = measureScale(partitions: scale, partitionsPerTopic: arguments.partitionsPerTopic)
+} else if arguments.provesMutations {
     passed = proveMutations(arguments)
 } else {
     for kind in arguments.kinds { passed = runSeeds(kind, arguments) && passed }

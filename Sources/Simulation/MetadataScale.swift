@@ -25,7 +25,7 @@ public struct MetadataScale {
     private static let brokers: Int32 = 10
     private let partitions: Int
     private let partitionsPerTopic: Int
-    /// Seconds of a monotonic clock.
+    /// Seconds of a clock, best one that counts CPU time.
     private let now: () -> Double
     /// Bytes that the process occupies.
     private let residentBytes: () -> Int

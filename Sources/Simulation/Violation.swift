@@ -50,6 +50,8 @@ public enum Invariant: String, Sendable, CaseIterable {
     case partitionEpochsNeverGoBack
     /// A broker that is fenced or gone leads nothing in any image.
     case fencedLeadsNothing
+    /// A broker that is not heard of is fenced when its session is over.
+    case silentIsFenced
     /// What the controller said is done stays in the metadata.
     case metadataNeverLost
     /// After the faults end, within a bounded time, every partition has its leader and all replicas in sync, and clients get on.

@@ -123,7 +123,8 @@ final class ClusterLedger {
         history.knew = (
             change.after.leaderEpoch, change.after.isRecovering ? [] : Set(before.isr + before.eligibleLeaderReplicas)
         )
-        if before.isr.isEmpty == false, !before.isr.contains(leader), !change.after.isr.contains(leader) {
+        let mayLead = before.isr + before.eligibleLeaderReplicas + before.lastKnownElr
+        if !mayLead.contains(leader), !before.isReassigning {
             fail(.leaderWasInSync, "n\(leader) is elected for \(history.name) from outside of \(before.isr)")
         }
     }

@@ -34,6 +34,12 @@ public enum ClusterMutation: String, Sendable, CaseIterable {
     case acceptStaleProposals
     /// A silent broker is never fenced.
     case sessionNeverExpires
+    /// Somebody outside of the replicas in sync is elected.
+    case electOutsider
+    /// A broker that lost its power says that it had stopped in order.
+    case claimCleanStop
+    /// A new incarnation of a broker does not leave the replicas in sync.
+    case keepRestartedInSync
 
     /// How many seeds it may take to notice, at most.
     public var seedsNeeded: Int { 200 }

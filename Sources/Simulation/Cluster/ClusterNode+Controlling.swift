@@ -48,8 +48,10 @@ extension ClusterNode {
                 try controller.registerBroker(request, nextOffset: offset, now: node.now)
             }
         case .heartbeat(let request):
-            run(ControllerAnswer.heartbeat) { [node] (controller, offset) throws(RequestFailure) in
-                try controller.brokerHeartbeat(request, nextOffset: offset, now: node.now)
+            run(ControllerAnswer.heartbeat) { [node, world] (controller, offset) throws(RequestFailure) in
+                let result = try controller.brokerHeartbeat(request, nextOffset: offset, now: node.now)
+                world.heard(of: request.brokerId)
+                return result
             }
         case .alterPartition(let request):
             let request = world.mutate(alterPartition: request, at: self)

@@ -30,6 +30,7 @@ final class ClusterNode {
     private(set) var term: ControllerTerm<(RequestFailure?) -> Void>?
     /// Counts terms, so that timers of an earlier one end.
     private(set) var termNumber = 0
+    private(set) var termBegan: VirtualTime = 0
 
     init(world: ClusterWorld, node: QuorumNode, isBroker: Bool) {
         self.world = world
@@ -157,6 +158,7 @@ final class ClusterNode {
         if let publication { begun.add(publication, endOffset: quorum.endOffset) }
         term = begun
         termNumber += 1
+        termBegan = world.scheduler.now
         node.note("its controller is active in epoch \(quorum.epoch)")
         let bootstrap = world.bootstrap
         decide { (controller, _) throws(RequestFailure) in
@@ -211,7 +213,7 @@ final class ClusterNode {
         // One owner, so that the controller changes its state in place.
         term = nil
         defer { term = current }
-        let result: ControllerResult<Void>
+        var result: ControllerResult<Void>
         do throws(RequestFailure) {
             result = try decision.decide(&current.controller, core.endOffset)
         } catch {
@@ -219,6 +221,7 @@ final class ClusterNode {
             if core.endOffset <= committedOffset { node.enqueueSettle() }
             return []
         }
+        if world.mutation != nil { result.records = world.mutate(result.records, in: current.controller.image) }
         let base = core.endOffset
         var effects: [QuorumEffect] = []
         if !result.records.isEmpty {

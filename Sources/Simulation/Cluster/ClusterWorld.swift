@@ -25,6 +25,8 @@ final class ClusterWorld {
     let bootstrap: BootstrapMetadata
     private var random: SeededRandom
     private var recoveryBegan: VirtualTime = 0
+    /// When some controller heard of each broker last.
+    private var heard: [NodeID: VirtualTime] = [:]
 
     init(seed: UInt64, mutation: ClusterMutation?, isBrief: Bool, isTracing: Bool, plan given: ClusterPlan? = nil) {
         random = SeededRandom(seed: seed)
@@ -73,6 +75,7 @@ final class ClusterWorld {
         for node in quorum.nodes { scheduler.after(random.between(0...500_000)) { node.boot() } }
         for name in [Self.safeTopic, Self.offsetsTopic] + (plan.loosePartitions > 0 ? [Self.looseTopic] : []) { create(name) }
         startClients()
+        watchSilence()
         let faults = ClusterFaults(self, seed: random.next())
         // Nothing to lose before there is something.
         scheduler.after(.seconds(3)) { faults.scheduleNext() }
@@ -145,6 +148,25 @@ final class ClusterWorld {
         add { SimulatedGroup(self, $0, Self.offsetsTopic, 0, seed: $1) }
     }
 
+    // MARK: Silence
+
+    /// The active controller has taken a heartbeat.
+    func heard(of broker: NodeID) { heard[broker] = scheduler.now }
+
+    /// A broker that is not heard of for longer than its session is fenced, by every controller that decides for as long.
+    private func watchSilence() {
+        let patience = VirtualTime.milliseconds(plan.sessionTimeout + 2_500)
+        for program in programs where program.isActive && !program.node.isPaused && scheduler.now - program.node.lastResume > .seconds(2) {
+            guard let controller = program.term?.controller, scheduler.now - program.termBegan > patience else { continue }
+            for broker in controller.image.cluster.brokers.values where !broker.isFenced {
+                let last = max(heard[broker.id] ?? 0, program.termBegan)
+                guard scheduler.now - last > patience else { continue }
+                fail(.silentIsFenced, "n\(program.node.id) has not fenced n\(broker.id), last heard of \((scheduler.now - last) / 1000) ms ago")
+            }
+        }
+        scheduler.after(.milliseconds(500)) { [self] in watchSilence() }
+    }
+
     // MARK: Recovery
 
     private func watchRecovery(until limit: VirtualTime) {
@@ -198,20 +220,5 @@ final class ClusterWorld {
             }
         }
         return nil
-    }
-
-    // MARK: Faults put in on purpose
-
-    func mutate(alterPartition request: AlterPartitionRequest, at program: ClusterNode) -> AlterPartitionRequest {
-        guard mutation == .acceptStaleProposals, let controller = program.term?.controller else { return request }
-        var request = request
-        for (topic, data) in request.topics.enumerated() {
-            for (index, part) in data.partitions.enumerated() {
-                guard let current = controller.image.topics.topic(id: data.topicId)?.partition(part.partitionIndex) else { continue }
-                request.topics[topic].partitions[index].leaderEpoch = current.leaderEpoch
-                request.topics[topic].partitions[index].partitionEpoch = current.partitionEpoch
-            }
-        }
-        return request
     }
 }

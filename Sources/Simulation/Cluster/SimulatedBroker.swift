@@ -24,6 +24,8 @@ final class SimulatedBroker {
     private let directory: KafkaUUID
     /// The epoch that the last clean stop left on the disk.
     private var cleanShutdownEpoch: Int64 = -1
+    /// Of the last registration, however it ended.
+    private var lastEpoch: Int64 = -1
 
     private(set) var phase = Phase.idle
     private(set) var epoch: Int64 = -1
@@ -105,6 +107,7 @@ final class SimulatedBroker {
         registration.rack = "\(node.host.dataCenter)"
         registration.logDirs = [directory]
         registration.previousBrokerEpoch = cleanShutdownEpoch
+        if world.mutation == .claimCleanStop { registration.previousBrokerEpoch = lastEpoch }
         // The marker of a clean stop is gone as soon as the logs may change.
         cleanShutdownEpoch = -1
         phase = .starting
@@ -190,6 +193,7 @@ final class SimulatedBroker {
         (isInFlight, mustRepeat, isRegistered, failures) = (false, false, true, 0)
         if epoch != newEpoch { node.note("is registered under epoch \(newEpoch)") }
         epoch = newEpoch
+        lastEpoch = newEpoch
         replayed(node.program?.committedImage ?? .empty)
         communicate(after: wantsUnfenced ? 0 : 10)
     }

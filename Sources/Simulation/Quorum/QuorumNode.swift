@@ -55,6 +55,8 @@ final class QuorumNode {
     var inbox = Deque<QuorumInput>()
     var effects = Deque<QuorumEffect>()
     var isPaused = false
+    /// When the process went on after its last pause.
+    private(set) var lastResume: VirtualTime = 0
     /// Waits for its disk before it goes on.
     var isBusy = false
     var isSyncing = false
@@ -219,6 +221,7 @@ final class QuorumNode {
 
     func resume() {
         isPaused = false
+        lastResume = world.scheduler.now
         let work = deferred
         deferred = []
         for (index, action) in work.enumerated() {

@@ -66,9 +66,12 @@ extension Controller {
         let reassignment = PartitionReassignment(from: partition.replicas, to: replicas)
         var builder = makeBuilder(partition, of: topic, settings)
         builder.targetReplicas = reassignment.replicas
-        // As in Kafka, an empty list leaves what an earlier reassignment wanted.
-        if !reassignment.removing.isEmpty { builder.targetRemoving = reassignment.removing }
-        if !reassignment.adding.isEmpty { builder.targetAdding = reassignment.adding }
+        builder.targetRemoving = reassignment.removing
+        // What an earlier reassignment wanted counts only as far as this one wants it, too. Kafka keeps an earlier list where the new one
+        // is empty: a replica that is then to be added and removed keeps the reassignment from ever ending.
+        builder.targetAdding = replicas.filter {
+            partition.addingReplicas.contains($0) || reassignment.adding.contains($0)
+        }.sorted()
         return builder.build()
     }
 

@@ -1,63 +1,40 @@
 // Which partitions a broker has a part in, so that losing one of many brokers costs what it held and not a walk over the whole image.
+import BitCollections
 import ClusterMetadata
 import OrderedCollections
 import Primitives
 
 /// Some partitions, topic by topic.
 struct PartitionSet: Hashable, Sendable {
-    /// Numbers ascending, never empty. For lookups alone: whoever wants them in an order uses `ordered(by:)`.
-    private var byTopic: [TopicID: [Int32]] = [:]
+    /// A bit for each number, so that a topic of very many partitions costs no more for each; never empty. For lookups alone: whoever
+    /// wants them in an order uses `ordered(by:)`.
+    private var byTopic: [TopicID: BitSet] = [:]
     private(set) var count = 0
 
     var isEmpty: Bool { count == 0 }
 
     mutating func insert(_ index: Int32, of topic: TopicID) {
-        let position = byTopic[topic].map { Self.position(of: index, in: $0) } ?? 0
-        if let numbers = byTopic[topic], position < numbers.count, numbers[position] == index { return }
-        byTopic[topic, default: []].insert(index, at: position)
-        count += 1
+        if byTopic[topic, default: BitSet()].insert(Int(index)).inserted { count += 1 }
     }
 
     mutating func remove(_ index: Int32, of topic: TopicID) {
-        guard let numbers = byTopic[topic] else { return }
-        let position = Self.position(of: index, in: numbers)
-        guard position < numbers.count, numbers[position] == index else { return }
+        guard byTopic[topic]?.remove(Int(index)) != nil else { return }
         count -= 1
-        if numbers.count == 1 {
-            byTopic[topic] = nil
-        } else {
-            byTopic[topic]?.remove(at: position)
-        }
+        if byTopic[topic]?.isEmpty == true { byTopic[topic] = nil }
     }
 
-    func contains(_ index: Int32, of topic: TopicID) -> Bool {
-        guard let numbers = byTopic[topic] else { return false }
-        let position = Self.position(of: index, in: numbers)
-        return position < numbers.count && numbers[position] == index
-    }
+    func contains(_ index: Int32, of topic: TopicID) -> Bool { byTopic[topic]?.contains(Int(index)) ?? false }
 
-    /// In the order in which the topics were created, the same in every process.
+    /// In the order in which the topics were created, the same in every process; numbers ascending.
     func ordered(by topics: TopicsImage) -> [(topic: TopicImage, indices: [Int32])] {
         var found: [(position: Int, topic: TopicImage, indices: [Int32])] = []
         found.reserveCapacity(byTopic.count)
         for (id, indices) in byTopic {
             guard let position = topics.position(of: id), let topic = topics.topic(id: id) else { continue }
-            found.append((position, topic, indices))
+            found.append((position, topic, indices.map { Int32($0) }))
         }
         found.sort { $0.position < $1.position }
         return found.map { ($0.topic, $0.indices) }
-    }
-
-    private static func position(of index: Int32, in numbers: [Int32]) -> Int {
-        // New partitions come in ascending order.
-        if let last = numbers.last, last < index { return numbers.count }
-        var low = 0
-        var high = numbers.count
-        while low < high {
-            let middle = (low + high) / 2
-            if numbers[middle] < index { low = middle + 1 } else { high = middle }
-        }
-        return low
     }
 }
 
@@ -88,8 +65,7 @@ struct PartitionIndex: Sendable {
 
     mutating func apply(_ changes: MetadataChanges) {
         for topic in changes.deletedTopics {
-            // From the end: what follows a removed number would have to move up.
-            for partition in topic.partitions.reversed() { update(topic.id, partition.index, before: partition, after: nil) }
+            for partition in topic.partitions { update(topic.id, partition.index, before: partition, after: nil) }
         }
         for change in changes.partitions { update(change.topicID, change.after.index, before: change.before, after: change.after) }
     }

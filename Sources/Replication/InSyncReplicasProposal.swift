@@ -1,4 +1,5 @@
 // A change of the in-sync replicas that a leader has asked the controller for (KIP-497), and what may come back.
+import KafkaWire
 import Primitives
 
 /// A change of the in-sync replicas as the leader proposes it.
@@ -28,6 +29,17 @@ public enum InSyncReplicasAnswer: Sendable, Hashable {
     case outdated
     /// Nobody knows: to be asked again.
     case failed
+
+    /// What the controller's error code for the partition means; the epochs and the ISR are those of its answer.
+    public init(_ error: ErrorCode, leaderEpoch: LeaderEpoch, partitionEpoch: Int32, isr: [NodeID]) {
+        switch error {
+        case .none: self = .committed(leaderEpoch: leaderEpoch, partitionEpoch: partitionEpoch, isr: isr)
+        case .ineligibleReplica, .operationNotAttempted: self = .refused
+        case .unknownTopicOrPartition, .unknownTopicId, .fencedLeaderEpoch, .invalidUpdateVersion, .invalidRequest, .newLeaderElected:
+            self = .outdated
+        default: self = .failed
+        }
+    }
 }
 
 /// What to do after an answer.

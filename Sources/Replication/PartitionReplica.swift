@@ -24,6 +24,27 @@ public enum FollowerFetchFailure: Error, Sendable, Hashable {
     case staleBroker
 }
 
+/// Why a request that names the leader epoch it believes in is not served (KIP-320).
+public enum LeaderEpochFailure: Error, Sendable, Hashable {
+    case notLeader
+    /// The partition has had a newer leader since.
+    case fenced
+    /// Newer than what is known here: the metadata is still on its way.
+    case unknown
+}
+
+/// How records that wait for their replicas have fared.
+public enum ReplicationProgress: Sendable, Hashable {
+    case waiting
+    case done
+    /// Committed, but by fewer replicas than the topic demands.
+    case notEnoughReplicas
+    /// Another leader decides now what becomes of them.
+    case notLeader
+    /// The log's directory has failed; the shell says so, the core does not know directories.
+    case offline
+}
+
 /// One partition's replica.
 public struct PartitionReplica: Sendable {
     public let id: NodeID
@@ -143,6 +164,26 @@ public struct PartitionReplica: Sendable {
         var offset = log.startOffset
         for follower in followers where live[follower.id] != nil { offset = min(offset, follower.logStartOffset) }
         return offset
+    }
+
+    /// Whether everything below `offset`, appended in `term`, is committed.
+    public func progress(of offset: Offset, term: UInt64, highWatermark: Offset, minimumInSync: Int) -> ReplicationProgress {
+        guard isLeader, self.term == term else { return .notLeader }
+        guard highWatermark >= offset else { return .waiting }
+        return maximalISRCount >= effectiveMinimum(minimumInSync) ? .done : .notEnoughReplicas
+    }
+
+    /// Whether this leader knows how much is committed. Until its high watermark has reached its own epoch, the one it knows may be
+    /// behind one that consumers have seen (KIP-207).
+    public func knowsCommitted(highWatermark: Offset) -> Bool { highWatermark >= leaderEpochStartOffset }
+
+    /// Whether a request may be served that believes in that leader epoch, -1 for none.
+    public func check(currentLeaderEpoch: LeaderEpoch, onlyLeader: Bool) throws(LeaderEpochFailure) {
+        if currentLeaderEpoch >= 0 {
+            if currentLeaderEpoch < leaderEpoch { throw .fenced }
+            if currentLeaderEpoch > leaderEpoch { throw .unknown }
+        }
+        if onlyLeader && !isLeader { throw .notLeader }
     }
 
     // MARK: Followers

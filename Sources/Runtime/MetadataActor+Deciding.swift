@@ -20,7 +20,7 @@ extension MetadataActor {
         var controller = Controller(configuration.controller, continuing: replay, seed: KafkaUUID.random().leastSignificantBits)
         let publication = controller.skip(to: quorum.endOffset - 1, epoch: quorum.epoch, timestamp: lastTimestamp)
         controller.activated(now: SystemClock.monotonicMilliseconds())
-        var begun = ControllerTerm(epoch: quorum.epoch, controller: controller)
+        var begun = ControllerTerm<@Sendable (RequestFailure?) -> Void>(epoch: quorum.epoch, controller: controller)
         if let publication { begun.add(publication, endOffset: quorum.endOffset) }
         term = begun
         activationFailure = nil

@@ -31,7 +31,7 @@ struct MetadataActor {
     var committedOffset: Offset
     var committedImage: MetadataImage
     /// The active controller, while this node leads and has taken over what its predecessors committed.
-    var term: ControllerTerm?
+    var term: ControllerTerm<@Sendable (RequestFailure?) -> Void>?
     /// The registration of this node's own controller, written when its term begins.
     var registration: ControllerRegistrationRequest?
     /// Why the last term ended before it began.

@@ -21,6 +21,18 @@ public struct SimulationOutcome: Sendable {
 
 /// Runs simulated clusters, each in the calling thread from a seed alone.
 public enum Simulation {
+    /// Runs a whole cluster through its faults.
+    public static func runCluster(
+        seed: UInt64, mutation: ClusterMutation? = nil, isBrief: Bool = false, isTracing: Bool = false
+    ) -> SimulationOutcome {
+        let world = ClusterWorld(seed: seed, mutation: mutation, isBrief: isBrief, isTracing: isTracing)
+        world.run()
+        return SimulationOutcome(
+            seed: seed, violation: world.violation, digest: world.scheduler.digest, events: world.scheduler.count,
+            duration: world.scheduler.now, acknowledged: world.ledger.acknowledgements, epochs: Int(world.quorum.ledger.highestEpoch),
+            trace: world.quorum.trace.lines)
+    }
+
     /// Runs a metadata quorum through its faults.
     ///
     /// - Parameters:

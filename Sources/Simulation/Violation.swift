@@ -31,8 +31,31 @@ public enum Invariant: String, Sendable, CaseIterable {
     case recovers
     /// A core threw an error where none can be.
     case noUnexpectedError
+    // Of partitions with min ISR 2 and clean elections.
     /// No record that a producer was told is written by all in-sync replicas is lost.
     case producedNeverLost
+    /// What an idempotent producer sends is in the log once and in its order.
+    case producedOnceAndInOrder
+    /// A replica that is elected, or begins to lead, holds everything below the high watermark.
+    case electedHoldCommitted
+    /// When a leader moves the high watermark, every replica in sync holds everything below it.
+    case inSyncReplicasAreComplete
+    /// What consumers of one leader see as high watermark never goes back.
+    case consumersNeverGoBack
+    /// What ListOffsets says is readable never goes back, whoever leads (KIP-207).
+    case listedNeverGoesBack
+    /// An offset that a group was told is committed is what it reads later, or a later one.
+    case offsetsNeverGoBack
+    /// A partition's epochs never go back in any node's image.
+    case partitionEpochsNeverGoBack
+    /// A broker that is fenced or gone leads nothing in any image.
+    case fencedLeadsNothing
+    /// A broker that is not heard of is fenced when its session is over.
+    case silentIsFenced
+    /// What the controller said is done stays in the metadata.
+    case metadataNeverLost
+    /// After the faults end, within a bounded time, every partition has its leader and all replicas in sync, and clients get on.
+    case clusterRecovers
     /// Consumers of a partition never see two different records at one offset.
     case consumedNeverChanges
     /// Never two leaders of a partition in one leader epoch.

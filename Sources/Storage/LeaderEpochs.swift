@@ -48,7 +48,7 @@ public struct LeaderEpochs: Sendable, Equatable {
     }
 
     /// Forgets epochs that begin at or after `offset`.
-    mutating func truncate(fromEnd offset: Offset) {
+    public mutating func truncate(fromEnd offset: Offset) {
         while let last = entries.last, last.startOffset >= offset { entries.removeLast() }
     }
 

@@ -1,14 +1,32 @@
-// Runs seeds of the simulator from the command line: `simulate FIRST:COUNT`, `simulate --mutations`, `simulate --trace FILE SEED`.
+// Runs seeds of the simulator from the command line; `usage` says how.
 import Glibc
 import Primitives
 import Simulation
+
+/// Which kind of world.
+enum Kind: String, CaseIterable {
+    case quorum
+    case cluster
+
+    func run(_ seed: UInt64, _ arguments: Arguments, isTracing: Bool = false) -> SimulationOutcome {
+        switch self {
+        case .quorum: Simulation.runQuorum(seed: seed, mutation: arguments.mutation, isTracing: isTracing)
+        case .cluster: Simulation.runCluster(seed: seed, mutation: arguments.clusterMutation, isTracing: isTracing)
+        }
+    }
+}
 
 /// What was asked for on the command line.
 struct Arguments {
     var first: UInt64 = 1
     var count: UInt64 = 1000
+    var kinds = Kind.allCases
     var mutation: Mutation?
+    var clusterMutation: ClusterMutation?
     var provesMutations = false
+    /// Partitions whose metadata are measured, and how many of them a topic has.
+    var scale: Int?
+    var partitionsPerTopic = 1000
     var isTracing = false
     var traceFolder = ".cache/simulate"
 
@@ -18,12 +36,28 @@ struct Arguments {
             switch word {
             case "--mutations": provesMutations = true
             case "--trace": isTracing = true
+            case "--scale":
+                guard let count = words.popFirst().flatMap({ Int($0) }), count > 0 else { usage("--scale takes a number of partitions") }
+                scale = count
+            case "--per-topic":
+                guard let count = words.popFirst().flatMap({ Int($0) }), count > 0 else { usage("--per-topic takes a number") }
+                partitionsPerTopic = count
             case "--traces": traceFolder = words.popFirst() ?? traceFolder
+            case "--kind":
+                guard let name = words.popFirst(), let kind = Kind(rawValue: name) else { usage("--kind takes quorum or cluster") }
+                kinds = [kind]
             case "--mutation":
-                guard let name = words.popFirst(), let found = Mutation(rawValue: name) else {
-                    usage("--mutation takes one of: \(Mutation.allCases.map(\.rawValue).joined(separator: " "))")
+                let name = words.popFirst() ?? ""
+                if let found = Mutation(rawValue: name) {
+                    mutation = found
+                    kinds = [.quorum]
+                } else if let found = ClusterMutation(rawValue: name) {
+                    clusterMutation = found
+                    kinds = [.cluster]
+                } else {
+                    let names = Mutation.allCases.map(\.rawValue) + ClusterMutation.allCases.map(\.rawValue)
+                    usage("--mutation takes one of: \(names.joined(separator: " "))")
                 }
-                mutation = found
             default:
                 let parts = word.split(separator: ":", omittingEmptySubsequences: false)
                 guard (1...2).contains(parts.count), let first = UInt64(parts[0]), let count = parts.count > 1 ? UInt64(parts[1]) : 1 else {
@@ -36,71 +70,93 @@ struct Arguments {
 }
 
 func usage(_ problem: String) -> Never {
-    var text = "error: \(problem)\nusage: simulate [--trace] [--traces FOLDER] [--mutation NAME] [--mutations] FIRST:COUNT\n"
+    var text =
+        "error: \(problem)\nusage: simulate [--kind quorum|cluster] [--trace] [--traces FOLDER] [--mutation NAME] FIRST:COUNT\n"
+        + "       simulate [--kind quorum|cluster] --mutations\n       simulate --scale PARTITIONS [--per-topic COUNT]\n"
     text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
     exit(2)
 }
 
 /// Writes a trace beside others and says where.
-func keep(_ outcome: SimulationOutcome, in folder: String) -> String {
+func keep(_ outcome: SimulationOutcome, _ kind: Kind, in folder: String) -> String {
     var path = ""
     for part in folder.split(separator: "/", omittingEmptySubsequences: false) {
         path += part + "/"
         mkdir(path, 0o777)
     }
-    path += "seed-\(outcome.seed).txt"
+    path += "\(kind.rawValue)-\(outcome.seed).txt"
     guard let file = fopen(path, "w") else { return "(\(path) cannot be written)" }
     for line in outcome.trace { fputs(line + "\n", file) }
     fclose(file)
     return path
 }
 
-func report(_ outcome: SimulationOutcome, _ arguments: Arguments) {
+func report(_ outcome: SimulationOutcome, _ kind: Kind, _ arguments: Arguments) {
     // The same seed again, this time with a trace: nothing but the seed decides what happens.
-    let traced = Simulation.runQuorum(seed: outcome.seed, mutation: arguments.mutation, isTracing: true)
-    print("seed \(outcome.seed): \(outcome.violation.map { "FAILED, \($0)" } ?? "passed")")
-    print("    trace: \(keep(traced, in: arguments.traceFolder))")
+    let traced = kind.run(outcome.seed, arguments, isTracing: true)
+    print("\(kind.rawValue) seed \(outcome.seed): \(outcome.violation.map { "FAILED, \($0)" } ?? "passed")")
+    print("    trace: \(keep(traced, kind, in: arguments.traceFolder))")
     fflush(nil)
     if traced.digest != outcome.digest { print("    warning: the run with a trace went another way: the simulation is not deterministic") }
 }
 
 func proveMutations(_ arguments: Arguments) -> Bool {
     var isComplete = true
-    for mutation in Mutation.allCases {
-        if let outcome = Simulation.firstSeedThatNotices(mutation, from: arguments.first, count: mutation.seedsNeeded),
-            let violation = outcome.violation
-        {
-            print("\(mutation.rawValue): noticed by seed \(outcome.seed): \(violation)")
-        } else {
-            print("\(mutation.rawValue): NOT NOTICED by \(mutation.seedsNeeded) seeds")
-            isComplete = false
+    func prove(_ name: String, _ needed: Int, _ run: (UInt64) -> SimulationOutcome) {
+        for seed in arguments.first..<(arguments.first + UInt64(needed)) {
+            guard let violation = run(seed).violation else { continue }
+            print("\(name): noticed by seed \(seed): \(violation)")
+            return
         }
-        fflush(nil)
+        print("\(name): NOT NOTICED by \(needed) seeds")
+        isComplete = false
+    }
+    if arguments.kinds.contains(.quorum) {
+        for mutation in Mutation.allCases {
+            prove(mutation.rawValue, mutation.seedsNeeded) { Simulation.runQuorum(seed: $0, mutation: mutation) }
+            fflush(nil)
+        }
+    }
+    if arguments.kinds.contains(.cluster) {
+        for mutation in ClusterMutation.allCases {
+            prove(mutation.rawValue, mutation.seedsNeeded) { Simulation.runCluster(seed: $0, mutation: mutation) }
+            fflush(nil)
+        }
     }
     return isComplete
 }
 
-func runSeeds(_ arguments: Arguments) -> Bool {
+func runSeeds(_ kind: Kind, _ arguments: Arguments) -> Bool {
     let clock = ContinuousClock()
     let began = clock.now
-    var (failures, events, acknowledged, virtual) = (0, 0, 0, Int64(0))
+    var (ran, failures, events, acknowledged, virtual) = (0, 0, 0, 0, Int64(0))
     for seed in arguments.first..<(arguments.first + arguments.count) {
-        let outcome = Simulation.runQuorum(seed: seed, mutation: arguments.mutation)
+        let outcome = kind.run(seed, arguments)
+        ran += 1
         events += outcome.events
         acknowledged += outcome.acknowledged
         virtual += outcome.duration
-        if outcome.violation != nil || arguments.isTracing { report(outcome, arguments) }
+        if outcome.violation != nil || arguments.isTracing { report(outcome, kind, arguments) }
         if outcome.violation != nil { failures += 1 }
         if failures >= 10 { break }
     }
     let elapsed = began.duration(to: clock.now)
     let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) / 1e18
-    let rate = Double(arguments.count) / max(seconds, 0.001)
+    let rate = Double(ran) / max(seconds, 0.001)
     print(
-        "\(arguments.count) seeds from \(arguments.first): \(failures) failed; \(Int(rate * 10) / 10) seeds per second, \(events) events, "
-            + "\(virtual / 1_000_000) virtual seconds, \(acknowledged) records acknowledged")
+        "\(kind.rawValue): \(ran) seeds from \(arguments.first): \(failures) failed; \(Double(Int(rate * 10)) / 10) seeds per second, "
+            + "\(events) events, \(virtual / 1_000_000) virtual seconds, \(acknowledged) records acknowledged")
+    fflush(nil)
     return failures == 0
 }
 
 let arguments = Arguments(Array(CommandLine.arguments.dropFirst()))
-exit((arguments.provesMutations ? proveMutations(arguments) : runSeeds(arguments)) ? 0 : 1)
+var passed = true
+if let scale = arguments.scale {
+    passed = measureScale(partitions: scale, partitionsPerTopic: arguments.partitionsPerTopic)
+} else if arguments.provesMutations {
+    passed = proveMutations(arguments)
+} else {
+    for kind in arguments.kinds { passed = runSeeds(kind, arguments) && passed }
+}
+exit(passed ? 0 : 1)

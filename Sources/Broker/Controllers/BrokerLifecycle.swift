@@ -342,9 +342,24 @@ final class BrokerLifecycle: Sendable {
             guard let self else { return }
             switch outcome {
             case .success(let response) where response.errorCode == .none: answered(response, told: told)
+            case .success(let response) where response.errorCode == .staleBrokerEpoch && forgetDisplacedRegistration():
+                refused("another incarnation of this broker was registered after it; registering again", isFinal: false)
             case .success(let response): refused("the controller answers \(response.errorCode) to a heartbeat", isFinal: false)
             case .failure(let failure): refused("\(failure)", isFinal: false)
             }
+        }
+    }
+
+    /// A registration that this node's former process had sent may arrive after that of the present one, and take its place. Nobody would
+    /// ever send heartbeats for it, so this broker registers again; where the other one lives, the controller refuses that.
+    private func forgetDisplacedRegistration() -> Bool {
+        guard let known = image().cluster.broker(nodeID) else { return false }
+        return state.withLock { state in
+            guard state.phase != .controlledShutdown, known.epoch > state.brokerEpoch,
+                known.incarnationID != state.registration.incarnationId
+            else { return false }
+            state.isRegistered = false
+            return true
         }
     }
 

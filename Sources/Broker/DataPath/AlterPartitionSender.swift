@@ -118,7 +118,8 @@ final class AlterPartitionSender: Sendable {
         case .success(let response):
             for topic in response.topics {
                 for data in topic.partitions {
-                    answers[TopicIDPartition(topic.topicId, data.partitionIndex)] = InSyncReplicasAnswer(data)
+                    answers[TopicIDPartition(topic.topicId, data.partitionIndex)] = InSyncReplicasAnswer(
+                        data.errorCode, leaderEpoch: data.leaderEpoch, partitionEpoch: data.partitionEpoch, isr: data.isr)
                 }
             }
         }
@@ -138,14 +139,3 @@ final class AlterPartitionSender: Sendable {
     }
 }
 
-extension InSyncReplicasAnswer {
-    fileprivate init(_ data: AlterPartitionResponse.PartitionData) {
-        switch data.errorCode {
-        case .none: self = .committed(leaderEpoch: data.leaderEpoch, partitionEpoch: data.partitionEpoch, isr: data.isr)
-        case .ineligibleReplica, .operationNotAttempted: self = .refused
-        case .unknownTopicOrPartition, .unknownTopicId, .fencedLeaderEpoch, .invalidUpdateVersion, .invalidRequest, .newLeaderElected:
-            self = .outdated
-        default: self = .failed
-        }
-    }
-}

@@ -16,18 +16,6 @@ struct PartitionAppend: Sendable {
     var isCommitted: Bool { highWatermark >= requiredOffset }
 }
 
-/// How a produce request's records have fared.
-enum ReplicationProgress: Sendable {
-    case waiting
-    case done
-    /// Committed, but by fewer replicas than the topic demands.
-    case notEnoughReplicas
-    /// Another leader decides now what becomes of them.
-    case notLeader
-    /// The log's directory has failed.
-    case offline
-}
-
 extension Partition {
     /// Appends the readable bytes of `records`, whose batches get the next offsets and the leader's epoch.
     func append(
@@ -108,9 +96,8 @@ extension Partition {
 
 extension Partition.State {
     func progress(of offset: Offset, term: UInt64) -> ReplicationProgress {
-        guard replica.isLeader, replica.term == term else { return isOffline ? .offline : .notLeader }
-        guard log.highWatermark >= offset else { return .waiting }
-        let minimum = replica.effectiveMinimum(log.configuration.minInSyncReplicas)
-        return replica.maximalISRCount >= minimum ? .done : .notEnoughReplicas
+        if isOffline { return .offline }
+        return replica.progress(
+            of: offset, term: term, highWatermark: log.highWatermark, minimumInSync: log.configuration.minInSyncReplicas)
     }
 }

@@ -193,14 +193,13 @@ final class Partition: Sendable {
         return try outcome.get()
     }
 
-    /// As `withLeaderLog`, for offsets that a consumer asks for: not before this leader knows what is committed. Until its high
-    /// watermark has reached its own epoch, the one it knows may be behind one that consumers have seen (KIP-207).
+    /// As `withLeaderLog`, for offsets that a consumer asks for: not before this leader knows what is committed (KIP-207).
     func withCommittedLog<Value: Sendable>(
         currentLeaderEpoch: LeaderEpoch, _ body: (PartitionLog) throws(StorageError) -> Value
     ) throws(PartitionError) -> Value {
         let outcome = state.withLock { state -> Result<Value, PartitionError> in
             if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
-            if state.log.highWatermark < state.replica.leaderEpochStartOffset { return .failure(.offsetNotAvailable) }
+            guard state.replica.knowsCommitted(highWatermark: state.log.highWatermark) else { return .failure(.offsetNotAvailable) }
             do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(state.failure(error)) }
         }
         return try outcome.get()
@@ -265,10 +264,15 @@ extension Partition.State {
 
     func check(currentLeaderEpoch: LeaderEpoch, onlyLeader: Bool) -> PartitionError? {
         if let offlineFailure { return offlineFailure }
-        if currentLeaderEpoch >= 0 {
-            if currentLeaderEpoch < replica.leaderEpoch { return .fencedLeaderEpoch }
-            if currentLeaderEpoch > replica.leaderEpoch { return .unknownLeaderEpoch }
+        do throws(LeaderEpochFailure) {
+            try replica.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: onlyLeader)
+            return nil
+        } catch {
+            switch error {
+            case .notLeader: return .notLeader
+            case .fenced: return .fencedLeaderEpoch
+            case .unknown: return .unknownLeaderEpoch
+            }
         }
-        return replica.isLeader || !onlyLeader ? nil : .notLeader
     }
 }

@@ -1,4 +1,5 @@
 // DescribeCluster: the nodes and the cluster's id (KIP-700).
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives

@@ -1,5 +1,6 @@
 // ListConfigResources: what dynamic configuration can be attached to (KIP-1142); version 0 knows client metrics only.
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 

@@ -17,18 +17,21 @@ struct SnapshotFile {
     }
 
     /// Writes the snapshot of a state, which is told by a digest of everything that led to it.
-    init(id: SnapshotID, header: [QuorumControlRecord], state: UInt64) throws(QuorumError) {
+    /// - Parameter records: metadata records behind it, as they are stored.
+    init(id: SnapshotID, header: [QuorumControlRecord], state: UInt64, records: [ByteBuffer] = []) throws(QuorumError) {
         var bytes = try QuorumControlRecord.batch(header, baseOffset: 0, epoch: id.epoch, timestamp: 0)
         var builder = RecordBatchBuilder(baseOffset: Offset(header.count), baseTimestamp: 0)
         builder.partitionLeaderEpoch = id.epoch
         builder.append(timestamp: 0, key: nil, value: ByteBuffer(integer: state))
+        for record in records { builder.append(timestamp: 0, key: nil, value: record) }
         var data = builder.buildUncompressed()
         bytes.writeBuffer(&data)
         self.init(id: id, bytes: bytes)
     }
 
-    /// The control records and the state's digest.
-    func read() throws(DiskError) -> (controls: [QuorumControlRecord], state: UInt64) {
+    /// The control records, the state's digest and the metadata records.
+    func read() throws(DiskError) -> (controls: [QuorumControlRecord], state: UInt64, records: [ByteBuffer]) {
+        var found: [ByteBuffer] = []
         var controls: [QuorumControlRecord] = []
         var state: UInt64?
         var batches = RecordBatchIterator(bytes)
@@ -38,7 +41,11 @@ struct SnapshotFile {
                 var records = try batch.records()
                 while let record = try records.next() {
                     if !batch.header.isControl {
-                        state = record.value?.getInteger(at: record.value?.readerIndex ?? 0)
+                        if state == nil {
+                            state = record.value?.getInteger(at: record.value?.readerIndex ?? 0)
+                        } else if let value = record.value {
+                            found.append(value)
+                        }
                     } else if let control = try QuorumControlRecord.decode(record) {
                         controls.append(control)
                     }
@@ -48,6 +55,6 @@ struct SnapshotFile {
             throw .damaged("snapshot \(id) cannot be read: \(error)")
         }
         guard let state else { throw .damaged("snapshot \(id) holds no state") }
-        return (controls, state)
+        return (controls, state, found)
     }
 }

@@ -6,7 +6,7 @@ import Primitives
 final class QuorumFaults {
     private unowned let world: QuorumWorld
     private var random: SeededRandom
-    private var hasEnded = false
+    private(set) var hasEnded = false
 
     init(_ world: QuorumWorld, seed: UInt64) {
         self.world = world
@@ -43,9 +43,9 @@ final class QuorumFaults {
         world.scheduler.after(.seconds(1)) { [self] in restartAll() }
     }
 
-    private func note(_ text: @autoclosure () -> String) { world.trace.note(world.scheduler.now, "fault", text()) }
+    func note(_ text: @autoclosure () -> String) { world.trace.note(world.scheduler.now, "fault", text()) }
 
-    private func strike(_ kind: FaultKind) {
+    func strike(_ kind: FaultKind) {
         let node = random.pick(world.nodes)
         switch kind {
         case .isolate, .split, .oneWay, .cutLink, .dataCenterLost: cut(kind, node)
@@ -98,7 +98,7 @@ final class QuorumFaults {
     }
 
     private func cut(_ kind: FaultKind, _ node: QuorumNode) {
-        let hosts = world.nodes.map(\.host)
+        let hosts = world.network.hosts
         switch kind {
         case .isolate:
             note("n\(node.id) is cut off")
@@ -140,14 +140,14 @@ final class QuorumFaults {
         }
     }
 
-    private func restartLater(_ node: QuorumNode, after earliest: Int64 = 5) {
+    func restartLater(_ node: QuorumNode, after earliest: Int64 = 5) {
         world.scheduler.after(.milliseconds(random.between(earliest...(earliest + random.pick([20, 1_000, 5_000]))))) { [self] in
             guard !hasEnded else { return }
             restore(node)
         }
     }
 
-    private func restore(_ node: QuorumNode) {
+    func restore(_ node: QuorumNode) {
         node.host.hasPower = true
         if !node.isRunning { node.boot() }
     }

@@ -19,6 +19,9 @@ enum FaultKind: String, CaseIterable {
     case fullDisk
     case resign
     case shutDown
+
+    /// Those of single processes, disks and links.
+    static let ofProcesses = allCases
 }
 
 /// The shape of a run, drawn from its seed.

@@ -24,9 +24,14 @@ final class QuorumWorld {
     private var recoveryTarget: Offset = 0
     private(set) var isDone = false
 
-    init(seed: UInt64, mutation: Mutation?, isBrief: Bool, isTracing: Bool) {
+    convenience init(seed: UInt64, mutation: Mutation?, isBrief: Bool, isTracing: Bool) {
+        var random = SeededRandom(seed: seed)
+        self.init(plan: QuorumPlan(seed: random.next(), isBrief: isBrief), seed: random.next(), mutation: mutation, isTracing: isTracing)
+    }
+
+    init(plan: QuorumPlan, seed: UInt64, mutation: Mutation?, isTracing: Bool) {
         random = SeededRandom(seed: seed)
-        plan = QuorumPlan(seed: random.next(), isBrief: isBrief)
+        self.plan = plan
         self.mutation = mutation
         scheduler = Scheduler(seed: random.next())
         trace = Trace(isRecording: isTracing)
@@ -63,6 +68,8 @@ final class QuorumWorld {
         trace.note(scheduler.now, "judge", "VIOLATION of \(invariant.rawValue): \(detail)")
         violation = Violation(invariant: invariant, detail: detail, time: scheduler.now)
     }
+
+    func end() { isDone = true }
 
     func acknowledged(_ proposal: QuorumProposal) { acknowledgements.append(proposal) }
 

@@ -8,10 +8,14 @@ import Primitives
 /// A request of any kind.
 enum SimulatedRequest: CustomStringConvertible {
     case quorum(QuorumRequest)
+    case controller(ControllerCall)
+    case broker(BrokerCall)
 
     var description: String {
         switch self {
         case .quorum(let request): request.summary
+        case .controller(let call): call.summary
+        case .broker(let call): call.summary
         }
     }
 }
@@ -19,10 +23,14 @@ enum SimulatedRequest: CustomStringConvertible {
 /// An answer of any kind.
 enum SimulatedResponse: CustomStringConvertible {
     case quorum(QuorumResponse)
+    case controller(ControllerAnswer)
+    case broker(BrokerAnswer)
 
     var description: String {
         switch self {
         case .quorum(let response): response.summary
+        case .controller(let answer): answer.summary
+        case .broker(let answer): answer.summary
         }
     }
 }

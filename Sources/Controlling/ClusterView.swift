@@ -1,35 +1,30 @@
 // The metadata image as the clients of one listener may see it: endpoints of that listener, live replicas, leaders that can be reached.
 import ClusterMetadata
-import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
 
-/// Bit fields of the operations that a principal may perform, while there is no authorizer: everything the kind of resource knows.
-enum AuthorizedOperations {
-    /// READ, WRITE, CREATE, DELETE, ALTER, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
-    static let topic: Int32 = 0b1101_1111_1000
-    /// CREATE, ALTER, DESCRIBE, CLUSTER_ACTION, DESCRIBE_CONFIGS, ALTER_CONFIGS, IDEMPOTENT_WRITE.
-    static let cluster: Int32 = 0b1_1111_1010_0000
-    /// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS.
-    static let group: Int32 = 0b1101_0100_1000
-}
-
 /// One listener's view of a metadata image.
-struct ClusterView {
-    struct Node {
-        var id: NodeID
-        var host: String
-        var port: Int32
-        var rack: String?
-        var isFenced: Bool
+public struct ClusterView: Sendable {
+    /// A broker as clients see it.
+    public struct Node: Sendable {
+        public var id: NodeID
+        public var host: String
+        public var port: Int32
+        public var rack: String?
+        public var isFenced: Bool
     }
 
-    let image: MetadataImage
-    let listenerName: String
+    public let image: MetadataImage
+    public let listenerName: String
+
+    public init(image: MetadataImage, listenerName: String) {
+        self.image = image
+        self.listenerName = listenerName
+    }
 
     /// Every broker that has the listener, fenced ones included.
-    var allNodes: [Node] {
+    public var allNodes: [Node] {
         image.cluster.brokers.values.compactMap { broker in
             broker.endpoint(listener: listenerName).map {
                 Node(id: broker.id, host: $0.host, port: Int32($0.port), rack: broker.rack, isFenced: broker.isFenced)
@@ -38,12 +33,13 @@ struct ClusterView {
     }
 
     /// The brokers that clients may use.
-    var nodes: [Node] { allNodes.filter { !$0.isFenced } }
+    public var nodes: [Node] { allNodes.filter { !$0.isFenced } }
 
     /// A broker to name as controller: brokers forward, so any will do (as Kafka does with KRaft).
-    var anyNodeID: NodeID { nodes.first?.id ?? -1 }
+    public var anyNodeID: NodeID { nodes.first?.id ?? -1 }
 
-    func node(_ id: NodeID) -> Node? {
+    /// The broker if clients may use it.
+    public func node(_ id: NodeID) -> Node? {
         guard let broker = image.cluster.broker(id), !broker.isFenced, let endpoint = broker.endpoint(listener: listenerName) else {
             return nil
         }
@@ -51,7 +47,7 @@ struct ClusterView {
     }
 
     /// A topic as a Metadata response of that version shows it.
-    func topic(_ topic: TopicImage, _ version: Int16) -> MetadataResponse.MetadataResponseTopic {
+    public func topic(_ topic: TopicImage, _ version: Int16) -> MetadataResponse.MetadataResponseTopic {
         var answer = MetadataResponse.MetadataResponseTopic()
         answer.name = topic.name
         answer.topicId = topic.id
@@ -82,7 +78,7 @@ struct ClusterView {
     }
 
     /// Replicas on brokers that are fenced, lack this listener, or lost the directory.
-    func offlineReplicas(_ partition: PartitionImage) -> [NodeID] {
+    public func offlineReplicas(_ partition: PartitionImage) -> [NodeID] {
         partition.replicas.filter { id in
             guard let broker = image.cluster.broker(id), isReachable(id) else { return true }
             guard let directory = partition.directory(of: id), !DirectoryID.isReserved(directory) else { return false }

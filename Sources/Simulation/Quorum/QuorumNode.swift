@@ -17,6 +17,8 @@ enum QuorumInput {
     /// The log is durable up to there, unless it was truncated since.
     case durable(Offset)
     case propose([UInt64], isAtomic: Bool)
+    /// Something for the active controller to decide.
+    case decide(ControllerDecision)
     case snapshotWritten(SnapshotFile)
     case snapshotInstalled(SnapshotID, [QuorumControlRecord])
     case snapshotFailed(SnapshotID)
@@ -53,6 +55,8 @@ final class QuorumNode {
     var inbox = Deque<QuorumInput>()
     var effects = Deque<QuorumEffect>()
     var isPaused = false
+    /// When the process went on after its last pause.
+    private(set) var lastResume: VirtualTime = 0
     /// Waits for its disk before it goes on.
     var isBusy = false
     var isSyncing = false
@@ -76,6 +80,12 @@ final class QuorumNode {
     var highWatermark: Offset = 0
     /// The highest epoch in which this member has said anything, restarts included.
     var epochTold: LeaderEpoch = 0
+    /// What else the process does: the cluster's metadata, a controller, a broker. Nil in a world that has nothing but a quorum.
+    var program: ClusterNode?
+    /// What came while the process was paused, but for what the quorum gets.
+    private var deferred: [() -> Void] = []
+    /// What waits for its turn on an event loop of the process.
+    private var tasks = Deque<() -> Void>()
     private var scheduledWake: VirtualTime?
     private var ticksAtOneInstant = 0
     private var lastTick: VirtualTime = -1
@@ -87,7 +97,7 @@ final class QuorumNode {
         random = SeededRandom(seed: seed)
         clockBase = random.between(0...10_000_000)
         host.receive = { [unowned self] request, path in
-            guard case .quorum(let request) = request else { return }
+            guard case .quorum(let request) = request else { return perform { [unowned self] in program?.receive(request, path) } }
             enqueue(.request(world.mutate(received: request, by: self), path))
         }
     }
@@ -117,6 +127,7 @@ final class QuorumNode {
             return fail(.noUnexpectedError, "n\(id) cannot start: \(error)")
         }
         highWatermark = 0
+        if world.violation == nil { program?.started() }
         note(
             "starts as incarnation \(host.incarnation), log \(disk.startOffset)..<\(disk.endOffset)@\(disk.lastEpoch), "
                 + "epoch \(disk.electionState?.leaderEpoch ?? 0)")
@@ -127,6 +138,9 @@ final class QuorumNode {
     func die(_ reason: String) {
         guard host.isRunning else { return }
         note("dies: \(reason)")
+        program?.ended()
+        deferred.removeAll()
+        tasks.removeAll()
         if let state = stateBeingPersisted, random.chance(500) { disk.write(state) }
         host.isRunning = false
         quorum = nil
@@ -165,9 +179,12 @@ final class QuorumNode {
         log.startOffset = disk.startOffset
         log.snapshots = disk.snapshots.map(\.id)
         if let newest = disk.snapshots.last {
-            let (controls, state) = try newest.read()
+            let (controls, state, records) = try newest.read()
             for control in controls { try log.replay(control, inBootstrapSnapshot: newest.id == .bootstrap) }
-            if newest.id != .bootstrap { adopt(newest.id, state) }
+            if newest.id != .bootstrap {
+                adopt(newest.id, state)
+                program?.load(newest.id, records)
+            }
         }
         if disk.startOffset > 0, let first = disk.snapshots.first(where: { $0.id.endOffset == disk.startOffset }) {
             log.epochs.append(EpochStart(epoch: first.id.epoch, startOffset: disk.startOffset))
@@ -204,7 +221,26 @@ final class QuorumNode {
 
     func resume() {
         isPaused = false
+        lastResume = world.scheduler.now
+        let work = deferred
+        deferred = []
+        for (index, action) in work.enumerated() {
+            guard host.isRunning else { return }
+            if isPaused { return deferred.insert(contentsOf: work[index...], at: 0) }
+            action()
+        }
         pump()
+    }
+
+    /// Runs what another thread of the process does: not before the process goes on again if it is paused.
+    func perform(_ action: @escaping () -> Void) {
+        guard host.isRunning, world.violation == nil else { return }
+        if isPaused { return deferred.append(action) }
+        if let left = effectsUntilDeath {
+            guard left > 0 else { return die("killed in the middle of its work") }
+            effectsUntilDeath = left - 1
+        }
+        action()
     }
 
     /// Performs effects and takes steps until there is nothing to do, or something has to be waited for.
@@ -260,6 +296,7 @@ final class QuorumNode {
                 proposals.append(QuorumProposal(value: value, offset: offset + Offset(index), epoch: core.epoch))
             }
             return effects
+        case .decide(let decision): return try program?.perform(decision, &core) ?? []
         case .snapshotWritten(let file):
             isWritingSnapshot = false
             finish(file, &core)
@@ -307,5 +344,20 @@ final class QuorumNode {
             scheduledWake = nil
             enqueue(.tick)
         }
+    }
+}
+
+extension QuorumNode {
+    /// Runs the action soon, after everything that was handed over before.
+    func execute(_ action: @escaping () -> Void) {
+        tasks.append(action)
+        after(0) { [self] in perform { [self] in takeTask()?() } }
+    }
+
+    private func takeTask() -> (() -> Void)? { tasks.popFirst() }
+
+    /// Lets the program look again at what became committed, once the present step is over.
+    func enqueueSettle() {
+        after(0) { [self] in perform { [self] in program?.settle() } }
     }
 }

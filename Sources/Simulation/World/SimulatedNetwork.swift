@@ -15,6 +15,8 @@ public final class Host {
     /// Whether the machine has power: without it nobody is told that connections are gone.
     public internal(set) var hasPower = true
     var receive: ((SimulatedRequest, ReplyPath) -> Void)?
+    /// A connection that the process accepted was closed by the other side.
+    var closed: ((SimulatedConnection) -> Void)?
 
     init(id: NodeID, index: Int, dataCenter: Int) {
         self.id = id
@@ -109,6 +111,10 @@ final class SimulatedNetwork {
         {
             connection.isBroken = true
             closeClientEnd(connection, .disconnected)
+            guard let closed = connection.server.closed else { continue }
+            scheduler.after(latency(first, second)) {
+                if connection.server.isRunning, connection.serverIncarnation == connection.server.incarnation { closed(connection) }
+            }
         }
     }
 
@@ -118,6 +124,7 @@ final class SimulatedNetwork {
             if connection.client === host {
                 connection.isOpen = false
                 connection.waiting.removeAll()
+                if host.hasPower { tellServer(connection) }
             } else if connection.server === host, host.hasPower, connection.serverIncarnation != nil {
                 transmit(.close, connection, isToServer: false)
             }
@@ -174,7 +181,34 @@ final class SimulatedNetwork {
         connection.isOpen = false
         let waiting = connection.waiting
         connection.waiting.removeAll()
+        tellServer(connection)
         for request in waiting { request.completion(.failure(failure)) }
+    }
+
+    private func tellServer(_ connection: SimulatedConnection) {
+        if !connection.isBroken, connection.server.closed != nil { transmit(.close, connection, isToServer: true) }
+    }
+
+    /// Tries whether anybody listens on a host, with a connection that is not used: true or false, or nil when no answer comes in time.
+    func probe(from client: Host, to server: Host, timeout: VirtualTime, completion: @escaping (Bool?) -> Void) {
+        let incarnation = client.incarnation
+        func finish(_ answer: Bool?) { if client.isRunning, client.incarnation == incarnation { completion(answer) } }
+        scheduler.after(latency(client, server)) { [self] in
+            guard !isBlocked(from: client, to: server), server.hasPower else { return scheduler.after(timeout) { finish(nil) } }
+            let answer = server.isRunning
+            scheduler.after(latency(server, client)) { [self] in
+                guard !isBlocked(from: server, to: client) else { return scheduler.after(timeout) { finish(nil) } }
+                finish(answer)
+            }
+        }
+    }
+
+    /// Closes the connection that a client has to a server, if there is one: what waits on it fails.
+    func disconnect(from client: Host, to server: Host, purpose: Int) {
+        for connection in connections
+        where connection.isOpen && connection.client === client && connection.server === server && connection.purpose == purpose {
+            closeClientEnd(connection, .disconnected)
+        }
     }
 
     // MARK: Bytes
@@ -208,6 +242,10 @@ final class SimulatedNetwork {
         case .response(let serial, let response):
             guard connection.isOpen, let index = connection.waiting.firstIndex(where: { $0.serial == serial }) else { return }
             connection.waiting.remove(at: index).completion(.success(response))
+        case .close where isToServer:
+            if connection.server.isRunning, connection.serverIncarnation == connection.server.incarnation {
+                connection.server.closed?(connection)
+            }
         case .close:
             guard connection.isOpen else { return }
             trace.note(scheduler.now, "n\(connection.client.id)", "sees its connection to n\(connection.server.id) closed")
@@ -265,6 +303,8 @@ final class SimulatedConnection {
     /// Reset: nothing arrives any more, in neither direction.
     var isBroken = false
     var serverIncarnation: Int?
+    /// The broker whose heartbeats the server got by this connection.
+    var heartbeats: (id: NodeID, epoch: Int64)?
     var nextSerial = 0
     var waiting: [Waiting] = []
     private let toServer = Lane()

@@ -18,7 +18,10 @@ extension QuorumNode {
         case .truncate(let offset): truncate(to: offset)
         case .commit(let offset): commit(upTo: offset)
         case .lead(let epoch): lead(epoch)
-        case .resign, .follow: proposals.removeAll()
+        case .resign, .follow:
+            proposals.removeAll()
+            program?.endTerm()
+            program?.leadershipChanged()
         case .send(let request, let peer, let correlation): send(request, to: peer, correlation)
         case .reply(let token, let response): reply(token, response)
         case .replyWithRecords(let token, var response, let from, let limit, let maxBytes):
@@ -131,6 +134,7 @@ extension QuorumNode {
             checkMajority(offset)
             acknowledge(upTo: offset)
         }
+        program?.committed(upTo: offset)
         considerSnapshot()
     }
 
@@ -154,6 +158,7 @@ extension QuorumNode {
     }
 
     private func lead(_ epoch: LeaderEpoch) {
+        program?.leadershipChanged()
         if let problem = world.ledger.lead(epoch, id) { return fail(.oneLeaderPerEpoch, problem) }
         guard let last = world.ledger.lastCommitted(before: epoch) else { return }
         let isThere =
@@ -167,12 +172,14 @@ extension QuorumNode {
         let interval = world.plan.recordsBetweenSnapshots
         let last = disk.snapshots.last?.id.endOffset ?? 0
         guard interval > 0, !isWritingSnapshot, appliedOffset - last >= interval, let quorum else { return }
+        // An image in the middle of a metadata transaction cannot be written.
+        if let program, program.committedImage.provenance.offset + 1 != appliedOffset { return }
         isWritingSnapshot = true
         let id = SnapshotID(endOffset: appliedOffset, epoch: appliedEpoch)
         let digest = world.mutation == .snapshotBeyondState ? state ^ 1 : state
         let header = quorum.snapshotHeader(endOffset: id.endOffset, lastContainedTimestamp: 0)
         do throws(QuorumError) {
-            let file = try SnapshotFile(id: id, header: header, state: digest)
+            let file = try SnapshotFile(id: id, header: header, state: digest, records: program?.snapshotRecords() ?? [])
             after(syncTime * 3) { [self] in enqueue(.snapshotWritten(file)) }
         } catch {
             fail(.noUnexpectedError, "n\(self.id) cannot write a snapshot: \(error)")
@@ -195,9 +202,10 @@ extension QuorumNode {
         }
         do throws(DiskError) {
             let file = try disk.installPartial(id)
-            let (controls, digest) = try file.read()
+            let (controls, digest, records) = try file.read()
             adopt(id, digest)
             highWatermark = id.endOffset
+            program?.load(id, records)
             isBusy = true
             after(syncTime * 3) { [self] in
                 isBusy = false
@@ -253,6 +261,7 @@ extension QuorumNode {
                 enqueue(.response(world.mutate(received: response, by: self), correlation))
             case .failure(.disconnected): enqueue(.failure(correlation, .disconnected))
             case .failure(.timedOut): enqueue(.failure(correlation, .timedOut))
+            case .success: break
             }
         }
     }

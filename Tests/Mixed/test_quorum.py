@@ -59,7 +59,8 @@ def whole(cluster) -> None:
 
     def is_level():
         found = status(cluster)
-        return found["leaderId"] >= 0 and all(voter["lag"] < 50 for voter in found["voters"])
+        return found["leaderId"] >= 0 and all(
+            found["highWatermark"] - voter["logEndOffset"] < 50 for voter in found["voters"])
 
     wait_until(is_level, "every voter has the log", 60, pause=0.2)
 

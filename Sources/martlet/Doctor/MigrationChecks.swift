@@ -86,10 +86,7 @@ struct MigrationChecks {
             var values: [String: String] = [:]
             for setting in settings { values[setting.name] = setting.value }
             listeners(values, of: broker)
-            for setting in settings where setting.source != .defaultConfig {
-                // The listeners are looked at by what they use.
-                findings.add(setting, at: "broker \(broker)")
-            }
+            for setting in settings where setting.source != .defaultConfig { findings.add(setting, at: "broker \(broker)") }
         }
         report(findings, "brokers")
     }
@@ -137,14 +134,15 @@ struct MigrationChecks {
     }
 
     private mutating func report(_ findings: SettingFindings, _ what: String) {
-        for (key, found) in findings.byKey.sorted(by: { $0.key < $1.key }) {
+        for found in findings.all {
             problem(
-                found.isRefused ? .error : .warning, found.isRefused ? "setting-refused" : "setting-ignored", "setting \(key)",
-                (found.isRefused ? "keeps Martlet from starting or is refused: " : "has no effect in Martlet: ") + found.reason
+                found.isRefused ? .error : .warning, found.isRefused ? "setting-refused" : "setting-ignored",
+                found.keys.count == 1 ? "setting \(found.keys[0])" : "settings \(found.keys.joined(separator: ", "))",
+                (found.isRefused ? "not accepted by Martlet: " : "without effect in Martlet: ") + found.reason
                     + " (\(Self.some(found.places)))",
                 found.isRefused ? "take it away where you can do without it" : "make sure that nothing depends on it")
         }
-        if findings.byKey.isEmpty { diagnosis.isSound("Martlet honours every setting of \(what)") }
+        if findings.all.isEmpty { diagnosis.isSound("Martlet honours every setting of \(what)") }
     }
 
     // MARK: What clients use
@@ -259,16 +257,17 @@ struct MigrationChecks {
     }
 }
 
-/// Settings in force that Martlet refuses or ignores, by key, with where they stand.
+/// Settings in force that Martlet refuses or ignores, by the reason, with where they stand.
 private struct SettingFindings {
     struct Found {
         var isRefused: Bool
         var reason: String
+        var keys: [String]
         var places: [String]
     }
 
     let table: ConfigTable
-    private(set) var byKey: [String: Found] = [:]
+    private(set) var all: [Found] = []
 
     init(table: ConfigTable) { self.table = table }
 
@@ -277,6 +276,10 @@ private struct SettingFindings {
             setting.value != nil || definition.isSensitive
         else { return }
         let isRefused = if case .refused = definition.support { true } else { false }
-        byKey[setting.name, default: Found(isRefused: isRefused, reason: reason, places: [])].places.append(place)
+        guard let index = all.firstIndex(where: { $0.reason == reason && $0.isRefused == isRefused }) else {
+            return all.append(Found(isRefused: isRefused, reason: reason, keys: [setting.name], places: [place]))
+        }
+        if !all[index].keys.contains(setting.name) { all[index].keys.append(setting.name) }
+        if !all[index].places.contains(place) { all[index].places.append(place) }
     }
 }

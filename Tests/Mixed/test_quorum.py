@@ -1,8 +1,10 @@
 """Controllers of both programs in one quorum: either leads, the other follows, takes over and comes back, with static and dynamic
 voters; voters are added and removed by either leader."""
 
+import itertools
 import json
 import re
+import time
 
 import pytest
 
@@ -20,9 +22,9 @@ SHAPES = {
 }
 # Snapshots are written soon, and the log behind them goes soon, so that whoever was away needs one.
 SMALL_METADATA = {
-    "metadata.log.max.record.bytes.between.snapshots": "20000", "metadata.max.retention.bytes": "20000",
+    "metadata.log.max.record.bytes.between.snapshots": "5000", "metadata.max.retention.bytes": "10000",
     # Apache Kafka before 4.1 takes small segments under the other name.
-    "internal.metadata.log.segment.bytes": "10000", "metadata.max.idle.interval.ms": "200",
+    "internal.metadata.log.segment.bytes": "5000", "metadata.max.idle.interval.ms": "200",
 }
 
 
@@ -120,13 +122,17 @@ def test_who_was_away_gets_a_snapshot_from_the_other(cluster, program):
     assert away.stop() == 0
 
     def is_cut():
-        change_something(cluster)
+        # 15 kB of partitions: a new segment and a snapshot each time, until the log can be cut.
+        if (count := next(numbers)) < 8:
+            cluster.create(f"many-{program}-{count}", 40, copies=2)
+        time.sleep(0.5)
         assert cluster.controller() is leader
         return log_start(leader) > end
 
+    numbers = itertools.count()
     # Kafka looks once a minute whether it can cut its log.
     wait_until(is_cut, "the leader's log begins behind the end of the other's", 150, pause=0)
-    topics = ["change-1", f"change-{_count}"]
+    topics = sorted({"change-1", f"change-{_count}"})
     before = Contents(cluster, topics, [])
     away.start().wait_ready()
     whole(cluster)

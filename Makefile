@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed conformance bench bench-cluster soak torment fuzz simulate simulate-mutations generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
@@ -83,6 +83,10 @@ torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, 
 fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
 	@Scripts/setup clients
 	@Scripts/fuzz "$(SECONDS_EACH)" "$(SEED)"
+
+fuzz-decoders: ## Let libFuzzer look for bytes that break a decoder, for SECONDS_EACH=60 seconds
+	@Scripts/setup build
+	@Scripts/fuzz-decoders "$(SECONDS_EACH)"
 
 simulate: ## Run simulated clusters from seeds, SEEDS=FIRST:COUNT (1:1000)
 	@Scripts/setup build

@@ -24,6 +24,8 @@ enum ReplicationProgress: Sendable {
     case notEnoughReplicas
     /// Another leader decides now what becomes of them.
     case notLeader
+    /// The log's directory has failed.
+    case offline
 }
 
 extension Partition {
@@ -33,7 +35,7 @@ extension Partition {
     ) throws(PartitionError) -> PartitionAppend {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<PartitionAppend, PartitionError> in
-            guard state.replica.isLeader else { return .failure(.notLeader) }
+            guard state.replica.isLeader else { return .failure(state.offlineFailure ?? .notLeader) }
             if requireInSyncReplicas, state.replica.isUnderMinimum(state.log.configuration.minInSyncReplicas) {
                 return .failure(.notEnoughReplicas)
             }
@@ -47,7 +49,7 @@ extension Partition {
                 if origin == .coordinator { effects.highWatermark = nil }
                 return .success(PartitionAppend(log: result, highWatermark: state.log.highWatermark, term: state.replica.term))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         perform(effects)
@@ -106,7 +108,7 @@ extension Partition {
 
 extension Partition.State {
     func progress(of offset: Offset, term: UInt64) -> ReplicationProgress {
-        guard replica.isLeader, replica.term == term else { return .notLeader }
+        guard replica.isLeader, replica.term == term else { return isOffline ? .offline : .notLeader }
         guard log.highWatermark >= offset else { return .waiting }
         let minimum = replica.effectiveMinimum(log.configuration.minInSyncReplicas)
         return replica.maximalISRCount >= minimum ? .done : .notEnoughReplicas

@@ -24,10 +24,7 @@ class Cluster:
     ):
         self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
         self.network = Network(self.directory) if proxied else None
-        roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
-        self.nodes = [
-            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
-        ]
+        self.nodes = self.make_nodes(size, controllers, zones)
         copies = min(3, size)
         voters = ",".join(f"{node.number}@{node.controller_address}" for node in self.controllers)
         self.shared = {
@@ -39,6 +36,12 @@ class Cluster:
         for node in self.nodes:
             node.configure(self.shared)
         self.clean_up = []
+
+    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...]) -> list[Node]:
+        roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
+        return [
+            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
+        ]
 
     @property
     def brokers(self) -> list[Node]:

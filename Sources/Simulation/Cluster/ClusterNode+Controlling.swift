@@ -88,6 +88,7 @@ extension ClusterNode {
                 let due = controller.tick(now: node.now)
                 return ControllerResult(controller.nextDeadline, records: due.records, isAtomic: due.isAtomic)
             } completion: { [self] result in
+                ticked()
                 let deadline = (try? result.get()).flatMap { $0 } ?? .max
                 let limits = Self.tickMilliseconds
                 schedule(

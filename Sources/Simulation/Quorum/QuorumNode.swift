@@ -177,7 +177,7 @@ final class QuorumNode {
         var log = QuorumLog(endOffset: disk.endOffset, lastEpoch: disk.lastEpoch)
         (appliedOffset, appliedEpoch, state) = (0, 0, 0)
         log.startOffset = disk.startOffset
-        log.snapshots = disk.snapshots.map(\.id)
+        log.snapshots = disk.snapshots.map(\.id).filter { $0 != .bootstrap }
         if let newest = disk.snapshots.last {
             let (controls, state, records) = try newest.read()
             for control in controls { try log.replay(control, inBootstrapSnapshot: newest.id == .bootstrap) }

@@ -73,7 +73,10 @@ struct QuorumPlan: CustomStringConvertible {
         duration = .milliseconds(random.between(8_000...25_000))
         encodesMessages = random.chance(250)
         isDynamic = random.chance(400)
-        if isDynamic { observerCount = max(observerCount, 1) }
+        if isDynamic {
+            observerCount = max(observerCount, 1)
+            faults += [.changeVoters, .changeVoters, .changeVoters, .move]
+        }
         if isBrief {
             duration /= 3
             proposalInterval = max(proposalInterval, 60)

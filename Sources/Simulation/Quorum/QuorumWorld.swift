@@ -149,8 +149,9 @@ final class QuorumWorld {
         guard let voters = leader.quorum?.voters else { return }
         let request: QuorumRequest
         if voters.contains(member.id) {
-            // With one voter left there is nobody to go on.
-            guard voters.voters.count > 1 else { return }
+            // From two voters nobody is taken: when the one that goes is the only one to have the record, and the other is down, neither may
+            // stand and win when they come back. Kafka's rules have this gap, too.
+            guard voters.voters.count > 2 else { return }
             var message = RemoveRaftVoterRequest()
             message.clusterId = member.configuration.clusterID
             message.voterId = member.id

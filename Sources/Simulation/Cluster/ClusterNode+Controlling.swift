@@ -54,7 +54,6 @@ extension ClusterNode {
                 return result
             }
         case .alterPartition(let request):
-            let request = world.mutate(alterPartition: request, at: self)
             run(ControllerAnswer.alterPartition) { (controller, _) throws(RequestFailure) in
                 try controller.alterPartition(request, apiVersion: 3)
             }

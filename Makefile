@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster conformance bench bench-cluster soak torment fuzz simulate simulate-mutations simulate-scale generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations simulate-scale generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
@@ -22,6 +22,10 @@ SEEDS ?= 1:1000
 MARTLET_SHARED ?= ../shared
 export MARTLET_SHARED
 
+# The directory of an unpacked Apache Kafka (with bin/), for `make test-mixed`.
+MARTLET_KAFKA ?=
+export MARTLET_KAFKA
+
 help: ## List the targets
 	@echo "Martlet: make TARGET"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,9 +40,9 @@ build: ## Build the release binary, .build/release/martlet
 run: build ## Start a development broker on 127.0.0.1:9092, data in ./data (PORT=, DATA=)
 	@Scripts/run "$(PORT)" "$(DATA)"
 
-test: ## Run every test: Swift's, and real clients against the real binary
+test: ## Run every test: Swift's, and real clients against the real binary (with MARTLET_KAFKA= beside Apache Kafka too)
 	@Scripts/setup build clients
-	@Scripts/test swift clients cluster
+	@Scripts/test swift clients cluster mixed
 
 test-swift: ## Run the Swift tests alone
 	@Scripts/setup build
@@ -51,6 +55,10 @@ test-clients: ## Run the tests with real clients alone (ARGS= goes to pytest)
 test-cluster: ## Run the tests with clusters of real processes alone (ARGS= goes to pytest)
 	@Scripts/setup build clients
 	@Scripts/test cluster
+
+test-mixed: ## Run Martlet and Apache Kafka in the same clusters: MARTLET_KAFKA=DIR is an unpacked Apache Kafka (ARGS= goes to pytest)
+	@Scripts/setup build clients
+	@Scripts/test mixed
 
 conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hold
 	@Scripts/setup build
@@ -75,6 +83,10 @@ torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, 
 fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
 	@Scripts/setup clients
 	@Scripts/fuzz "$(SECONDS_EACH)" "$(SEED)"
+
+fuzz-decoders: ## Let libFuzzer look for bytes that break a decoder, for SECONDS_EACH=60 seconds
+	@Scripts/setup build
+	@Scripts/fuzz-decoders "$(SECONDS_EACH)"
 
 simulate: ## Run simulated quorums and clusters from seeds, SEEDS=FIRST:COUNT (1:1000), KIND=quorum or cluster for one kind
 	@Scripts/setup build

@@ -133,6 +133,17 @@ let beside: [Target] = [
         ]),
 ]
 
+// Only where asked for: it has no `main` of its own, which libFuzzer brings.
+let fuzzing: [Target] =
+    Context.environment["MARTLET_FUZZ"] == nil
+    ? []
+    : [
+        .executableTarget(
+            name: "DecoderFuzzer",
+            dependencies: ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Storage", "Broker", nioCore],
+            path: "Tests/DecoderFuzzer", swiftSettings: strict)
+    ]
+
 let package = Package(
     name: "martlet",
     products: [
@@ -145,5 +156,5 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
-    targets: words + cores + shells + services + programs + beside
+    targets: words + cores + shells + services + programs + beside + fuzzing
 )

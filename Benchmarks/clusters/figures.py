@@ -13,7 +13,8 @@ class Figures:
         ordered = sorted(samples)
         middle = len(ordered) // 2
         median = ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
-        entry = {"name": name, "median": median, "low": ordered[0], "high": ordered[-1], "count": len(ordered), "unit": unit, "goal": goal}
+        entry = {"name": name, "median": median, "low": ordered[0], "high": ordered[-1], "count": len(ordered), "unit": unit, "goal": goal,
+                 "samples": samples}
         self.values.append(entry)
         print("    " + self.line(entry), flush=True)
 

@@ -25,8 +25,10 @@ extension BrokerServer {
         let adminPort = try startAdmin()
         let (directories, identity) = try openDirectories(formatIfNeeded: formatIfNeeded)
         update { $0.directories = directories }
+        directories.onFailure { [weak self] directory in self?.directoryFailed(directory, of: directories) }
         let metadata = try openMetadata(directories, identity)
         update { $0.metadata = metadata }
+        metadata.onFailure { [weak self] reason in self?.failFatally(reason) }
         let cluster = ClusterMembership(
             configuration: configuration, clusterID: identity.clusterID, metadata: metadata, loops: clusterLoops, log: log)
         update { $0.cluster = cluster }
@@ -77,6 +79,10 @@ extension BrokerServer {
             logger: logger)
         update { $0.lifecycle = lifecycle }
         metadata.subscribe { publication in lifecycle.replayed(publication.image) }
+        // After the cluster's own subscription, so that the way to the controller is known.
+        metadata.onLeadershipChange { leadership in
+            if leadership.isActive || leadership.controllerAddress != nil { lifecycle.controllerMoved() }
+        }
         // Ports that the system chooses must be known before they are advertised.
         let choosesPorts = configuration.brokerListeners.contains { $0.port == 0 }
         var early: (services: BrokerServices, network: NetworkServer, bound: [NetworkServer.BoundListener])?
@@ -153,20 +159,23 @@ extension BrokerServer {
     private func openDirectories(formatIfNeeded: Bool) throws(BrokerStartFailure) -> (LogDirectories, NodeIdentity) {
         let paths = configuration.storage.logDirectories
         if formatIfNeeded { try formatMissing(paths) }
-        do throws(StorageError) {
+        do {
             var settings = LogDirectoriesConfiguration(paths: paths)
             settings.recoveryThreadsPerDirectory = configuration.storage.recoveryThreadsPerDirectory
             settings.headroomBytes = configuration.storage.headroomBytes
             let directories = try LogDirectories(settings)
-            for directory in directories.directories where directory.isOffline {
-                logger.error(
-                    "a log directory is out of service",
-                    metadata: ["directory": "\(directory.path)", "reason": "\(directory.failure.map { "\($0)" } ?? "")"])
+            for (path, error) in directories.unavailable {
+                if path == configuration.metadataLog.directory {
+                    throw BrokerStartFailure("the metadata log directory \(path) cannot be used: \(error)")
+                }
+                logger.error("a log directory is out of service", metadata: ["directory": "\(path)", "reason": "\(error)"])
             }
             return (
                 directories,
                 try NodeIdentity(directories, nodeID: configuration.nodeID, metadataDirectory: configuration.metadataLog.directory)
             )
+        } catch let error as BrokerStartFailure {
+            throw error
         } catch {
             throw BrokerStartFailure("\(error)")
         }

@@ -28,6 +28,7 @@ extension BrokerServer {
         parts.services?.groups.endAllTerms()
         parts.network?.close(drainingFor: Self.drain)
         parts.services?.replication.close()
+        parts.services?.directoryAssignments.close()
         backgroundWork.stop()
         let isClean = closeLogs(parts.services)
         parts.metadata?.close()
@@ -45,7 +46,8 @@ extension BrokerServer {
         guard let services else { return true }
         var isClean = true
         let now = SystemClock.now()
-        for partition in services.partitions.all {
+        // What failed is recovered at the next start in any case.
+        for partition in services.partitions.all where !partition.isOffline {
             do throws(StorageError) {
                 try partition.withLog { log throws(StorageError) in try log.close(now: now) }
             } catch {
@@ -59,7 +61,7 @@ extension BrokerServer {
     private func closeDirectories(_ parts: Parts, brokerEpoch: Int64, clean: Bool) {
         guard let directories = parts.directories else { return }
         var checkpoints: [(directory: LogDirectory, checkpoint: PartitionCheckpoint)] = []
-        for partition in parts.services?.partitions.all ?? [] {
+        for partition in parts.services?.partitions.all ?? [] where !partition.isOffline {
             let entry = try? partition.withLog { log throws(StorageError) in (log.logDirectory, log.checkpoint) }
             if let entry { checkpoints.append(entry) }
         }

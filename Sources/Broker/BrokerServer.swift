@@ -59,6 +59,7 @@ public final class BrokerServer: Sendable {
     /// What nodes say to each other about the cluster: the controller's listeners, the way to the controller, heartbeats.
     let clusterLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     private let parts = Mutex(Parts())
+    private let fatalHandler = Mutex<(@Sendable (String) -> Void)?>(nil)
 
     public init(configuration: BrokerConfiguration, log: StructuredLog, version: String) {
         self.configuration = configuration
@@ -70,7 +71,19 @@ public final class BrokerServer: Sendable {
             }, version: version)
     }
 
+    /// Sets who ends the process when the node cannot go on; the reason is in the log already.
+    public func onFatalFailure(_ handler: @escaping @Sendable (String) -> Void) { fatalHandler.withLock { $0 = handler } }
+
+    /// The node cannot go on.
+    func failFatally(_ reason: String) {
+        logger.critical("this node cannot go on: \(reason)")
+        fatalHandler.withLock { $0 }?(reason)
+    }
+
     func update(_ change: (inout Parts) -> Void) { parts.withLock { change(&$0) } }
+
+    var services: BrokerServices? { parts.withLock { $0.services } }
+    var lifecycle: BrokerLifecycle? { parts.withLock { $0.lifecycle } }
 
     func takeParts() -> Parts {
         parts.withLock { parts in

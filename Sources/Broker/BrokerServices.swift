@@ -35,6 +35,9 @@ final class BrokerServices: Sendable {
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
+    let directoryAssignments: DirectoryAssignments
+    /// Whether the first image has been taken over.
+    let hasPublished = Mutex(false)
     private let currentImage = Mutex(MetadataImage.empty)
 
     init(
@@ -58,6 +61,10 @@ final class BrokerServices: Sendable {
         self.log = log
         logger = log.logger("broker")
         replication = ReplicationServices(configuration: configuration, logger: log.logger("replication"))
+        directoryAssignments = DirectoryAssignments(
+            nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
+            logger: log.logger("replication"))
+        configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(
                 slots: configuration.network.maxIncrementalFetchSessionCacheSlots,

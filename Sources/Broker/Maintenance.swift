@@ -210,6 +210,8 @@ extension BrokerServices {
         do throws(StorageError) {
             try body()
         } catch {
+            // Told once, when the directory failed.
+            if case .offline = error { return }
             logger.error("\(work) failed", metadata: ["of": "\(subject)", "reason": "\(error)"])
         }
     }

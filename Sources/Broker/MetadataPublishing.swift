@@ -16,13 +16,18 @@ extension BrokerServices {
     func publish(_ image: MetadataImage, _ changes: MetadataChanges) {
         if changes.configurations.contains(where: isOwn) { applyDynamicConfiguration(image) }
         for topic in changes.deletedTopics { delete(topic) }
-        if !changes.brokers.isEmpty { replication.update(brokers: image) }
+        if !changes.brokers.isEmpty {
+            replication.update(brokers: image)
+            for partition in partitions.all { partition.liveBrokersChanged() }
+        }
         // Logs first, then the image: whoever sees a topic in the metadata must find its partitions.
         var touched: OrderedDictionary<TopicID, TopicImage> = [:]
         for topic in changes.createdTopics { touched[topic.id] = topic }
         for topic in changes.changedTopics { touched[topic.id] = topic }
-        for topic in touched.values { place(topic, image) }
+        for topic in touched.values { place(topic, image, changes) }
         setImage(image)
+        assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
+        hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
@@ -31,13 +36,20 @@ extension BrokerServices {
     }
 
     /// Puts the topic's partitions of this node into the table, opening or creating their logs.
-    func place(_ topic: TopicImage, _ image: MetadataImage) {
+    private func place(_ topic: TopicImage, _ image: MetadataImage, _ changes: MetadataChanges) {
         let known = partitions.topic(topic.id)
         let configuration = logConfiguration(of: topic.name, image)
+        let throttling = TopicThrottling(image, topic: topic.name, broker: nodeID)
         let placed = topic.partitions.map { partition -> Partition? in
             guard partition.replicas.contains(nodeID) else { return nil }
-            let local = known?[partition.index] ?? open(TopicPartition(topic.name, partition.index), topic.id, configuration)
-            if let local { assign(partition, to: local) }
+            let existing = known?[partition.index]
+            let local = existing ?? open(partition, of: topic, configuration, changes)
+            if let local {
+                if existing == nil { local.update(configuration: configuration, throttling: throttling.of(partition.index)) }
+                assign(partition, to: local)
+                // The directory failed between the log's opening and now.
+                if local.logDirectory.isOffline, !local.isOffline { local.takeOffline() }
+            }
             return local
         }
         let moved = known?.all.filter { placed[Int($0.topicPartition.partition)] == nil } ?? []
@@ -70,20 +82,34 @@ extension BrokerServices {
     }
 
     private func open(
-        _ name: TopicPartition, _ topicID: TopicID, _ configuration: LogConfiguration
+        _ partition: PartitionImage, of topic: TopicImage, _ configuration: LogConfiguration, _ changes: MetadataChanges
     ) -> Partition? {
+        let name = TopicPartition(topic.name, partition.index)
         do throws(StorageError) {
             let log: PartitionLog
             if let loaded = loadedLogs.take(name) {
                 log = loaded
             } else {
-                log = try directories.create(name, topicID: topicID, configuration: configuration, now: SystemClock.now())
+                if directories.hasOffline, !isNew(partition, of: topic, changes) {
+                    // It may be in a directory that is out of service: an empty log in its stead would be taken for the partition.
+                    let paths = directories.unavailable.map(\.path) + directories.directories.filter(\.isOffline).map(\.path)
+                    throw .offline(path: paths.joined(separator: ", "))
+                }
+                log = try directories.create(
+                    name, topicID: topic.id, in: partition.directory(of: nodeID), configuration: configuration, now: SystemClock.now())
             }
-            return Partition(topicPartition: name, topicID: topicID, log: log, environment: replication.environment)
+            return Partition(topicPartition: name, topicID: topic.id, log: log, environment: replication.environment)
         } catch {
             logger.error("partition cannot be opened", metadata: ["partition": "\(name)", "reason": "\(error)"])
             return nil
         }
+    }
+
+    /// Whether this node has never had a replica of the partition, by what changed. What the first image brings may be old.
+    private func isNew(_ partition: PartitionImage, of topic: TopicImage, _ changes: MetadataChanges) -> Bool {
+        guard hasPublished.withLock({ $0 }) else { return false }
+        let change = changes.partitions.first { $0.topicID == topic.id && $0.after.index == partition.index }
+        return change.map { $0.before?.replicas.contains(nodeID) != true } ?? false
     }
 
     private func delete(_ topic: TopicImage) {
@@ -102,7 +128,10 @@ extension BrokerServices {
         for name in names {
             guard let topic = partitions.topic(name) else { continue }
             let configuration = logConfiguration(of: name, image)
-            for partition in topic.all { partition.update(configuration: configuration) }
+            let throttling = TopicThrottling(image, topic: name, broker: nodeID)
+            for partition in topic.all {
+                partition.update(configuration: configuration, throttling: throttling.of(partition.topicPartition.partition))
+            }
         }
     }
 

@@ -15,7 +15,7 @@ extension BrokerServices {
         state.globalPartitionCount = image.topics.partitionCount
         state.activeBrokerCount = image.cluster.brokers.values.count { !$0.isFenced }
         state.fencedBrokerCount = image.cluster.brokers.values.count { $0.isFenced }
-        state.offlineLogDirectoryCount = directories.directories.count { $0.isOffline }
+        state.offlineLogDirectoryCount = directories.directories.count { $0.isOffline } + directories.unavailable.count
         state.groupCount = groups.classicGroupCounts().reduce(0) { $0 + $1.count }
         for topic in image.topics.all {
             for partition in topic.partitions {

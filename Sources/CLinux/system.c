@@ -21,6 +21,11 @@ int martlet_lock_file(int descriptor) {
     return fcntl(descriptor, F_OFD_SETLK, &lock) == 0 ? 0 : errno;
 }
 
+void martlet_unlock_file(int descriptor) {
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+    fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
 int martlet_sync_file_system(int descriptor) {
     return syncfs(descriptor) == 0 ? 0 : errno;
 }

@@ -63,6 +63,8 @@ public struct ClusterSettings: Sendable, Equatable {
     public var initialRegistrationTimeoutMilliseconds: Int64
     /// `controlled.shutdown.enable`.
     public var controlledShutdownEnable: Bool
+    /// `log.dir.failure.timeout.ms`: how long the controller may not know of a failed directory before the node stops.
+    public var directoryFailureTimeoutMilliseconds: Int64
     /// `request.timeout.ms`: how long a request forwarded to the controller is tried.
     public var requestTimeoutMilliseconds: Int64
 }

@@ -51,6 +51,7 @@ extension ConfigurationReader {
             sessionTimeoutMilliseconds: integer("broker.session.timeout.ms"),
             initialRegistrationTimeoutMilliseconds: integer("initial.broker.registration.timeout.ms"),
             controlledShutdownEnable: boolean("controlled.shutdown.enable"),
+            directoryFailureTimeoutMilliseconds: integer("log.dir.failure.timeout.ms"),
             requestTimeoutMilliseconds: integer("request.timeout.ms"))
     }
 

@@ -16,6 +16,10 @@ struct BrokerSession: Sendable {
     var suspectedSince: Int64?
     /// Not heard of since its connection closed or since this controller became active, whatever was found out otherwise.
     var isUnheard = false
+    /// Numbers the suspicions of this controller: what came of a probe counts for the suspicion that it was made for and for no other.
+    var suspicion: Int64 = 0
+    /// Probes of this suspicion that proved nothing.
+    var inconclusiveProbes = 0
     /// When its listeners first refused a connection after that.
     var refusedSince: Int64?
     /// An expiry that was decided is not decided again before this: its records may not have reached the log.
@@ -30,6 +34,7 @@ struct BrokerSession: Sendable {
 struct BrokerSessions: Sendable {
     /// By node id, in the order of their first contact.
     private(set) var byID: OrderedDictionary<NodeID, BrokerSession> = [:]
+    private var lastSuspicion: Int64 = 0
 
     subscript(_ id: NodeID, epoch: Int64) -> BrokerSession? {
         get { byID[id].flatMap { $0.epoch == epoch ? $0 : nil } }
@@ -57,7 +62,11 @@ struct BrokerSessions: Sendable {
     /// There is reason to think that the broker's process is gone.
     mutating func suspect(_ id: NodeID, epoch: Int64, now: Int64) {
         guard var session = self[id, epoch] else { return }
+        lastSuspicion += 1
         session.suspectedSince = now
+        session.suspicion = lastSuspicion
+        session.inconclusiveProbes = 0
+        session.refusedSince = nil
         session.isUnheard = true
         byID[id] = session
     }

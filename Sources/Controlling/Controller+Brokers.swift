@@ -39,7 +39,9 @@ extension Controller {
             record.inControlledShutdown = existing.isInControlledShutdown
             record.brokerEpoch = existing.epoch
         } else {
-            let isClean = detectsCleanShutdown && existing.map { $0.epoch == request.previousBrokerEpoch } ?? false
+            // A broker that was unregistered while it ran has lost nothing, and says which epoch it had.
+            let epoch = existing?.epoch ?? unregisteredEpochs[request.brokerId]
+            let isClean = detectsCleanShutdown && epoch != nil && epoch == request.previousBrokerEpoch
             records += shutdownRecords(request.brokerId, isClean: isClean)
             record.brokerEpoch = nextOffset
         }

@@ -37,6 +37,8 @@ public struct Controller: Sendable {
     private(set) var partitions: PartitionIndex
     /// Where each broker's registration lies in the log, as far as this controller saw it.
     private(set) var registrationOffsets: [NodeID: Offset] = [:]
+    /// The epochs of brokers that were unregistered under this controller and have not registered again.
+    private(set) var unregisteredEpochs: [NodeID: Int64] = [:]
     /// Up to where the image that this controller started from reaches.
     let startOffset: Offset
     /// What brokers were heard of since this controller became active; not in the log.
@@ -89,9 +91,11 @@ public struct Controller: Sendable {
         switch record {
         case .registerBroker(let registration):
             registrationOffsets[registration.brokerId] = offset
+            unregisteredEpochs[registration.brokerId] = nil
             sessions.registered(registration.brokerId, epoch: registration.brokerEpoch)
         case .unregisterBroker(let registration):
             registrationOffsets[registration.brokerId] = nil
+            unregisteredEpochs[registration.brokerId] = registration.brokerEpoch
             sessions.remove(registration.brokerId)
         default: return
         }

@@ -24,20 +24,26 @@ struct ContextPool: ~Copyable, Sendable {
         self.destroy = destroy
     }
 
-    /// Run `body` with a context, which it resets before use: the last user may have failed half-way.
+    /// Run `body` with a context. One whose use failed is not used again: resetting it is not enough in every version of every library
+    /// (liblz4 1.9 carries the content size announced by a damaged frame over to the next one).
     func withContext<Result>(
         _ body: (OpaquePointer) throws(RecordBatchError) -> Result
     ) throws(RecordBatchError) -> Result {
         let kept = idle.withLock { $0.popLast() }
         guard let context = kept ?? create().map(Context.init) else { throw .compressionFailed(type, "out of memory") }
-        defer {
-            let isKept = idle.withLock { contexts in
-                guard contexts.count < Self.maximumIdle else { return false }
-                contexts.append(context)
-                return true
-            }
-            if !isKept { destroy(context.pointer) }
+        let result: Result
+        do throws(RecordBatchError) {
+            result = try body(context.pointer)
+        } catch {
+            destroy(context.pointer)
+            throw error
         }
-        return try body(context.pointer)
+        let isKept = idle.withLock { contexts in
+            guard contexts.count < Self.maximumIdle else { return false }
+            contexts.append(context)
+            return true
+        }
+        if !isKept { destroy(context.pointer) }
+        return result
     }
 }

@@ -41,6 +41,8 @@ public enum ReplicationProgress: Sendable, Hashable {
     case notEnoughReplicas
     /// Another leader decides now what becomes of them.
     case notLeader
+    /// The log's directory has failed; the shell says so, the core does not know directories.
+    case offline
 }
 
 /// One partition's replica.
@@ -110,7 +112,10 @@ public struct PartitionReplica: Sendable {
         let known = followers
         followers = []
         for replica in new.replicas where replica != id {
-            followers.append(known.first { $0.id == replica } ?? RemoteReplica(id: replica))
+            var follower = known.first { $0.id == replica } ?? RemoteReplica(id: replica)
+            // Put out by the controller, as when its directory failed: not waited for until it shows itself again.
+            if isr.contains(replica), !new.isr.contains(replica) { follower.forgetCaughtUp() }
+            followers.append(follower)
         }
         assignment = new
         isr = new.isr

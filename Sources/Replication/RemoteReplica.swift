@@ -35,6 +35,12 @@ public struct RemoteReplica: Sendable, Hashable {
         }
     }
 
+    /// It does not count as caught up before it has fetched everything anew.
+    mutating func forgetCaughtUp() {
+        lastCaughtUpAt = .min / 2
+        lastFetchedAt = .min / 2
+    }
+
     mutating func fetched(offset: Offset, startOffset: Offset, brokerEpoch: Int64, leaderEndOffset: Offset, now: Int64) {
         if offset >= leaderEndOffset {
             lastCaughtUpAt = max(lastCaughtUpAt, now)

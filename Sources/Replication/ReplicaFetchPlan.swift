@@ -83,6 +83,8 @@ public struct ReplicaFetchPlan: Sendable {
         dirty.append(key)
     }
 
+    public func isResting(_ key: FetchSessionKey) -> Bool { delayed.contains(key) }
+
     // MARK: Requests
 
     /// The next request, if there is something to ask for.

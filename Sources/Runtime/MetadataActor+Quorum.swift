@@ -35,6 +35,7 @@ extension MetadataActor {
 
     mutating func received(_ answer: QuorumAnswer, correlation: UInt64) {
         let now = moment()
+        leaderless.received(answer, correlation: correlation)
         switch answer {
         case .response(let response): step(quorum.received(response, correlation: correlation, now: now))
         case .failed(let failure): step(quorum.peerFailed(correlation, failure, now: now))
@@ -44,6 +45,11 @@ extension MetadataActor {
     mutating func tick() {
         let now = moment()
         step(quorum.tick(now: now))
+        if let warning = leaderless.warning(
+            hasLeader: leader != nil || isStopped || failure != nil, voters: quorum.voters, localID: configuration.quorum.localID, now: now)
+        {
+            logger.warning("\(warning)")
+        }
     }
 
     mutating func shutDown() {
@@ -81,10 +87,10 @@ extension MetadataActor {
             case .resign: endTerm()
             case .follow(let leader, let epoch):
                 endTerm()
-                logger.info(
-                    "following the metadata quorum", metadata: ["leader": "\(leader.map { "\($0)" } ?? "none")", "epoch": "\(epoch)"])
+                noteFollowing(leader, epoch)
             case .send(let request, let peer, let correlation):
                 hasSentInStep = true
+                leaderless.sent(to: peer, correlation: correlation)
                 outbox.send(request, to: peer, correlation: correlation)
             case .reply(let token, let response):
                 hasSentInStep = true
@@ -101,6 +107,13 @@ extension MetadataActor {
             case .stopped: isStopped = true
             }
         }
+    }
+
+    private mutating func noteFollowing(_ leader: NodeID?, _ epoch: LeaderEpoch) {
+        let followed = MetadataLeader(id: leader ?? -1, epoch: epoch)
+        guard followed != lastFollowed else { return }
+        lastFollowed = followed
+        logger.info("following the metadata quorum", metadata: ["leader": "\(leader.map { "\($0)" } ?? "none")", "epoch": "\(epoch)"])
     }
 
     /// A full disk need not keep the only voter from starting: its epochs are in the log, too, and nobody else could get its vote.

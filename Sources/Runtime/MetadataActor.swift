@@ -47,6 +47,13 @@ struct MetadataActor {
     var isStopped = false
     /// Set when the log failed: the state in memory is ahead of the disk for good, so nothing more may be decided.
     private(set) var failure: RequestFailure?
+    /// Why the log failed; nil when the node is only stopping.
+    private(set) var logFailure: String?
+
+    /// What to say while nobody leads.
+    var leaderless = LeaderlessReport()
+    /// The last line about whom this node follows, which is not repeated by every election that nobody wins.
+    var lastFollowed: MetadataLeader?
 
     /// Answers of the quorum that are owed, by token.
     var owed: [UInt64: @Sendable (QuorumResponse?) -> Void] = [:]
@@ -191,6 +198,7 @@ struct MetadataActor {
             "the metadata log has failed; nothing can be changed until this node is started again", metadata: ["reason": "\(reason)"])
         let refusal = RequestFailure(.kafkaStorageError, "the metadata log has failed: \(reason)")
         failure = refusal
+        logFailure = reason
         // Nobody may see what did not reach the disk.
         if let ended = term {
             term = nil

@@ -116,6 +116,11 @@ public final class MetadataRuntime: Sendable {
         }
     }
 
+    /// Sets who is told, once, when the metadata log fails: from then on this node neither decides nor learns anything.
+    public func onFailure(_ handler: @escaping @Sendable (String) -> Void) {
+        queue.sync { [self] in state.failureHandler = handler }
+    }
+
     /// Lets `subscriber` follow the metadata: first the image as it is, as if everything in it were new, then every change in order.
     ///
     /// Called on the runtime's queue; requests are answered only after all subscribers returned, so it must not wait for one.
@@ -274,6 +279,10 @@ public final class MetadataRuntime: Sendable {
         state.actor.settle()
         showCommitted()
         if state.actor.isStopped { state.stop() }
+        if let failure = state.actor.logFailure, let handler = state.failureHandler {
+            state.failureHandler = nil
+            handler("the metadata log has failed: \(failure)")
+        }
         if let deadline = state.actor.quorum.nextDeadline, !state.actor.isStopped { alarm.set(deadline) }
     }
 
@@ -317,6 +326,7 @@ public final class MetadataRuntime: Sendable {
 private final class MetadataActorBox: @unchecked Sendable {
     var actor: MetadataActor
     var leadershipSubscribers: [@Sendable (MetadataLeadership) -> Void] = []
+    var failureHandler: (@Sendable (String) -> Void)?
     /// True once the member has left the quorum.
     private let stopped = ConditionLock(value: false)
 

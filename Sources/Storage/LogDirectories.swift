@@ -83,6 +83,15 @@ public final class LogDirectories: Sendable {
 
     public var online: [LogDirectory] { directories.filter { !$0.isOffline } }
 
+    /// Whether a directory of `log.dirs` is out of service, since the start or since it failed.
+    public var hasOffline: Bool { !unavailable.isEmpty || directories.contains { $0.isOffline } }
+
+    /// Sets who is told when a directory fails. The handler is called by whoever met the failure, who may hold the lock of a log: it
+    /// must not take any.
+    public func onFailure(_ handler: @escaping @Sendable (LogDirectory) -> Void) {
+        for directory in directories { directory.onFailure(handler) }
+    }
+
     /// Opens all partitions in parallel, except those of `excluded` topics (the metadata log, which comes first).
     ///
     /// The high watermarks are those of the checkpoint: who leads a partition with one replica advances it to the log's end.
@@ -126,11 +135,14 @@ public final class LogDirectories: Sendable {
         return nil
     }
 
-    /// Creates a partition in the directory with the fewest partitions.
+    /// Creates a partition in the directory of that id if it is online, otherwise in the one with the fewest partitions.
     public func create(
-        _ topicPartition: TopicPartition, topicID: TopicID, configuration: LogConfiguration, now: Timestamp
+        _ topicPartition: TopicPartition, topicID: TopicID, in directoryID: KafkaUUID? = nil, configuration: LogConfiguration,
+        now: Timestamp
     ) throws(StorageError) -> PartitionLog {
-        guard let directory = online.min(by: { $0.partitionCount < $1.partitionCount }) else {
+        let online = online
+        let wanted = directoryID.flatMap { id in online.first { $0.properties?.directoryID == id } }
+        guard let directory = wanted ?? online.min(by: { $0.partitionCount < $1.partitionCount }) else {
             throw .offline(path: directories.first?.path ?? unavailable.first?.path ?? "")
         }
         return try directory.create(topicPartition, topicID: topicID, configuration: configuration, now: now)
@@ -173,7 +185,9 @@ extension LogDirectory {
         let path = self.path + "/\(topicPartition)"
         guard mkdir(path, 0o755) == 0 else {
             if errno == EEXIST { throw .exists(path: path) }
-            throw FileSystem.failure("create", path)
+            let error = FileSystem.failure("create", path)
+            noteFailure(error)
+            throw error
         }
         do throws(StorageError) {
             if topicID != .zero { try PartitionMetadataFile.write(topicID, to: path + "/" + PartitionMetadataFile.name) }
@@ -188,6 +202,7 @@ extension LogDirectory {
             return log
         } catch {
             try? FileSystem.removeDirectory(path)
+            noteFailure(error)
             throw error
         }
     }

@@ -26,6 +26,7 @@ public final class LogDirectory: Sendable {
         var inUse = false
         /// Checkpoints of partitions that could not be opened: they are carried over.
         var carriedOver: [PartitionCheckpoint] = []
+        var onFailure: (@Sendable (LogDirectory) -> Void)?
     }
 
     /// Opens and locks a directory, creating it if need be.
@@ -67,7 +68,9 @@ public final class LogDirectory: Sendable {
 
     func unlock() {
         state.withLock { state in
-            if state.lock >= 0 { Glibc.close(state.lock) }
+            guard state.lock >= 0 else { return }
+            martlet_unlock_file(state.lock)
+            Glibc.close(state.lock)
             state.lock = -1
         }
     }
@@ -98,15 +101,41 @@ public final class LogDirectory: Sendable {
     public var isOffline: Bool { state.withLock { $0.failure != nil } }
     public var failure: StorageError? { state.withLock { $0.failure } }
 
-    /// Takes the directory out of service.
+    /// Takes the directory out of service, and tells who has to know.
     public func fail(with error: StorageError) {
-        state.withLock { if $0.failure == nil { $0.failure = error } }
+        let handler = state.withLock { state -> (@Sendable (LogDirectory) -> Void)? in
+            guard state.failure == nil else { return nil }
+            state.failure = error
+            return state.onFailure
+        }
+        handler?(self)
     }
 
-    /// A full disk passes, and so does a want of descriptors or memory; a disk that does not do what it is told to is out of service.
-    func noteFailure(_ error: StorageError) {
+    /// Sets who is told, once, when the directory fails; at once when it has failed already. Called by whoever met the failure, who
+    /// may hold the lock of a log: the handler must not take any.
+    func onFailure(_ handler: @escaping @Sendable (LogDirectory) -> Void) {
+        let hasFailed = state.withLock { state in
+            state.onFailure = handler
+            return state.failure != nil
+        }
+        if hasFailed { handler(self) }
+    }
+
+    /// Judges a failed system call. A full disk passes, and so does a want of descriptors or memory; a disk that does not do what it is
+    /// told to is out of service, and so is a directory that is gone or cannot be entered any more.
+    public func noteFailure(_ error: StorageError) {
         guard case .inputOutput(_, _, let code) = error else { return }
-        if [EIO, EROFS, ENXIO, ENODEV, EUCLEAN, ESTALE].contains(code) { fail(with: error) }
+        switch code {
+        case EIO, EROFS, ENXIO, ENODEV, EUCLEAN, ESTALE: fail(with: error)
+        case ENOENT, ENOTDIR, EACCES, EPERM: if !isPresent { fail(with: error) }
+        default: break
+        }
+    }
+
+    /// Whether the directory is where it was: not when its device was unmounted or something else put in its place.
+    private var isPresent: Bool {
+        let proof = properties == nil ? path + "/.lock" : path + "/" + MetaProperties.fileName
+        return access(proof, R_OK | W_OK) == 0
     }
 
     /// Bytes of the file system: all, and free for this process.
@@ -149,6 +178,7 @@ public final class LogDirectory: Sendable {
 
     private func withCheckpointing(_ body: () throws(StorageError) -> Void) throws(StorageError) {
         let outcome = checkpointing.withLock { _ in Result { () throws(StorageError) in try withHeadroom(body) } }
+        if case .failure(let error) = outcome { noteFailure(error) }
         try outcome.get()
     }
 

@@ -99,6 +99,17 @@ extension PartitionLog {
     private func append(
         _ batches: [PendingBatch], origin: AppendOrigin, logAppendTime: Timestamp, now: Timestamp
     ) throws(StorageError) -> LogAppendResult {
+        do throws(StorageError) {
+            return try appendChecked(batches, origin: origin, logAppendTime: logAppendTime, now: now)
+        } catch {
+            logDirectory.noteFailure(error)
+            throw error
+        }
+    }
+
+    private func appendChecked(
+        _ batches: [PendingBatch], origin: AppendOrigin, logAppendTime: Timestamp, now: Timestamp
+    ) throws(StorageError) -> LogAppendResult {
         let first = batches[0].header
         let last = batches[batches.count - 1].header
         var size = 0
@@ -121,12 +132,7 @@ extension PartitionLog {
         }
         // Before the marker is in the log, or an index that has to be built from the log would have it twice.
         if !update.completed.isEmpty { try completeTransactionIndex(of: segmentList.count - 1) }
-        do throws(StorageError) {
-            try write(batches, size: size)
-        } catch {
-            logDirectory.noteFailure(error)
-            throw error
-        }
+        try write(batches, size: size)
         try didWrite(batches, update: update)
         if logEndOffset - recoveryPoint >= configuration.flushMessages { try flush(now: now) }
         return LogAppendResult(

@@ -51,6 +51,40 @@ import Testing
         }
     }
 
+    /// KIP-73: out of sync it gets nothing while the leader has sent more than it may; in sync it is never held back.
+    @Test func aThrottledLeaderHoldsBackOnlyWhoIsOutOfSync() throws {
+        let set = try TestReplicaSet()
+        let leader = try set[1]
+        try set.change(isr: [1, 2])
+        leader.partition.update(configuration: LogConfiguration(), throttling: ReplicaThrottling(leader: true))
+        leader.environment.leaderThrottle.update(bytesPerSecond: 10)
+        leader.environment.leaderThrottle.record(bytes: 10_000)
+        _ = try leader.append("a", "b")
+        try set.settle(2, 3, from: 1)
+        #expect(try set[2].offsets.endOffset == 2)
+        #expect(try set[3].offsets.endOffset == 0)
+        leader.environment.leaderThrottle.update(bytesPerSecond: .max)
+        try set.settle(3, from: 1)
+        #expect(try set[3].offsets.endOffset == 2)
+    }
+
+    @Test func aFailedDirectoryEndsLeadingAndFollowing() throws {
+        let set = try TestReplicaSet()
+        let append = try set[1].append("a")
+        set.replicas[1]?.partition.takeOffline()
+        guard case .offline = try set[1].partition.progress(of: append.requiredOffset, term: append.term) else {
+            Issue.record("who waits for it is told that the directory failed")
+            return
+        }
+        #expect(throws: PartitionError.self) { try set[1].append("b") }
+        #expect(throws: PartitionError.self) { try set[1].consume() }
+        // New metadata do not bring it back.
+        try set.change(leader: 1)
+        #expect(throws: PartitionError.self) { try set[1].append("c") }
+        try set.change(leader: 2, isr: [2, 3])
+        #expect(try set[1].partition.fetchPosition(maxBytes: 1) == nil)
+    }
+
     @Test func aNewLeaderKnowsTheProducersAndTheOldOneIsCutBack() throws {
         let set = try TestReplicaSet()
         _ = try set[1].append("a", producer: 5, sequence: 0)

@@ -190,3 +190,23 @@ def test_broker_that_dies_and_comes_back(tmp_path, name):
             martlet("produce", name, stdin="after\n", bootstrap=broker.bootstrap)
             wait_until(lambda: consumer.out == "before\nafter\n", "reading goes on")
             assert consumer.interrupt() == 0
+
+
+def test_a_node_that_waits_for_its_quorum_says_for_whom(tmp_path):
+    client, dead, silent = (free_port() for _ in range(3))
+    (tmp_path / "server.properties").write_text(f"""
+        process.roles=broker,controller
+        node.id=1
+        controller.quorum.voters=1@127.0.0.1:{client + 1},2@127.0.0.1:{dead},3@127.0.0.1:{silent}
+        listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{client + 1}
+        controller.listener.names=CONTROLLER
+        log.dirs={tmp_path}/data
+        martlet.admin.listeners=127.0.0.1:0
+        """)
+    martlet("format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", tmp_path / "server.properties")
+    with Running(tmp_path, "server", tmp_path / "server.properties") as node:
+        wait_until(lambda: "2 of 3 voters have to run" in node.err + node.out, "the node says what it waits for")
+        said = node.err + node.out
+        assert f"node 2 at 127.0.0.1:{dead} (no connection)" in said and f"node 3 at 127.0.0.1:{silent}" in said
+        assert said.count("following the metadata quorum") == 1
+        assert node.interrupt() == 128 + signal.SIGINT, "a start that was interrupted is no success"

@@ -24,10 +24,7 @@ class Cluster:
     ):
         self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
         self.network = Network(self.directory) if proxied else None
-        roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
-        self.nodes = [
-            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
-        ]
+        self.nodes = self.make_nodes(size, controllers, zones)
         copies = min(3, size)
         voters = ",".join(f"{node.number}@{node.controller_address}" for node in self.controllers)
         self.shared = {
@@ -39,6 +36,12 @@ class Cluster:
         for node in self.nodes:
             node.configure(self.shared)
         self.clean_up = []
+
+    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...]) -> list[Node]:
+        roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
+        return [
+            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
+        ]
 
     @property
     def brokers(self) -> list[Node]:
@@ -72,16 +75,26 @@ class Cluster:
         """Every broker is known to clients and every partition has all of its replicas in sync."""
         admin = self.admin()
 
+        missing = "nobody answers"
+
         def is_whole():
+            nonlocal missing
             try:
                 metadata = admin.list_topics(timeout=5)
-            except Exception:
+            except Exception as error:
+                missing = str(error)
                 return False
-            partitions = [partition for topic in metadata.topics.values() for partition in topic.partitions.values()]
-            return len(metadata.brokers) == len(self.brokers) and all(
-                partition.leader >= 0 and len(partition.isrs) == len(partition.replicas) for partition in partitions)
+            partitions = [
+                f"{topic.topic}-{each.id}: leader {each.leader}, replicas {each.replicas}, in sync {each.isrs}"
+                for topic in metadata.topics.values() for each in topic.partitions.values()
+                if each.leader < 0 or len(each.isrs) < len(each.replicas)]
+            missing = f"brokers {sorted(metadata.brokers)}; {partitions}"
+            return len(metadata.brokers) == len(self.brokers) and not partitions
 
-        wait_until(is_whole, "the cluster is whole", seconds, pause=0.1)
+        try:
+            wait_until(is_whole, "the cluster is whole", seconds, pause=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; at last {missing}") from None
 
     def create(self, topic: str, partitions: int, copies: int | None = None, **config: str) -> None:
         admin = self.admin()

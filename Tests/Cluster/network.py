@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+from broker import free_port
+
 CLIENT = "client"
 
 
@@ -43,7 +45,7 @@ class Network:
         """A port of the proxy that leads to a port of the node."""
         if node not in self.parties:
             self.parties.append(node)
-        port = port_below_ephemeral()
+        port = free_port()
         self._do("listen", port=port, target=target, node=node)
         return port
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker import binary, wait_until
-from network import port_below_ephemeral
+from broker import binary, free_port, wait_until
 
 
 def dev(directory, port, admin_port, *arguments):
@@ -37,7 +36,7 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def ports():
-    return port_below_ephemeral(), port_below_ephemeral()
+    return free_port(), free_port()
 
 
 def test_a_cluster_starts_and_stops_with_one_command(tmp_path, ports):

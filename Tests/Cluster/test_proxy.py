@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from network import CLIENT, Network, port_below_ephemeral
+from broker import free_port
+from network import CLIENT, Network
 from unavailability import longest_gap, per_fault
 
 
@@ -22,7 +23,7 @@ class Echo(socketserver.BaseRequestHandler):
 def echo():
     """A server that sends back what it gets, and its port."""
     socketserver.ThreadingTCPServer.allow_reuse_address = True
-    with socketserver.ThreadingTCPServer(("127.0.0.1", port_below_ephemeral()), Echo) as server:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", free_port()), Echo) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server.server_address[1]
@@ -132,7 +133,7 @@ def test_connections_can_be_dropped(network, echo):
 def test_a_node_that_is_gone_refuses_connections_until_it_listens_again(network, echo):
     port = network.publish("n1", echo)
     round_trip(connect(port))
-    silent = network.publish("n2", port_below_ephemeral())
+    silent = network.publish("n2", free_port())
     network.gone("n2")
     with pytest.raises(ConnectionRefusedError):
         connect(silent)
@@ -150,7 +151,7 @@ def test_a_node_that_is_gone_refuses_connections_until_it_listens_again(network,
 
 def test_a_process_is_known_by_its_connections(network, echo):
     network.started("n2", os.getpid())
-    network.publish("n2", port_below_ephemeral())
+    network.publish("n2", free_port())
     network.cut(["n2"], ["n1"])
     connection = connect(network.publish("n1", echo))
     connection.sendall(b"x")

@@ -1,14 +1,11 @@
 """Three nodes, three replicas, two of them in sync: what clients were told is kept while nodes come and go."""
 
-import json
-import os
-import subprocess
-
 import pytest
 
-from broker import binary, wait_until
+from broker import wait_until
 from checker import check
 from clusters import Cluster
+from commands import martlet, martlet_json
 from load import Reader, Writer, read_everything
 from nemesis import Nemesis
 from operations import OK, Recorder
@@ -20,18 +17,6 @@ PARTITIONS = 3
 def cluster():
     with Cluster(3) as cluster:
         yield cluster
-
-
-def martlet(cluster, *arguments, check=True):
-    environment = {**os.environ, "MARTLET_BOOTSTRAP_SERVER": cluster.bootstrap}
-    done = subprocess.run([str(binary()), *map(str, arguments)], capture_output=True, text=True, timeout=90, env=environment)
-    if check:
-        assert done.returncode == 0, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-    return done
-
-
-def martlet_json(cluster, *arguments, check=True):
-    return json.loads(martlet(cluster, *arguments, "--json", check=check).stdout)
 
 
 def test_replicas_are_in_different_racks_and_in_sync(cluster):

@@ -1,5 +1,6 @@
 // Who is taken for dead: sessions that run out, processes that closed their sockets, second processes under one id.
 import ClusterMetadata
+import KafkaMessages
 import KafkaWire
 import Primitives
 import Testing
@@ -71,10 +72,9 @@ struct LivenessTests {
         return cluster.controller.brokerConnectionLost(id, epoch: epoch, now: now)
     }
 
-    private func probe(_ cluster: inout Cluster, _ id: NodeID, _ outcome: BrokerProbeOutcome) throws -> BrokerProbeVerdict {
-        let epoch = try cluster.broker(id).epoch
+    private func probe(_ cluster: inout Cluster, _ probe: BrokerProbe, _ outcome: BrokerProbeOutcome) throws -> BrokerProbeVerdict {
         let now = cluster.now
-        return try cluster.run { (controller, _) throws(RequestFailure) in controller.brokerProbed(id, epoch: epoch, outcome, now: now) }
+        return try cluster.run { (controller, _) throws(RequestFailure) in controller.brokerProbed(probe, outcome, now: now) }
     }
 
     @Test func aProcessThatIsGoneIsFencedAtOnce() throws {
@@ -86,35 +86,88 @@ struct LivenessTests {
         #expect(wanted.id == 0 && wanted.epoch == epoch && wanted.endpoints.map(\.port) == [9092])
         #expect(lostConnection(&cluster, 0, epoch: epoch) == nil, "one probe at a time")
         let again = Controller.probeInterval
-        #expect(try probe(&cluster, 0, .refused) == .probeAgain(at: cluster.now + again))
+        #expect(try probe(&cluster, wanted, .refused) == .probeAgain(wanted, at: cluster.now + again))
         cluster.now += again
-        #expect(try probe(&cluster, 0, .refused) == .gone)
+        #expect(try probe(&cluster, wanted, .refused) == .gone)
         #expect(try cluster.broker(0).isFenced && cluster.partition("t").leader == 1)
         #expect(cluster.registrationChanges.map(\.change.fenced) == [1])
+        #expect(try probe(&cluster, wanted, .refused) == .settled)
     }
 
+    /// The kernel goes on accepting for a dead process until it has closed its listeners.
     @Test(arguments: [BrokerProbeOutcome.accepted, .unknown])
-    func aBrokerThatMayLiveIsNotFenced(outcome: BrokerProbeOutcome) throws {
+    func whoeverMayLiveIsTriedUntilItIsHeardOf(outcome: BrokerProbeOutcome) throws {
         var cluster = try Cluster(brokers: 2)
-        let epoch = try cluster.broker(0).epoch
-        #expect(lostConnection(&cluster, 0, epoch: epoch) != nil)
-        #expect(try probe(&cluster, 0, .refused) != .gone)
+        let lost = try lostConnection(&cluster, 0, epoch: cluster.broker(0).epoch)
+        let wanted = try #require(lost)
+        var pauses: [Int64] = []
+        for _ in 0..<7 {
+            guard case .probeAgain(wanted, at: let time) = try probe(&cluster, wanted, outcome) else { break }
+            pauses.append(time - cluster.now)
+            cluster.now = time
+        }
+        #expect(pauses == [50, 100, 200, 400, 800, 1000, 1000])
+        #expect(try !cluster.broker(0).isFenced && cluster.records.isEmpty)
+        try cluster.heartbeat(0)
+        #expect(try probe(&cluster, wanted, outcome) == .settled)
+        #expect(try probe(&cluster, wanted, .refused) == .settled)
         cluster.now += 1000
-        #expect(try probe(&cluster, 0, outcome) == .settled)
-        #expect(try probe(&cluster, 0, .refused) == .settled, "nothing is suspected any more")
-        #expect(try !cluster.broker(0).isFenced)
+        #expect(try probe(&cluster, wanted, .refused) == .settled && !cluster.broker(0).isFenced)
+    }
+
+    @Test func refusalsCountOnlyWhenNothingElseHappenedBetween() throws {
+        var cluster = try Cluster(brokers: 2)
+        let lost = try lostConnection(&cluster, 0, epoch: cluster.broker(0).epoch)
+        let wanted = try #require(lost)
+        #expect(try probe(&cluster, wanted, .refused) != .gone)
+        cluster.now += 1000
+        #expect(try probe(&cluster, wanted, .accepted) == .probeAgain(wanted, at: cluster.now + 50))
+        cluster.now += 1000
+        #expect(try probe(&cluster, wanted, .refused) == .probeAgain(wanted, at: cluster.now + Controller.probeInterval))
+        cluster.now += Controller.probeInterval - 1
+        #expect(try probe(&cluster, wanted, .refused) == .probeAgain(wanted, at: cluster.now + 1), "too soon after the first")
+        cluster.now += 1
+        #expect(try probe(&cluster, wanted, .refused) == .gone)
     }
 
     @Test func aHeartbeatAfterTheLostConnectionSettlesIt() throws {
         var cluster = try Cluster(brokers: 2)
         let epoch = try cluster.broker(0).epoch
-        #expect(lostConnection(&cluster, 0, epoch: epoch) != nil)
-        #expect(try probe(&cluster, 0, .refused) != .gone)
+        let lost = lostConnection(&cluster, 0, epoch: epoch)
+        let former = try #require(lost)
+        #expect(try probe(&cluster, former, .refused) != .gone)
         cluster.now += 1000
         try cluster.heartbeat(0)
-        #expect(try probe(&cluster, 0, .refused) == .settled)
+        #expect(try probe(&cluster, former, .refused) == .settled)
         #expect(try !cluster.broker(0).isFenced)
         #expect(lostConnection(&cluster, 0, epoch: epoch - 1) == nil, "of an earlier process")
+        // What was found out for the suspicion before does not count for the next one.
+        let next = lostConnection(&cluster, 0, epoch: epoch)
+        let wanted = try #require(next)
+        #expect(try probe(&cluster, former, .refused) == .settled)
+        cluster.now += 1000
+        #expect(try probe(&cluster, wanted, .refused) != .gone)
+        #expect(try !cluster.broker(0).isFenced)
+    }
+
+    @Test func aBrokerThatMovedIsTriedWhereItListensNow() throws {
+        var cluster = try Cluster(brokers: 2)
+        let lost = try lostConnection(&cluster, 0, epoch: cluster.broker(0).epoch)
+        let wanted = try #require(lost)
+        #expect(try probe(&cluster, wanted, .refused) != .gone)
+        var request = Cluster.registration(0, incarnation: 1)
+        request.listeners[0].port = 9999
+        let final = request
+        try cluster.run { (controller, offset) throws(RequestFailure) in try controller.registerBroker(final, nextOffset: offset) }
+        cluster.now += 1000
+        guard case .probeAgain(let moved, at: _) = try probe(&cluster, wanted, .refused) else {
+            Issue.record("refusals where it listened before say nothing")
+            return
+        }
+        #expect(moved.endpoints.map(\.port) == [9999])
+        #expect(try probe(&cluster, moved, .refused) != .gone)
+        cluster.now += 1000
+        #expect(try probe(&cluster, moved, .refused) == .gone)
     }
 
     /// The controller died together with a broker: the next one never had a connection to lose.
@@ -122,13 +175,18 @@ struct LivenessTests {
         var cluster = try Cluster(brokers: 3)
         cluster.controller.activated(now: cluster.now)
         try cluster.heartbeat(1)
-        #expect(cluster.controller.unheardBrokers.map(\.id) == [0, 2])
-        #expect(try probe(&cluster, 0, .accepted) == .settled)
-        #expect(try probe(&cluster, 2, .refused) != .gone)
-        #expect(cluster.controller.unheardBrokers.isEmpty)
+        let unheard = cluster.controller.unheardBrokers
+        #expect(unheard.map(\.id) == [0, 2])
+        #expect(try probe(&cluster, unheard[0], .accepted) == .probeAgain(unheard[0], at: cluster.now + 50))
+        #expect(try probe(&cluster, unheard[1], .refused) != .gone)
         cluster.now += 200
-        #expect(try probe(&cluster, 2, .refused) == .gone)
+        #expect(try probe(&cluster, unheard[1], .refused) == .gone)
         #expect(try cluster.broker(2).isFenced && !cluster.broker(0).isFenced)
+        // It died after it had accepted, before its first heartbeat to this controller: there was no connection that could end.
+        #expect(try probe(&cluster, unheard[0], .refused) != .gone)
+        cluster.now += 200
+        #expect(try probe(&cluster, unheard[0], .refused) == .gone)
+        #expect(cluster.controller.unheardBrokers.isEmpty)
     }
 
     @Test func aSecondProcessUnderALiveIdIsRefused() throws {
@@ -145,12 +203,14 @@ struct LivenessTests {
         let epoch = try cluster.broker(0).epoch
         #expect(try !cluster.broker(0).isFenced)
         // Its connection is gone and another process holds its directories.
-        #expect(lostConnection(&cluster, 0, epoch: epoch) != nil)
+        let lost = lostConnection(&cluster, 0, epoch: epoch)
+        let wanted = try #require(lost)
         #expect(try code(2, [Cluster.directory(0, 5)]) == .duplicateBrokerRegistration)
         // The new process was quick to open its listeners.
-        #expect(try probe(&cluster, 0, .accepted) == .settled)
+        #expect(try probe(&cluster, wanted, .accepted) != .settled)
         #expect(try code(2) == nil)
         #expect(try cluster.broker(0).isFenced && cluster.broker(0).epoch > epoch)
+        #expect(try probe(&cluster, wanted, .refused) == .settled, "the process that it was made for has a successor")
         // Nobody answers for a fenced broker that never sent a heartbeat.
         #expect(try code(3) == nil)
         try cluster.heartbeat(0)
@@ -188,5 +248,29 @@ struct LivenessTests {
         try cluster.register(0, incarnation: 2)
         let partition = try cluster.partition("t")
         #expect(partition.leader == -1 && partition.isr.isEmpty && partition.eligibleLeaderReplicas == [1] && partition.lastKnownElr == [0])
+    }
+
+    /// Unregistered by mistake: it goes on under a new epoch, and with eligible replicas it is not taken for one that lost records.
+    @Test func aBrokerThatWasUnregisteredMayComeBack() throws {
+        var cluster = try Cluster(brokers: 1, features: [FeatureName.eligibleLeaderReplicas: 1])
+        try cluster.createTopic("t", [[0]])
+        let epoch = try cluster.broker(0).epoch
+        func unregister() throws {
+            var request = UnregisterBrokerRequest()
+            request.brokerId = 0
+            let final = request
+            try cluster.run { (controller, _) throws(RequestFailure) in try controller.unregisterBroker(final) }
+            #expect(try cluster.partition("t").leader == -1 && cluster.controller.image.cluster.broker(0) == nil)
+        }
+        try unregister()
+        try cluster.register(0, incarnation: 1, previousEpoch: epoch)
+        #expect(try cluster.broker(0).epoch > epoch && cluster.broker(0).isFenced)
+        try cluster.heartbeat(0)
+        #expect(try cluster.partition("t").leader == 0 && !cluster.partition("t").isRecovering)
+        // Another process that does not know the epoch may have lost anything; it leads again only as the last that led.
+        try unregister()
+        #expect(try cluster.partition("t").eligibleLeaderReplicas == [0])
+        try cluster.register(0, incarnation: 2)
+        #expect(try cluster.partition("t").eligibleLeaderReplicas.isEmpty && cluster.partition("t").lastKnownElr == [0])
     }
 }

@@ -162,13 +162,26 @@ struct History {
             try cluster.run { (controller, _) throws(RequestFailure) in try controller.unregisterBroker(final) }
             return
         }
-        _ = cluster.controller.brokerConnectionLost(id, epoch: broker.epoch, now: cluster.now)
-        for _ in 0..<2 {
+        guard let probe = cluster.controller.brokerConnectionLost(id, epoch: broker.epoch, now: cluster.now) else { return }
+        var refusals: [Int64] = []
+        // Its listeners may go on accepting for a while; it may be heard of after all.
+        for _ in 0..<Int.random(in: 2...8, using: &random) {
             let now = cluster.now
-            try cluster.run { (controller, _) throws(RequestFailure) in
-                controller.brokerProbed(id, epoch: broker.epoch, .refused, now: now)
+            let outcome: BrokerProbeOutcome = [.refused, .refused, .refused, .accepted, .unknown][Int.random(in: 0..<5, using: &random)]
+            let verdict = try cluster.run { (controller, _) throws(RequestFailure) in controller.brokerProbed(probe, outcome, now: now) }
+            if outcome == .refused { refusals.append(now) } else { refusals = [] }
+            switch verdict {
+            case .gone:
+                #expect(refusals.count > 1 && now - refusals[0] >= Controller.probeInterval, "fenced for less than two refusals")
+                #expect(cluster.controller.image.cluster.broker(id)?.isFenced == true)
+                return
+            case .probeAgain(_, let time): cluster.now = time
+            case .settled: Issue.record("suspected, and not tried any more")
             }
-            cluster.now += Controller.probeInterval
+            if Int.random(in: 0..<20, using: &random) == 0 {
+                try cluster.heartbeat(id)
+                return
+            }
         }
     }
 

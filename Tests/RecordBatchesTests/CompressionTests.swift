@@ -39,6 +39,18 @@ import Testing
         }
     }
 
+    /// A frame that announces 5,000 bytes and ends after one. Found by fuzzing: the next frame was taken for the rest of it.
+    @Test func aDamagedFrameDoesNotDisturbTheNextOne() throws {
+        let damaged: [UInt8] = [0x04, 0x22, 0x4d, 0x18, 0x68, 0x40, 0x88, 0x13, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0x80, 0x61]
+        let input = Self.mixed(size: 1000, seed: 1)
+        for _ in 0..<8 {
+            #expect(throws: RecordBatchError.self) {
+                try Compression.decompress(ByteBuffer(bytes: damaged), type: .lz4, maximumSize: 10_000, ignoringHeaderChecksum: true)
+            }
+            #expect(try roundTrip(Compression(.lz4), input) == input)
+        }
+    }
+
     @Test(arguments: codecs)
     func levels(type: CompressionType) throws {
         let input = Self.mixed(size: 20_000, seed: 3)

@@ -36,6 +36,24 @@ import Testing
         #expect(advanced(replica, log(10, 4)) == 7)
     }
 
+    /// As when its log directory failed: a broker that is alive and was caught up a moment ago would else be waited for.
+    @Test func aReplicaThatTheControllerPutOutIsNotWaitedForUntilItFetchesAgain() {
+        var replica = leader()
+        for follower in [NodeID(2), 3] {
+            replica.followerFetched(follower, offset: 10, startOffset: 0, brokerEpoch: Int64(follower) * 10, log: log(10), now: 1001)
+        }
+        replica.followerFetched(2, offset: 15, startOffset: 0, brokerEpoch: 20, log: log(15, 10), now: 1002)
+        #expect(advanced(replica, log(15, 10), now: 1003) == nil)
+        let without3 = PartitionAssignment(replicas: [1, 2, 3], isr: [1, 2], leader: 1, leaderEpoch: 4, partitionEpoch: 8)
+        let outcome = replica.apply(without3, log: log(15, 10), now: 1003)
+        #expect(outcome == .leads(isNewEpoch: false))
+        #expect(advanced(replica, log(15, 10), now: 1003) == 15)
+        // Once it fetches, it is about to join, and is waited for.
+        replica.followerFetched(3, offset: 15, startOffset: 0, brokerEpoch: 30, log: log(15, 15), now: 1004)
+        replica.followerFetched(2, offset: 20, startOffset: 0, brokerEpoch: 20, log: log(20, 15), now: 1005)
+        #expect(advanced(replica, log(20, 15), now: 1005) == nil)
+    }
+
     @Test func tooFewReplicasInSyncHoldTheHighWatermark() {
         let replica = leader(isr: [1])
         #expect(replica.isUnderMinimum(2))

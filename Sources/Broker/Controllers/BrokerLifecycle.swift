@@ -41,7 +41,10 @@ final class BrokerLifecycle: Sendable {
         var shutdownAnswers = 0
         /// Counts scheduled communications; only the last one counts.
         var schedule = 0
+        /// Every directory that failed since the start.
         var offlineDirectories: [KafkaUUID] = []
+        /// Those of them that the controller was told of.
+        var toldDirectories: [KafkaUUID] = []
         var lastProblem = "no controller answered"
     }
 
@@ -164,9 +167,15 @@ final class BrokerLifecycle: Sendable {
 
     // MARK: what happens around it
 
+    /// The active controller is another one, or has been found: it hears of this broker at once, for until then it cannot tell it from one
+    /// that went along with the controller before.
+    func controllerMoved() {
+        if state.withLock({ $0.isRegistered }) { communicate(after: 0) }
+    }
+
     /// The node has replayed newer metadata.
     func replayed(_ image: MetadataImage) {
-        guard let broker = image.cluster.broker(nodeID) else { return }
+        guard let broker = image.cluster.broker(nodeID) else { return unregistered(image) }
         let (isCaughtUp, mustRegister) = state.withLock { state -> (Bool, Bool) in
             guard state.isRegistered, broker.epoch == state.brokerEpoch else { return (false, false) }
             if state.phase == .starting {
@@ -181,6 +190,28 @@ final class BrokerLifecycle: Sendable {
         }
         if isCaughtUp { caughtUp.succeed() }
         if mustRegister { communicate(after: 0) }
+    }
+
+    /// Somebody took this broker for gone and unregistered it (UnregisterBroker) while it runs. It registers again and takes up its work
+    /// under a new epoch; where another process has taken its id it does not come to this.
+    private func unregistered(_ image: MetadataImage) {
+        let (isRegistering, mayGo) = state.withLock { state -> (Bool, Bool) in
+            // Metadata from before the registration do not show it either.
+            guard state.isRegistered, state.brokerEpoch <= image.provenance.offset else { return (false, false) }
+            switch state.phase {
+            case .idle, .stopped: return (false, false)
+            case .controlledShutdown: return (false, true)
+            case .starting, .recovery, .running:
+                state.isRegistered = false
+                // What this process wrote is still there, which a controller takes for the sign of a clean stop.
+                state.registration.previousBrokerEpoch = state.brokerEpoch
+                return (true, false)
+            }
+        }
+        if mayGo { return shutDown.succeed() }
+        guard isRegistering else { return }
+        logger.warning("this broker was unregistered while it runs; it registers again", metadata: ["broker": "\(nodeID)"])
+        communicate(after: 0)
     }
 
     /// The broker serves under newer metadata.
@@ -201,11 +232,19 @@ final class BrokerLifecycle: Sendable {
     }
 
     /// A log directory has failed: the controller moves its replicas' leaders away.
-    func directoryFailed(_ id: KafkaUUID) {
+    ///
+    /// - Parameter giveUp: called when the controller could not be told within `log.dir.failure.timeout.ms`: others would go on
+    ///   believing in what is in the directory.
+    func directoryFailed(_ id: KafkaUUID, giveUp: @escaping @Sendable () -> Void) {
         state.withLock { state in
             if !state.offlineDirectories.contains(id) { state.offlineDirectories.append(id) }
         }
         communicate(after: 0)
+        channel.eventLoop.scheduleTask(in: .milliseconds(settings.directoryFailureTimeoutMilliseconds)) { [weak self] in
+            guard let self else { return }
+            let isUntold = state.withLock { $0.phase != .stopped && !$0.toldDirectories.contains(id) }
+            if isUntold { giveUp() }
+        }
     }
 
     // MARK: communication
@@ -295,13 +334,14 @@ final class BrokerLifecycle: Sendable {
             request.wantShutDown = state.phase == .controlledShutdown
             request.offlineLogDirs = state.offlineDirectories
         }
+        let told = request.offlineLogDirs
         channel.send(
             request, timeoutMilliseconds: max(Self.attemptMilliseconds, settings.sessionTimeoutMilliseconds),
             attemptTimeoutMilliseconds: Self.attemptMilliseconds
         ) { [weak self] outcome in
             guard let self else { return }
             switch outcome {
-            case .success(let response) where response.errorCode == .none: answered(response)
+            case .success(let response) where response.errorCode == .none: answered(response, told: told)
             case .success(let response) where response.errorCode == .staleBrokerEpoch && forgetDisplacedRegistration():
                 refused("another incarnation of this broker was registered after it; registering again", isFinal: false)
             case .success(let response): refused("the controller answers \(response.errorCode) to a heartbeat", isFinal: false)
@@ -323,9 +363,10 @@ final class BrokerLifecycle: Sendable {
         }
     }
 
-    private func answered(_ response: BrokerHeartbeatResponse) {
+    private func answered(_ response: BrokerHeartbeatResponse, told: [KafkaUUID]) {
         let (pause, mayGo) = state.withLock { state -> (Int64, Bool) in
             state.isInFlight = false
+            state.toldDirectories = told
             state.failures = 0
             state.isUnfencedByController = !response.isFenced
             let pause: Int64

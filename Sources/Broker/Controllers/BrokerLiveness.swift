@@ -20,8 +20,8 @@ final class BrokerLiveness: Sendable {
 
     /// Between two looks at what is due; decisions by the clock need no more precision.
     private static let tickMilliseconds: ClosedRange<Int64> = 10...500
-    /// How long brokers get to find a new controller before their listeners are tried.
-    private static let patienceMilliseconds: Int64 = 150
+    /// What the controller's queue had no room for is tried again after this.
+    private static let retryMilliseconds: Int64 = 100
     private static let connectTimeout = TimeAmount.seconds(2)
 
     private let state = Mutex(State())
@@ -42,13 +42,9 @@ final class BrokerLiveness: Sendable {
             state.term += 1
             return state.term
         }
-        // What brokers said to an earlier controller does not count; all of them get a full session.
-        metadataRuntime.submit({ (controller) throws(RequestFailure) in
-            controller.activated(now: SystemClock.monotonicMilliseconds())
-            return ControllerResult(())
-        }) { _ in }
         schedule(tickIn: Self.tickMilliseconds.upperBound, term)
-        eventLoop.scheduleTask(in: .milliseconds(Self.patienceMilliseconds)) { [weak self] in self?.probeUnheard(term) }
+        // At once: brokers that live send a heartbeat as soon as they learn of their new controller, and prove it before the second probe.
+        probeUnheard(term)
     }
 
     /// It is not active any longer.
@@ -85,12 +81,20 @@ final class BrokerLiveness: Sendable {
 
     /// A connection that carried the broker's heartbeats has ended.
     func connectionLost(_ id: NodeID, epoch: Int64) {
-        let term = state.withLock { $0.isActive ? $0.term : nil }
-        guard let term else { return }
+        if let term = state.withLock({ $0.isActive ? $0.term : nil }) { connectionLost(id, epoch: epoch, term) }
+    }
+
+    private func connectionLost(_ id: NodeID, epoch: Int64, _ term: Int) {
+        guard isCurrent(term) else { return }
         metadataRuntime.submit({ (controller) throws(RequestFailure) in
             ControllerResult(controller.brokerConnectionLost(id, epoch: epoch, now: SystemClock.monotonicMilliseconds()))
         }) { [weak self] outcome in
-            if case .success(let probe?) = outcome { self?.probe(probe, term) }
+            guard let self else { return }
+            switch outcome {
+            case .success(let probe?): self.probe(probe, term)
+            case .success(nil): break
+            case .failure: retry { $0.connectionLost(id, epoch: epoch, term) }
+            }
         }
     }
 
@@ -98,8 +102,15 @@ final class BrokerLiveness: Sendable {
         guard isCurrent(term) else { return }
         metadataRuntime.submit({ (controller) throws(RequestFailure) in ControllerResult(controller.unheardBrokers) }) {
             [weak self] outcome in
-            guard let self, case .success(let probes) = outcome else { return }
+            guard let self else { return }
+            guard case .success(let probes) = outcome else { return retry { $0.probeUnheard(term) } }
             for probe in probes { self.probe(probe, term) }
+        }
+    }
+
+    private func retry(_ step: @escaping @Sendable (BrokerLiveness) -> Void) {
+        eventLoop.scheduleTask(in: .milliseconds(Self.retryMilliseconds)) { [weak self] in
+            if let self { step(self) }
         }
     }
 
@@ -112,6 +123,10 @@ final class BrokerLiveness: Sendable {
                 outcomes.contains(.accepted) ? .accepted : !outcomes.isEmpty && outcomes.allSatisfy { $0 == .refused } ? .refused : .unknown
             self?.probed(broker, outcome, term)
         }
+    }
+
+    private func probe(_ broker: BrokerProbe, _ term: Int, after milliseconds: Int64) {
+        eventLoop.scheduleTask(in: .milliseconds(max(1, milliseconds))) { [weak self] in self?.probe(broker, term) }
     }
 
     /// Connects to a listener and goes away again.
@@ -132,15 +147,15 @@ final class BrokerLiveness: Sendable {
     }
 
     private func probed(_ broker: BrokerProbe, _ outcome: BrokerProbeOutcome, _ term: Int) {
+        guard isCurrent(term) else { return }
         metadataRuntime.submit({ (controller) throws(RequestFailure) in
-            controller.brokerProbed(broker.id, epoch: broker.epoch, outcome, now: SystemClock.monotonicMilliseconds())
+            controller.brokerProbed(broker, outcome, now: SystemClock.monotonicMilliseconds())
         }) { [weak self] result in
-            guard let self, case .success(let verdict) = result else { return }
+            guard let self else { return }
+            guard case .success(let verdict) = result else { return retry { $0.probe(broker, term) } }
             switch verdict {
             case .settled: break
-            case .probeAgain(let time):
-                let delay = max(1, time - SystemClock.monotonicMilliseconds())
-                eventLoop.scheduleTask(in: .milliseconds(delay)) { [weak self] in self?.probe(broker, term) }
+            case .probeAgain(let broker, let time): probe(broker, term, after: time - SystemClock.monotonicMilliseconds())
             case .gone:
                 logger.warning(
                     "a broker is gone: its connection ended and its listeners refuse connections; it is fenced",

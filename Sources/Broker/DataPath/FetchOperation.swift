@@ -19,6 +19,7 @@ struct FetchPartitionResult {
     /// Where the reader's log parts from this one.
     var diverging: EpochEndOffset?
     var preferredReadReplica: NodeID = -1
+    var isThrottled = false
     /// What the read saw: the log's end for followers, the high watermark for consumers.
     var seen: Offset = -1
 
@@ -39,6 +40,7 @@ extension FetchPartitionResult {
         slice = read.log.slice
         diverging = read.diverging
         preferredReadReplica = read.preferredReadReplica
+        isThrottled = read.isThrottled
         seen = reader.isFollower ? read.log.logEndOffset : read.log.highWatermark
         if reader.isolation == .lastStable { abortedTransactions = read.log.abortedTransactions }
     }

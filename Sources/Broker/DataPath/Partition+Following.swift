@@ -26,7 +26,7 @@ extension Partition {
             do throws(StorageError) {
                 return .success(try state.log.truncate(to: state.log.highWatermark, now: now))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         try outcome.get()
@@ -36,12 +36,12 @@ extension Partition {
     ///
     /// Batches of later epochs are left out: they were written after the request, perhaps by a leader whose log differs from this one
     /// (KAFKA-18723).
-    /// - Returns: the position of the next fetch, and the bytes appended.
+    /// - Returns: the position of the next fetch, the bytes appended, and whether they count against the follower's throttle.
     func appendFetched(
         _ records: ByteBuffer, leaderEpoch: LeaderEpoch, highWatermark: Offset, leaderStartOffset: Offset, maxBytes: Int32, now: Timestamp
-    ) throws(PartitionError) -> (position: FetchPosition, appendedBytes: Int) {
+    ) throws(PartitionError) -> (position: FetchPosition, appendedBytes: Int, isThrottled: Bool) {
         var effects = PartitionEffects()
-        let outcome = state.withLock { state -> Result<(FetchPosition, Int), PartitionError> in
+        let outcome = state.withLock { state -> Result<(FetchPosition, Int, Bool), PartitionError> in
             guard !state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch else { return .failure(.notLeader) }
             do throws(StorageError) {
                 let batches = records.wholeBatches(upToEpoch: leaderEpoch)
@@ -51,9 +51,9 @@ extension Partition {
                 let start = min(leaderStartOffset, state.log.highWatermark)
                 if start > state.log.logStartOffset { try state.log.deleteRecords(before: start, now: now) }
                 if state.log.highWatermark != before { state.highWatermarkMoved(&effects) }
-                return .success((state.fetchPosition(maxBytes: maxBytes), batches.readableBytes))
+                return .success((state.fetchPosition(maxBytes: maxBytes), batches.readableBytes, state.throttling.follower))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         perform(effects)
@@ -100,7 +100,7 @@ extension Partition {
                 try change(state.log)
                 return .success((state.fetchPosition(maxBytes: maxBytes), before - state.log.logEndOffset))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         return try outcome.get()

@@ -23,7 +23,7 @@ extension Partition {
     ) throws(PartitionError) -> PartitionAppend {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<PartitionAppend, PartitionError> in
-            guard state.replica.isLeader else { return .failure(.notLeader) }
+            guard state.replica.isLeader else { return .failure(state.offlineFailure ?? .notLeader) }
             if requireInSyncReplicas, state.replica.isUnderMinimum(state.log.configuration.minInSyncReplicas) {
                 return .failure(.notEnoughReplicas)
             }
@@ -37,7 +37,7 @@ extension Partition {
                 if origin == .coordinator { effects.highWatermark = nil }
                 return .success(PartitionAppend(log: result, highWatermark: state.log.highWatermark, term: state.replica.term))
             } catch {
-                return .failure(.storage(error))
+                return .failure(state.failure(error))
             }
         }
         perform(effects)
@@ -96,6 +96,8 @@ extension Partition {
 
 extension Partition.State {
     func progress(of offset: Offset, term: UInt64) -> ReplicationProgress {
-        replica.progress(of: offset, term: term, highWatermark: log.highWatermark, minimumInSync: log.configuration.minInSyncReplicas)
+        if isOffline { return .offline }
+        return replica.progress(
+            of: offset, term: term, highWatermark: log.highWatermark, minimumInSync: log.configuration.minInSyncReplicas)
     }
 }

@@ -35,6 +35,8 @@ struct PartitionRead: Sendable {
     var diverging: EpochEndOffset?
     /// The replica that the consumer should read from instead; -1 for this one.
     var preferredReadReplica: NodeID = -1
+    /// Whether what is sent counts against the leader's throttle.
+    var isThrottled = false
 }
 
 extension Partition {
@@ -56,8 +58,12 @@ extension Partition {
                 return .success(preferred)
             }
             let before = state.offsets
+            var position = position
+            let isHeld = reader.isFollower && isHeldBack(state, reader.replicaID)
+            if isHeld { (position.maxBytes, position.minOneBatch) = (0, false) }
             do throws(PartitionError) {
-                let read = try state.read(position, isolation: reader.isolation)
+                var read = try state.read(position, isolation: reader.isolation)
+                read.isThrottled = reader.isFollower && state.throttling.leader
                 if let followerStartOffset, reader.isFollower, read.diverging == nil {
                     note(&state, reader, position.fetchOffset, followerStartOffset, before, &effects)
                 }
@@ -78,10 +84,17 @@ extension Partition {
         let now = SystemClock.monotonicMilliseconds()
         state.replica.followerFetched(
             reader.replicaID, offset: offset, startOffset: startOffset, brokerEpoch: reader.replicaEpoch, log: before, now: now)
+        if !state.deletions.isEmpty { state.lowWatermarkMoved(&effects, live: environment.live) }
         if state.replica.proposal == nil, !state.replica.isr.contains(reader.replicaID) {
             effects.proposal = state.replica.proposeExpansion(reader.replicaID, log: before, live: environment.live)
         }
         if state.log.highWatermark < state.log.logEndOffset { advance(&state, &effects, now: now) }
+    }
+
+    /// Whether the follower gets nothing for now: the leader has sent more than it may, and the follower is not in sync anyway (KIP-73).
+    private func isHeldBack(_ state: State, _ follower: NodeID) -> Bool {
+        state.throttling.leader && environment.leaderThrottle.isLimited && !state.replica.isr.contains(follower)
+            && environment.leaderThrottle.isExceeded
     }
 
     /// Where a consumer in another rack should rather read; nil for here.
@@ -143,7 +156,7 @@ extension Partition.State {
                 from: position.fetchOffset, maxBytes: position.maxBytes, minOneBatch: position.minOneBatch, isolation: isolation)
             return PartitionRead(log: result)
         } catch {
-            throw .storage(error)
+            throw failure(error)
         }
     }
 

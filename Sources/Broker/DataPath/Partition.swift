@@ -42,18 +42,24 @@ final class Partition: Sendable {
     let topicPartition: TopicPartition
     let topicID: TopicID
     let environment: ReplicationEnvironment
+    let logDirectory: LogDirectory
     let state: Mutex<State>
     private let listener = Mutex<(@Sendable (Offset) -> Void)?>(nil)
 
     struct State {
         let log: PartitionLog
         var replica: PartitionReplica
+        /// The log's directory has failed: nothing is served until the node starts again.
+        var isOffline = false
+        var throttling = ReplicaThrottling()
         /// Fetches that wait for the high watermark to move.
         var consumers: [WaitEntry] = []
         /// Followers' fetches, which wait for the log's end to move.
         var followers: [WaitEntry] = []
         /// Produce requests, each waiting for the high watermark to reach an offset.
         var producers: [(offset: Offset, entry: WaitEntry)] = []
+        /// DeleteRecords requests, each waiting for the low watermark to reach an offset.
+        var deletions: [(offset: Offset, entry: WaitEntry)] = []
         /// Whether somebody listens to the high watermark.
         var hasListener = false
     }
@@ -64,6 +70,7 @@ final class Partition: Sendable {
         self.topicPartition = topicPartition
         self.topicID = topicID
         self.environment = environment
+        logDirectory = log.logDirectory
         state = Mutex(State(log: log, replica: PartitionReplica(id: environment.nodeID)))
     }
 
@@ -98,6 +105,7 @@ final class Partition: Sendable {
     /// Takes over what the metadata log says of the partition.
     func apply(_ assignment: PartitionAssignment, now: Int64) -> ReplicaRoleChange {
         let (change, effects) = state.withLock { state -> (ReplicaRoleChange, PartitionEffects) in
+            if state.isOffline { return (.unchanged, PartitionEffects()) }
             let change = state.replica.apply(assignment, log: state.offsets, now: now)
             var effects = PartitionEffects()
             switch change {
@@ -114,8 +122,27 @@ final class Partition: Sendable {
         return change
     }
 
-    func update(configuration: LogConfiguration) {
-        state.withLock { $0.log.configuration = configuration }
+    func update(configuration: LogConfiguration, throttling: ReplicaThrottling) {
+        state.withLock { state in
+            state.log.configuration = configuration
+            state.throttling = throttling
+        }
+    }
+
+    var throttling: ReplicaThrottling { state.withLock { $0.throttling } }
+
+    var isOffline: Bool { state.withLock { $0.isOffline } }
+
+    /// The log's directory has failed: the replica neither leads nor follows any more, and whoever waits for it is told.
+    func takeOffline() {
+        let effects = state.withLock { state in
+            state.isOffline = true
+            state.replica.remove()
+            var effects = PartitionEffects()
+            state.takeAll(&effects)
+            return effects
+        }
+        perform(effects)
     }
 
     /// Removes the partition; its files go later.
@@ -124,7 +151,7 @@ final class Partition: Sendable {
             state.replica.remove()
             var effects = PartitionEffects()
             state.takeAll(&effects)
-            return (Result { () throws(StorageError) in try state.log.delete(now: now) }, effects)
+            return (Result { () throws(StorageError) in try state.noting { log throws(StorageError) in try log.delete(now: now) } }, effects)
         }
         perform(effects)
         try outcome.get()
@@ -152,7 +179,7 @@ final class Partition: Sendable {
 
     /// Runs `body` with the log, for the control paths.
     func withLog<Value: Sendable>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(StorageError) -> Value {
-        try state.withLock { state in Result { () throws(StorageError) in try body(state.log) } }.get()
+        try state.withLock { state in Result { () throws(StorageError) in try state.noting(body) } }.get()
     }
 
     /// As `withLog`, for leaders only, with the client's leader epoch checked (-1 for none).
@@ -161,7 +188,7 @@ final class Partition: Sendable {
     ) throws(PartitionError) -> Value {
         let outcome = state.withLock { state -> Result<Value, PartitionError> in
             if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
-            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(.storage(error)) }
+            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(state.failure(error)) }
         }
         return try outcome.get()
     }
@@ -173,13 +200,31 @@ final class Partition: Sendable {
         let outcome = state.withLock { state -> Result<Value, PartitionError> in
             if let failure = state.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: true) { return .failure(failure) }
             guard state.replica.knowsCommitted(highWatermark: state.log.highWatermark) else { return .failure(.offsetNotAvailable) }
-            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(.storage(error)) }
+            do throws(StorageError) { return .success(try body(state.log)) } catch { return .failure(state.failure(error)) }
         }
         return try outcome.get()
     }
 }
 
 extension Partition.State {
+    /// Runs a step of the log; a disk that fails in it takes its directory out of service.
+    func noting<Value>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(StorageError) -> Value {
+        do throws(StorageError) {
+            return try body(log)
+        } catch {
+            log.logDirectory.noteFailure(error)
+            throw error
+        }
+    }
+
+    /// A failure of the log as the partition's, noted as `noting` does.
+    func failure(_ error: StorageError) -> PartitionError {
+        log.logDirectory.noteFailure(error)
+        return .storage(error)
+    }
+
+    var offlineFailure: PartitionError? { isOffline ? .storage(.offline(path: log.logDirectory.path)) : nil }
+
     var offsets: ReplicaLogOffsets {
         ReplicaLogOffsets(startOffset: log.logStartOffset, endOffset: log.logEndOffset, highWatermark: log.highWatermark)
     }
@@ -189,6 +234,8 @@ extension Partition.State {
         effects.wakes += consumers
         effects.wakes += followers
         for (_, entry) in producers { effects.wakes.append(entry) }
+        for (_, entry) in deletions { effects.wakes.append(entry) }
+        deletions = []
         consumers = []
         followers = []
         producers = []
@@ -216,6 +263,7 @@ extension Partition.State {
     }
 
     func check(currentLeaderEpoch: LeaderEpoch, onlyLeader: Bool) -> PartitionError? {
+        if let offlineFailure { return offlineFailure }
         do throws(LeaderEpochFailure) {
             try replica.check(currentLeaderEpoch: currentLeaderEpoch, onlyLeader: onlyLeader)
             return nil

@@ -81,6 +81,7 @@ final class ProduceOperation {
             case .done: return true
             case .notEnoughReplicas: settle(wait.index, .notEnoughReplicasAfterAppend)
             case .notLeader: settle(wait.index, .notLeaderOrFollower)
+            case .offline: settle(wait.index, .kafkaStorageError)
             }
             return true
         }

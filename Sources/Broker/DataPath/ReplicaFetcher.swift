@@ -1,5 +1,6 @@
 // Fetches many partitions from one leader: one request at a time on one connection. Lives on one event loop; appends there, as produce
 // requests are appended on theirs.
+import Collections
 import KafkaMessages
 import KafkaWire
 import Logging
@@ -30,6 +31,8 @@ final class ReplicaFetcher: @unchecked Sendable {
     private let address: @Sendable (NodeID) -> PeerAddress?
     var plan = ReplicaFetchPlan()
     var partitions: [FetchSessionKey: Partition] = [:]
+    /// Partitions that are behind their leader's high watermark, as far as is known: only they are ever held back.
+    private var behind: OrderedSet<FetchSessionKey> = []
     /// Errors in a row, for the length of the pause.
     private var failures: [FetchSessionKey: Int] = [:]
     private var connectionFailures = 0
@@ -75,6 +78,7 @@ final class ReplicaFetcher: @unchecked Sendable {
         eventLoop.execute { [self] in
             partitions[key] = nil
             failures[key] = nil
+            behind.remove(key)
             plan.stop(key)
         }
     }
@@ -84,6 +88,7 @@ final class ReplicaFetcher: @unchecked Sendable {
             isClosed = true
             timer?.cancel()
             partitions = [:]
+            behind = []
             plan = ReplicaFetchPlan()
         }
     }
@@ -101,6 +106,7 @@ final class ReplicaFetcher: @unchecked Sendable {
         guard let (current, position) = partition.fetchPosition(maxBytes: settings.fetchMaxBytes), current == leader else { return }
         partitions[key] = partition
         failures[key] = nil
+        behind.append(key)
         plan.follow(key, from: position)
     }
 
@@ -113,11 +119,24 @@ final class ReplicaFetcher: @unchecked Sendable {
             if plan.count > 0 { wake(after: settings.fetchBackoffMilliseconds) }
             return
         }
+        holdBack(now: now)
         switch plan.next(now: now) {
         case .idle: break
         case .wait(let time): wake(after: max(1, time - now))
         case .send(let request): send(request, to: peer)
         }
+    }
+
+    /// Leaves throttled partitions out for as long as this node has taken more than it may. Those in sync go on: they would leave the
+    /// in-sync replicas otherwise (KIP-73).
+    private func holdBack(now: Int64) {
+        let throttle = environment.followerThrottle
+        guard throttle.isLimited, !behind.isEmpty else { return }
+        let pause = throttle.pauseMilliseconds
+        guard pause > 0 else { return }
+        // Not for the whole of a long pause: the rate may be changed meanwhile.
+        let until = now + min(pause, max(1, settings.fetchBackoffMilliseconds))
+        for key in behind where !plan.isResting(key) && partitions[key]?.throttling.follower == true { plan.delay(key, until: until) }
     }
 
     /// Gives up the request on its way: it may wait at the leader for half a second while producers wait for the new partitions. The
@@ -255,6 +274,8 @@ final class ReplicaFetcher: @unchecked Sendable {
                 data.records ?? ByteBuffer(), leaderEpoch: asked.currentLeaderEpoch, highWatermark: data.highWatermark,
                 leaderStartOffset: data.logStartOffset, maxBytes: settings.fetchMaxBytes, now: now)
             if !failures.isEmpty { failures[key] = nil }
+            if taken.position.fetchOffset < data.highWatermark { behind.append(key) } else { behind.remove(key) }
+            if taken.isThrottled { environment.followerThrottle.record(bytes: taken.appendedBytes) }
             plan.advance(key, to: taken.position)
         } catch {
             rest(key, "\(error)")

@@ -14,12 +14,18 @@ final class ReplicationEnvironment: Sendable {
 
     let nodeID: NodeID
     let settings: ReplicationSettings
+    /// What this node sends as leader.
+    let leaderThrottle: ReplicationThrottle
+    /// What it takes as follower.
+    let followerThrottle: ReplicationThrottle
     private let known = Mutex(Brokers())
     private let proposals = Mutex<(@Sendable (Partition, InSyncReplicasProposal) -> Void)?>(nil)
 
     init(nodeID: NodeID, settings: ReplicationSettings = ReplicationSettings()) {
         self.nodeID = nodeID
         self.settings = settings
+        leaderThrottle = ReplicationThrottle(settings)
+        followerThrottle = ReplicationThrottle(settings)
     }
 
     var brokers: Brokers { known.withLock { $0 } }
@@ -49,6 +55,9 @@ struct ReplicationSettings: Sendable, Equatable {
     var socketTimeoutMilliseconds: Int64 = 30_000
     /// -1 leaves it to the system, which knows the way's length better than a fixed size.
     var socketReceiveBufferBytes = -1
+    /// `replication.quota.window.num` and `.size.seconds`.
+    var quotaWindows = 11
+    var quotaWindowMilliseconds: Int64 = 1000
     /// `replica.selector.class` names the rack-aware selector (KIP-392).
     var isRackAware = false
 
@@ -66,6 +75,8 @@ struct ReplicationSettings: Sendable, Equatable {
         lagTimeMaxMilliseconds = number("replica.lag.time.max.ms", lagTimeMaxMilliseconds)
         socketReceiveBufferBytes = number("replica.socket.receive.buffer.bytes", socketReceiveBufferBytes)
         socketTimeoutMilliseconds = number("replica.socket.timeout.ms", socketTimeoutMilliseconds)
+        quotaWindows = number("replication.quota.window.num", quotaWindows)
+        quotaWindowMilliseconds = number("replication.quota.window.size.seconds", quotaWindowMilliseconds / 1000) * 1000
         isRackAware = value("replica.selector.class")?.hasSuffix("RackAwareReplicaSelector") ?? false
     }
 }

@@ -105,6 +105,10 @@ extension BrokerServices {
         if header.sizeInBytes < records.readableBytes {
             return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
         }
+        if header.isTransactional {
+            // Nobody could end the transaction here: a coordinator elsewhere in the cluster has no way to write its marker.
+            return (.invalidTxnState, "This broker takes no part in transactions yet")
+        }
         guard let compression = try? header.compression else {
             return (.corruptMessage, "The record batch names a compression that does not exist")
         }

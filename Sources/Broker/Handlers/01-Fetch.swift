@@ -70,6 +70,7 @@ extension BrokerServices {
     private func answer(_ context: RequestContext, error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult]) {
         let encoder = FetchResponseEncoder(version: context.version, correlationID: context.correlationID)
         context.connection.send(encoder.encode(error: error, sessionID: sessionID, results: results, allocator: allocator))
+        replication.environment.leaderThrottle.record(bytes: results.reduce(0) { $0 + ($1.isThrottled ? $1.recordBytes : 0) })
         for result in results {
             guard let metrics = result.topic?.metrics else { continue }
             metrics.totalFetchRequests.increment()

@@ -1,7 +1,8 @@
-// DeleteRecords: moves a log's start up to an offset (KIP-107).
+// DeleteRecords: moves a log's start up to an offset, and answers once every live replica has followed (KIP-107).
 import Controlling
 import KafkaMessages
 import KafkaWire
+import NIOCore
 import Primitives
 import Storage
 
@@ -12,34 +13,67 @@ extension BrokerServices {
     func deleteRecords(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(DeleteRecordsRequest.self)
         var response = DeleteRecordsResponse()
-        response.topics = request.topics.map { topic in
+        var places: [(topic: Int, partition: Int)] = []
+        var waits: [DeletionWait] = []
+        for (topicIndex, topic) in request.topics.enumerated() {
             var answer = DeleteRecordsResponse.DeleteRecordsTopicResult()
             answer.name = topic.name
-            answer.partitions = topic.partitions.map { deleteRecords($0, topic: topic.name) }
-            return answer
+            for (partitionIndex, asked) in topic.partitions.enumerated() {
+                let (result, wait) = deleteRecords(asked, topic: topic.name)
+                answer.partitions.append(result)
+                guard var wait else { continue }
+                wait.index = places.count
+                waits.append(wait)
+                places.append((topicIndex, partitionIndex))
+            }
+            response.topics.append(answer)
         }
+        let eventLoop = context.connection.eventLoop
+        let deletion = Deletion(response, places)
+        let operation = DeleteRecordsOperation(waits) { index, error, lowWatermark in
+            deletion.settle(index, error, lowWatermark)
+        } complete: { [responder = context.responder] in
+            responder.send(deletion.response)
+        }
+        let bound = NIOLoopBound(operation, eventLoop: eventLoop)
+        let timeout = request.timeoutMs
         // Kafka checkpoints the new start later and forgets it in a crash before that; what is acknowledged here stays deleted.
-        let responder = context.responder
-        let answer = response
         backgroundWork.run { [self] in
             checkpoint()
-            responder.send(answer)
+            eventLoop.execute { bound.value.start(on: eventLoop, timeoutMilliseconds: timeout) }
+        }
+    }
+
+    /// The answer as it comes together, on the connection's loop.
+    private final class Deletion {
+        private(set) var response: DeleteRecordsResponse
+        private let places: [(topic: Int, partition: Int)]
+
+        init(_ response: DeleteRecordsResponse, _ places: [(topic: Int, partition: Int)]) {
+            self.response = response
+            self.places = places
+        }
+
+        func settle(_ index: Int, _ error: ErrorCode, _ lowWatermark: Offset) {
+            let (topic, partition) = places[index]
+            response.topics[topic].partitions[partition].errorCode = error
+            response.topics[topic].partitions[partition].lowWatermark = lowWatermark
         }
     }
 
     private func deleteRecords(
         _ asked: DeleteRecordsRequest.DeleteRecordsPartition, topic: String
-    ) -> DeleteRecordsResponse.DeleteRecordsPartitionResult {
+    ) -> (result: DeleteRecordsResponse.DeleteRecordsPartitionResult, wait: DeletionWait?) {
         var answer = DeleteRecordsResponse.DeleteRecordsPartitionResult()
         answer.partitionIndex = asked.partitionIndex
         answer.lowWatermark = -1
         guard let partition = partitions.partition(TopicPartition(topic, asked.partitionIndex)) else {
             answer.errorCode = .unknownTopicOrPartition
-            return answer
+            return (answer, nil)
         }
         if TopicName.isInternal(topic) {
             answer.errorCode = .invalidTopicException
-            return answer
+            return (answer, nil)
         }
         let now = SystemClock.now()
         do throws(PartitionError) {
@@ -48,17 +82,17 @@ extension BrokerServices {
                 let offset = asked.offset == Self.upToHighWatermark ? log.highWatermark : asked.offset
                 guard offset >= 0, offset <= log.highWatermark else { return .offsetOutOfRange }
                 try log.deleteRecords(before: offset, now: now)
-                return .done(log.logStartOffset)
+                return .done(offset)
             }
             switch outcome {
-            case .done(let start): answer.lowWatermark = start
+            case .done(let offset): return (answer, DeletionWait(index: 0, partition: partition, offset: offset))
             case .compactedTopic: answer.errorCode = .policyViolation
             case .offsetOutOfRange: answer.errorCode = .offsetOutOfRange
             }
         } catch {
             answer.errorCode = error.errorCode
         }
-        return answer
+        return (answer, nil)
     }
 
     private enum DeletionOutcome: Sendable {

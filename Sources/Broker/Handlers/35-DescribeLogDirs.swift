@@ -18,6 +18,12 @@ extension BrokerServices {
         }
         var response = DescribeLogDirsResponse()
         response.results = directories.directories.map { describe($0, byDirectory[$0.path] ?? []) }
+        for (path, _) in directories.unavailable {
+            var result = DescribeLogDirsResponse.DescribeLogDirsResult()
+            result.logDir = path
+            result.errorCode = .kafkaStorageError
+            response.results.append(result)
+        }
         context.responder.send(response)
     }
 

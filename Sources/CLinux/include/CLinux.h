@@ -10,6 +10,10 @@ int martlet_reserve_extent(int descriptor, int64_t offset, int64_t length);
 /// other processes, such as those that Java takes. Returns 0 or an errno value.
 int martlet_lock_file(int descriptor);
 
+/// Lets a lock of martlet_lock_file go. Closing the descriptor does so too, but not while a child process that is being started still
+/// holds a copy of it.
+void martlet_unlock_file(int descriptor);
+
 /// syncfs(2): waits until everything written to the descriptor's file system is on the disk. Returns 0 or an errno value.
 int martlet_sync_file_system(int descriptor);
 

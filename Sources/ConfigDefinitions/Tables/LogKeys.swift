@@ -23,7 +23,7 @@ extension ConfigTable {
             doc: "What happens to old segments: delete, compact, or both."),
         .list("log.dir", ["/tmp/kafka-logs"], .nonEmptyList, .high, doc: "Directory for partitions when log.dirs is not given."),
         .long(
-            "log.dir.failure.timeout.ms", 30_000, .atLeast(1), .low, support: .notBetweenNodes,
+            "log.dir.failure.timeout.ms", 30_000, .atLeast(1), .low,
             doc: "How long a broker tries to tell the controller about a failed directory before it stops."),
         .list("log.dirs", nil, .nonEmptyList, .high, doc: "Directories for partitions."),
         .long(

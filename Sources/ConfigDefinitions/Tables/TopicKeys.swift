@@ -34,7 +34,7 @@ extension ConfigTable {
             "flush.ms", .max, .atLeast(0), .medium, mode: .clusterWide, synonym: "log.flush.interval.ms",
             doc: "Longest time a record stays unflushed."),
         .list(
-            "follower.replication.throttled.replicas", [], .throttledReplicas, .medium, mode: .clusterWide, support: .notBetweenNodes,
+            "follower.replication.throttled.replicas", [], .throttledReplicas, .medium, mode: .clusterWide,
             doc: "Replicas whose fetching is throttled, as partition:broker, or * for all."),
         .int(
             "index.interval.bytes", 4096, .atLeast(0), .medium, mode: .clusterWide, synonym: "log.index.interval.bytes",
@@ -43,7 +43,7 @@ extension ConfigTable {
             "internal.segment.bytes", nil, .any, .medium, mode: .clusterWide, internal: true,
             doc: "A segment size below the usual minimum, for tests only."),
         .list(
-            "leader.replication.throttled.replicas", [], .throttledReplicas, .medium, mode: .clusterWide, support: .notBetweenNodes,
+            "leader.replication.throttled.replicas", [], .throttledReplicas, .medium, mode: .clusterWide,
             doc: "Replicas whose sending is throttled, as partition:broker, or * for all."),
         .long(
             "local.retention.bytes", -2, .atLeast(-2), .medium, mode: .clusterWide, synonym: "log.local.retention.bytes",

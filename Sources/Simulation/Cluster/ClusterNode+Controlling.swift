@@ -128,12 +128,12 @@ extension ClusterNode {
 
     private func probed(_ broker: BrokerProbe, _ outcome: BrokerProbeOutcome, _ number: Int) {
         decide { [node] (controller, _) throws(RequestFailure) in
-            controller.brokerProbed(broker.id, epoch: broker.epoch, outcome, now: node.now)
+            controller.brokerProbed(broker, outcome, now: node.now)
         } completion: { [self] result in
             guard case .success(let verdict) = result else { return }
             switch verdict {
             case .settled: break
-            case .probeAgain(let time): later(max(1, time - node.now)) { [self] in probe(broker, number) }
+            case .probeAgain(let broker, let time): later(max(1, time - node.now)) { [self] in probe(broker, number) }
             case .gone: node.note("finds n\(broker.id) gone")
             }
         }

@@ -114,6 +114,7 @@ final class SimulatedReplica {
             case .done: error = .none
             case .notEnoughReplicas: error = .notEnoughReplicasAfterAppend
             case .notLeader: error = .notLeaderOrFollower
+            case .offline: error = .kafkaStorageError
             }
             isDone = true
             forget(id)

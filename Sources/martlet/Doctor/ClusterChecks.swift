@@ -9,8 +9,14 @@ struct ClusterChecks {
     let admin: AdminClient
     private(set) var diagnosis = Diagnosis()
 
-    init(admin: AdminClient) {
+    /// Whether brokers were met that are not Martlet's.
+    private var hasForeignBrokers = false
+    /// Whether to look at what Martlet does not serve even so.
+    private let isForMigration: Bool
+
+    init(admin: AdminClient, isForMigration: Bool) {
         self.admin = admin
+        self.isForMigration = isForMigration
     }
 
     private var configuration: ClientConfiguration { admin.cluster.configuration }
@@ -26,6 +32,10 @@ struct ClusterChecks {
         await look("metadata quorum") { checks in try await checks.quorum() }
         await look("features") { checks in try await checks.features() }
         await look("settings") { checks in try await checks.settings() }
+        guard isForMigration || hasForeignBrokers else { return }
+        var migration = MigrationChecks(admin: admin)
+        await migration.run()
+        diagnosis.add(migration.diagnosis)
     }
 
     private mutating func look(_ what: String, _ body: (inout ClusterChecks) async throws -> Void) async {
@@ -65,6 +75,7 @@ struct ClusterChecks {
             for broker in metadata.brokers.sorted(by: { $0.nodeId < $1.nodeId }) {
                 if let found = await advertised(broker, of: metadata.clusterId, by: bootstrap) {
                     isAnyReachable = true
+                    if MigrationChecks.isForeign(found) { hasForeignBrokers = true }
                     let ranges = Dictionary(found.map { ($0.key, $0.versions) }, uniquingKeysWith: { first, _ in first })
                     versions[ranges, default: []].append(broker.nodeId)
                 }

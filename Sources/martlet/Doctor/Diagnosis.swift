@@ -31,6 +31,11 @@ struct Diagnosis {
         findings.append(Finding(severity: severity, code: code, subject: subject, message: message, remedy: remedy))
     }
 
+    mutating func add(_ other: Diagnosis) {
+        findings += other.findings
+        sound += other.sound
+    }
+
     mutating func isSound(_ what: String) { sound.append(what) }
 
     var hasErrors: Bool { findings.contains { $0.severity == .error } }

@@ -11,6 +11,9 @@ struct DoctorCommand: AsyncParsableCommand {
             clients run. Name one bootstrap server of each listener to have all of them checked. The process ends with status 1 when there
             is an error, and 0 when there are only warnings and hints.
 
+            When brokers of Apache Kafka are met, it also says what of that cluster Martlet would not serve: features, listeners,
+            settings, compacted topics, transactions, groups of newer protocols, ACLs, quotas, credentials.
+
               martlet doctor -b kafka.example.com:9092,kafka.example.com:9093
               martlet doctor --config server.properties
             """)
@@ -20,6 +23,9 @@ struct DoctorCommand: AsyncParsableCommand {
 
     @Option(name: .customLong("override"), help: "With --config: a setting under Kafka's name, key=value. May be given several times.")
     var overrides: [String] = []
+
+    @Flag(name: .customLong("for-migration"), help: "Say what Martlet would not serve even if all brokers are Martlet's already.")
+    var isForMigration = false
 
     @OptionGroup var cluster: ClusterOptions
     @OptionGroup var output: OutputOptions
@@ -37,7 +43,7 @@ struct DoctorCommand: AsyncParsableCommand {
     private func clusterDiagnosis() async throws -> Diagnosis {
         let admin = AdminClient(try cluster.clientConfiguration())
         defer { admin.close() }
-        var checks = ClusterChecks(admin: admin)
+        var checks = ClusterChecks(admin: admin, isForMigration: isForMigration)
         try await cluster.explaining { try await checks.run() }
         return checks.diagnosis
     }

@@ -30,6 +30,8 @@ struct NodeRunning {
         SignalWait.exitOnNext()
         let logger = log.logger("node")
         let server = BrokerServer(configuration: configuration, log: log, version: Martlet.version)
+        // Nothing that waits for a clean stop: what failed may be what it would wait for.
+        server.onFatalFailure { _ in _exit(1) }
         let signals: SignalWait
         do throws(BrokerStartFailure) {
             let endpoints = try server.start(formatIfNeeded: formatsIfNeeded)

@@ -1,0 +1,73 @@
+// What a node says while its metadata quorum has no leader. It waits then, which is right but looks like hanging: whoever reads the log
+// learns which nodes it waits for, and how many more are needed.
+import Consensus
+import OrderedCollections
+import Primitives
+
+/// Keeps what became of the last request to each peer, and says once in a while who does not answer.
+struct LeaderlessReport {
+    /// Elections end within this as a rule; nothing is said before.
+    static let patienceMilliseconds: Int64 = 5000
+    static let repetitionMilliseconds: Int64 = 30_000
+
+    private struct Problem: Equatable {
+        var peer: QuorumPeer
+        var failure: QuorumPeerFailure
+    }
+
+    // Requests under way; each ends with an answer or a failure, so there are few.
+    private var asked: [UInt64: QuorumPeer] = [:]
+    private var problems: OrderedDictionary<QuorumPeer, Problem> = [:]
+    private var since: Int64?
+    private var saidAt: Int64?
+
+    mutating func sent(to peer: QuorumPeer, correlation: UInt64) {
+        asked[correlation] = peer
+    }
+
+    mutating func received(_ answer: QuorumAnswer, correlation: UInt64) {
+        guard let peer = asked.removeValue(forKey: correlation) else { return }
+        switch answer {
+        case .response: problems[peer] = nil
+        case .failed(let failure): problems[peer] = Problem(peer: peer, failure: failure)
+        }
+    }
+
+    /// - Parameters:
+    ///   - hasLeader: whether a leader is known.
+    ///   - now: monotonic milliseconds.
+    /// - Returns: what to say now, as a rule nothing.
+    mutating func warning(hasLeader: Bool, voters: VoterSet, localID: NodeID, now: Int64) -> String? {
+        guard !hasLeader else {
+            since = nil
+            saidAt = nil
+            return nil
+        }
+        let start = since ?? now
+        since = start
+        guard now - start >= Self.patienceMilliseconds, saidAt.map({ now - $0 >= Self.repetitionMilliseconds }) ?? true else { return nil }
+        saidAt = now
+        return "the metadata quorum has had no leader for \((now - start) / 1000) s; this node waits. \(state(voters, localID))"
+    }
+
+    private func state(_ voters: VoterSet, _ localID: NodeID) -> String {
+        let silent = problems.values.map {
+            "\($0.peer.id >= 0 ? "node \($0.peer.id) at " : "")\($0.peer.host):\($0.peer.port) \(Self.words($0.failure))"
+        }
+        let counted = voters.voters.count
+        let need =
+            counted == 0
+            ? "It knows no voters yet and asks controller.quorum.bootstrap.servers."
+            : "\(counted / 2 + 1) of \(counted) voters have to run (\(voters.voters.keys.map { "\($0)" }.joined(separator: ", "))\(voters.contains(localID) ? "; this is \(localID)" : ""))."
+        guard !silent.isEmpty else { return need }
+        return "\(need) Not reached: \(silent.joined(separator: ", ")). Start them, or correct the addresses."
+    }
+
+    private static func words(_ failure: QuorumPeerFailure) -> String {
+        switch failure {
+        case .disconnected: "(no connection)"
+        case .timedOut: "(no answer in time)"
+        case .unsupportedVersion: "(it speaks no common version)"
+        }
+    }
+}

@@ -1,0 +1,84 @@
+"""Clusters of which some nodes are Apache Kafka's and some Martlet's."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+from broker import binary
+from clusters import Cluster
+from kafka_nodes import MixedNode
+
+# Kafka takes no id that begins with a dash.
+DIRECTORY_IDS = {number: f"MkU3OEVBNTcwNTJENDM2{letter}" + "g" for number, letter in enumerate("RSTUVW", start=1)}
+
+
+class MixedCluster(Cluster):
+    """`programs` names who runs each node: brokers and controllers in one or, with `roles`, what those say."""
+
+    def __init__(
+        self, *programs: str, roles: list[str] | None = None, dynamic: bool = False,
+        settings: dict[str, str] | None = None, **arguments,
+    ):
+        self.programs = programs
+        self.roles = roles or ["broker,controller"] * len(programs)
+        brokers = sum("broker" in role for role in self.roles)
+        copies = min(3, brokers)
+        self.dynamic = dynamic
+        super().__init__(brokers, settings={
+            "offsets.topic.num.partitions": "4", "transaction.state.log.num.partitions": "4",
+            "transaction.state.log.min.isr": "1", "share.coordinator.state.topic.num.partitions": "2",
+            "share.coordinator.state.topic.min.isr": "1", "share.coordinator.state.topic.replication.factor": str(copies),
+            "default.replication.factor": str(copies), "offsets.topic.replication.factor": str(copies),
+            "transaction.state.log.replication.factor": str(copies), "num.partitions": "1",
+            **(settings or {}),
+        }, proxied=False, directory=Path(tempfile.mkdtemp(prefix="martlet-mixed-")), **arguments)
+
+        if dynamic:
+            del self.shared["controller.quorum.voters"]
+            self.shared["controller.quorum.bootstrap.servers"] = ",".join(node.controller_address for node in self.controllers)
+            for node in self.nodes:
+                node.settings = {}
+                node.configure(self.shared)
+
+    def make_nodes(self, size, controllers, zones) -> list[MixedNode]:
+        nodes = []
+        for number, (program, role) in enumerate(zip(self.programs, self.roles), start=1):
+            node = MixedNode(number, role, zones[(number - 1) % len(zones)], self.directory, self.network)
+            node.program = program
+            nodes.append(node)
+        return nodes
+
+    def format(self) -> None:
+        """Dynamic voters are all that are controllers, known to the first one's log by their directories."""
+        for node in self.nodes:
+            if not self.dynamic or not node.is_controller:
+                node.format()
+            elif len(self.controllers) == 1:
+                node.format("--standalone")
+            else:
+                node.format("--initial-controllers", self.initial_controllers())
+
+    def initial_controllers(self) -> str:
+        return ",".join(f"{node.number}@{node.controller_address}:{DIRECTORY_IDS[node.number]}" for node in self.controllers)
+
+    def start(self, seconds: float = 120) -> "MixedCluster":
+        self.format()
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready(seconds)
+        self.wait_whole(seconds)
+        return self
+
+    def numbers_of(self, program: str) -> list[int]:
+        return [node.number for node in self.nodes if node.program == program]
+
+    def martlet(self, *arguments, check: bool = True, seconds: float = 90) -> str:
+        """What a command of Martlet prints."""
+        environment = {**os.environ, "MARTLET_BOOTSTRAP_SERVER": self.bootstrap}
+        done = subprocess.run(
+            [str(binary()), *map(str, arguments)], capture_output=True, text=True, timeout=seconds, env=environment)
+        if check:
+            assert done.returncode == 0, f"martlet {arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout

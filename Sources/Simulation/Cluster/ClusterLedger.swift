@@ -24,7 +24,7 @@ final class PartitionHistory {
     /// How often the last replica in sync lost its power, after which nothing is promised of what it lost (KIP-966).
     fileprivate(set) var excusals = 0
     /// The leader epoch in which that happened last.
-    fileprivate var excusedEpoch: LeaderEpoch = -1
+    fileprivate(set) var excusedEpoch: LeaderEpoch = -1
     /// The largest offset that some consumer was told is readable, under clean elections.
     var listed: Offset = 0
 

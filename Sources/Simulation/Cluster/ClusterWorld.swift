@@ -157,7 +157,9 @@ final class ClusterWorld {
     private func watchSilence() {
         let patience = VirtualTime.milliseconds(plan.sessionTimeout + 2_500)
         for program in programs where program.isActive && !program.node.isPaused && scheduler.now - program.node.lastResume > .seconds(2) {
-            guard let controller = program.term?.controller, scheduler.now - program.termBegan > patience else { continue }
+            guard let controller = program.term?.controller, scheduler.now - program.termBegan > patience,
+                scheduler.now - program.lastTick < .seconds(1), scheduler.now - program.tickingSince > .seconds(2)
+            else { continue }
             for broker in controller.image.cluster.brokers.values where !broker.isFenced {
                 let last = max(heard[broker.id] ?? 0, program.termBegan)
                 guard scheduler.now - last > patience else { continue }

@@ -58,6 +58,24 @@ def test_acknowledged_records_survive_the_leader(cluster):
     assert others
 
 
+def test_a_dead_leader_is_missed_by_its_sockets(cluster):
+    """Not by the end of its session, which lasts 9 s. What remains are the pauses that librdkafka makes between its questions."""
+    cluster.create("missed", 1)
+    gaps = []
+    for number in range(8):
+        produce(cluster, "missed", [f"before-{number}"])
+        leader = cluster.leader("missed", 0)
+        began = time.monotonic()
+        leader.kill()
+        wait_until(lambda: cluster.partitions("missed")[0].leader not in (-1, leader.number), "another one leads", 30, 0.02)
+        gaps.append(time.monotonic() - began)
+        produce(cluster, "missed", [f"after-{number}"])
+        leader.start().wait_ready()
+        cluster.wait_whole()
+    print(f"another one led after {[f'{gap:.2f}' for gap in gaps]} s")
+    assert max(gaps) < 5, gaps
+
+
 def test_consumers_read_from_a_follower_in_their_rack():
     settings = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"}
     with Cluster(3, proxied=False, settings=settings) as cluster:

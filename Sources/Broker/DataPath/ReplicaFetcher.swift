@@ -220,9 +220,11 @@ final class ReplicaFetcher: @unchecked Sendable {
             plan.resetSession()
             if SystemClock.monotonicMilliseconds() - lastInterruptionAt < Self.interruptionIntervalMilliseconds { return wake(after: 1) }
             connectionFailures += 1
+            environment.unreachableLeaders.failed(leader, now: SystemClock.monotonicMilliseconds())
             logger.debug("a fetch failed", metadata: ["leader": "\(leader)", "reason": "\(error)"])
             return wake(after: backoff(connectionFailures))
         }
+        environment.unreachableLeaders.reached(leader)
         guard response.errorCode == .none else {
             plan.resetSession()
             connectionFailures += 1

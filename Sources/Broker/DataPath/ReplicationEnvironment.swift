@@ -18,6 +18,7 @@ final class ReplicationEnvironment: Sendable {
     let leaderThrottle: ReplicationThrottle
     /// What it takes as follower.
     let followerThrottle: ReplicationThrottle
+    let unreachableLeaders = UnreachableLeaders()
     private let known = Mutex(Brokers())
     private let proposals = Mutex<(@Sendable (Partition, InSyncReplicasProposal) -> Void)?>(nil)
 

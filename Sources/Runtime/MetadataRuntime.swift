@@ -190,6 +190,19 @@ public final class MetadataRuntime: Sendable {
         }
     }
 
+    /// Decides UpdateFeatures, of which kraft.version is the quorum's business. Otherwise as `submit`.
+    public func updateFeatures(
+        _ request: UpdateFeaturesRequest, apiVersion: Int16,
+        completion: @escaping @Sendable (Result<UpdateFeaturesResponse, RequestFailure>) -> Void
+    ) {
+        let isAccepted = enqueue(limit: configuration.maximumPendingRequests) {
+            $0.updateFeatures(request, apiVersion: apiVersion, completion: completion)
+        }
+        if !isAccepted {
+            completion(.failure(RequestFailure(.throttlingQuotaExceeded, "Too many requests wait for the controller.")))
+        }
+    }
+
     /// Puts work on the queue, unless too much waits there.
     @discardableResult
     private func enqueue(limit: Int = .max, _ work: @escaping Request) -> Bool {

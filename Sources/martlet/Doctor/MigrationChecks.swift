@@ -247,12 +247,6 @@ struct MigrationChecks {
                     .error, "moving-replicas", "broker \(broker)", "moves \(moving) replica(s) between its directories",
                     "wait until they have moved; Martlet does not go on with it")
             }
-            if mine.count > 1 {
-                problem(
-                    .warning, "directories", "broker \(broker)",
-                    "has \(mine.count) data directories; Martlet does not tell the controller when one of them fails, nor moves replicas "
-                        + "between them", "prefer one directory for each node")
-            }
         }
     }
 }

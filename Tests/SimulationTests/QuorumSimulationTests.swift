@@ -23,7 +23,8 @@ struct QuorumSimulationTests {
         }
     }
 
-    @Test("Notices faults that were put in on purpose", arguments: [Mutation.persistLate, .grantEveryVote, .skipTruncation, .dropTailAtStart])
+    @Test(
+        "Notices faults that were put in on purpose", arguments: [Mutation.persistLate, .grantEveryVote, .skipTruncation, .dropTailAtStart])
     func noticesMutations(mutation: Mutation) {
         let outcome = Simulation.firstSeedThatNotices(mutation, count: 60, isBrief: true)
         #expect(outcome?.violation != nil, "\(mutation.rawValue) was not noticed")

@@ -112,7 +112,9 @@ extension ClusterNode {
 
     private func probeUnheard(_ number: Int) {
         guard isCurrent(number) else { return }
-        decide { (controller, _) throws(RequestFailure) in ControllerResult(controller.unheardBrokers) } completion: { [self] result in
+        decide { (controller, _) throws(RequestFailure) in
+            ControllerResult(controller.unheardBrokers)
+        } completion: { [self] result in
             guard case .success(let probes) = result else { return }
             for probe in probes { self.probe(probe, number) }
         }

@@ -14,7 +14,9 @@ extension Quorum {
     /// Why this leader cannot raise kraft.version to that level, in words; nil when it can, or has.
     public func reasonAgainstKraftVersion(_ level: Int16) -> String? {
         if level == kraftVersion { return nil }
-        if level < kraftVersion { return "Invalid upgrade of kraft.version from version \(kraftVersion) to \(level) because it is a downgrade" }
+        if level < kraftVersion {
+            return "Invalid upgrade of kraft.version from version \(kraftVersion) to \(level) because it is a downgrade"
+        }
         guard level == 1 else { return "kraft.version \(level) is not known" }
         if role != .leader { return "this node is not the leader of the metadata quorum" }
         let known = knownVoters.voters.values

@@ -277,6 +277,7 @@ final class ReplicaFetcher: @unchecked Sendable {
                 leaderStartOffset: data.logStartOffset, maxBytes: settings.fetchMaxBytes, now: now)
             if !failures.isEmpty { failures[key] = nil }
             if taken.position.fetchOffset < data.highWatermark { behind.append(key) } else { behind.remove(key) }
+            if taken.appendedBytes > 0 { environment.metrics?.replicationBytesIn.increment(by: taken.appendedBytes) }
             if taken.isThrottled { environment.followerThrottle.record(bytes: taken.appendedBytes) }
             plan.advance(key, to: taken.position)
         } catch {

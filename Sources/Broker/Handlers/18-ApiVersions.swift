@@ -39,7 +39,19 @@ extension BrokerServices {
     }
 
     private func apiVersionsResponse(version: Int16) -> ApiVersionsResponse {
-        ApiVersionsResponse(apis: Self.advertisedVersions, image, metadataRuntime.kraftVersion, version: version)
+        // What is forwarded must be a version that the controller takes, which may be of an older release (KIP-590).
+        var apis = Self.advertisedVersions
+        if let offered = controllerChannel.offeredVersions {
+            apis = apis.compactMap { api in
+                guard ApiKey(rawValue: api.apiKey)?.isForwardable == true else { return api }
+                guard let known = offered[api.apiKey], known.overlaps(api.minVersion...api.maxVersion) else { return nil }
+                var common = api
+                common.minVersion = max(api.minVersion, known.lowerBound)
+                common.maxVersion = min(api.maxVersion, known.upperBound)
+                return common
+            }
+        }
+        return ApiVersionsResponse(apis: apis, image, metadataRuntime.kraftVersion, version: version)
     }
 
     static let advertisedVersions = ApiVersionsResponse.versions(of: servedApis)

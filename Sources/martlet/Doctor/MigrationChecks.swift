@@ -71,8 +71,9 @@ struct MigrationChecks {
             fits = false
             let range = known.map { "knows levels \($0.lowerBound) to \($0.upperBound)" } ?? "does not know it"
             problem(
-                .error, "feature", "feature \(feature.name)", "is finalised at level \(level), and Martlet \(range): no node could register",
-                "lower it (kafka-features.sh downgrade --feature \(feature.name)=LEVEL), or wait for a Martlet that knows it")
+                .error, "feature", "feature \(feature.name)",
+                "is finalised at level \(level), and Martlet \(range): no node could register",
+                "lower it (kafka-features.sh downgrade --feature \(feature.name)=LEVEL), or stay until Martlet knows it")
         }
         if fits { diagnosis.isSound("Martlet knows every finalised feature at its level") }
     }

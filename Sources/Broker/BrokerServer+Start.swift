@@ -23,10 +23,14 @@ extension BrokerServer {
     public func start(formatIfNeeded: Bool = false) throws(BrokerStartFailure) -> Endpoints {
         let began = SystemClock.monotonicMilliseconds()
         let adminPort = try startAdmin()
-        let (directories, identity) = try openDirectories(formatIfNeeded: formatIfNeeded)
-        update { $0.directories = directories }
+        let (directories, metadataDirectories, identity) = try openDirectories(formatIfNeeded: formatIfNeeded)
+        update {
+            $0.directories = directories
+            $0.metadataDirectories = metadataDirectories
+        }
         directories.onFailure { [weak self] directory in self?.directoryFailed(directory, of: directories) }
-        let metadata = try openMetadata(directories, identity)
+        metadataDirectories?.onFailure { [weak self] directory in self?.directoryFailed(directory, of: directories) }
+        let metadata = try openMetadata(metadataDirectories ?? directories, identity)
         update { $0.metadata = metadata }
         metadata.onFailure { [weak self] reason in self?.failFatally(reason) }
         let cluster = ClusterMembership(
@@ -163,28 +167,41 @@ extension BrokerServer {
         return first
     }
 
-    private func openDirectories(formatIfNeeded: Bool) throws(BrokerStartFailure) -> (LogDirectories, NodeIdentity) {
+    /// Opens `log.dirs`, and `metadata.log.dir` by itself where it is none of them.
+    private func openDirectories(
+        formatIfNeeded: Bool
+    ) throws(BrokerStartFailure) -> (LogDirectories, metadata: LogDirectories?, NodeIdentity) {
         let paths = configuration.storage.logDirectories
-        if formatIfNeeded { try formatMissing(paths) }
+        let metadataPath = configuration.metadataLog.directory
+        let isApart = !paths.contains(metadataPath)
+        if formatIfNeeded { try formatMissing(isApart ? paths + [metadataPath] : paths) }
         do {
             var settings = LogDirectoriesConfiguration(paths: paths)
             settings.recoveryThreadsPerDirectory = configuration.storage.recoveryThreadsPerDirectory
             settings.headroomBytes = configuration.storage.headroomBytes
             let directories = try LogDirectories(settings)
             for (path, error) in directories.unavailable {
-                if path == configuration.metadataLog.directory {
+                if path == metadataPath {
                     throw BrokerStartFailure("the metadata log directory \(path) cannot be used: \(error)")
                 }
                 logger.error("a log directory is out of service", metadata: ["directory": "\(path)", "reason": "\(error)"])
             }
-            return (
-                directories,
-                try NodeIdentity(directories, nodeID: configuration.nodeID, metadataDirectory: configuration.metadataLog.directory)
-            )
+            let metadataDirectories = isApart ? try openMetadataDirectory(metadataPath) : nil
+            let identity = try NodeIdentity(
+                directories, metadataDirectories, nodeID: configuration.nodeID, metadataDirectory: metadataPath)
+            return (directories, metadataDirectories, identity)
         } catch let error as BrokerStartFailure {
             throw error
         } catch {
             throw BrokerStartFailure("\(error)")
+        }
+    }
+
+    private func openMetadataDirectory(_ path: String) throws(BrokerStartFailure) -> LogDirectories {
+        do throws(StorageError) {
+            return try LogDirectories(LogDirectoriesConfiguration(paths: [path]))
+        } catch {
+            throw BrokerStartFailure("the metadata log directory \(path) cannot be used: \(error)")
         }
     }
 

@@ -59,6 +59,7 @@ extension BrokerServer {
     }
 
     private func closeDirectories(_ parts: Parts, brokerEpoch: Int64, clean: Bool) {
+        parts.metadataDirectories?.unlock()
         guard let directories = parts.directories else { return }
         var checkpoints: [(directory: LogDirectory, checkpoint: PartitionCheckpoint)] = []
         for partition in parts.services?.partitions.all ?? [] where !partition.isOffline {

@@ -46,6 +46,8 @@ public final class BrokerServer: Sendable {
         var network: NetworkServer?
         var maintenance: Maintenance?
         var directories: LogDirectories?
+        /// `metadata.log.dir` where it is none of `log.dirs`.
+        var metadataDirectories: LogDirectories?
     }
 
     let configuration: BrokerConfiguration

@@ -11,17 +11,23 @@ import Storage
 struct NodeIdentity {
     let clusterID: String
     let metadataDirectoryID: KafkaUUID
-    /// Of all directories that are online.
+    /// Of all directories of `log.dirs` that are online.
     let directoryIDs: [KafkaUUID]
     /// The broker epoch before the last clean stop, -1 when there is none (KIP-966).
     let previousBrokerEpoch: Int64
 
+    /// - Parameters:
+    ///   - directories: those of `log.dirs`.
+    ///   - metadataDirectories: the one of the metadata log where it is none of them. It holds no replicas, so that the controller is not
+    ///     told of it.
     /// - Throws: `notFormatted`, or `foreignDirectory` when a directory belongs to another node or cluster.
-    init(_ directories: LogDirectories, nodeID: NodeID, metadataDirectory: String) throws(StorageError) {
+    init(
+        _ directories: LogDirectories, _ metadataDirectories: LogDirectories?, nodeID: NodeID, metadataDirectory: String
+    ) throws(StorageError) {
         var clusterID: String?
         var ids: [KafkaUUID] = []
         var metadataID: KafkaUUID?
-        for directory in directories.online {
+        for directory in directories.online + (metadataDirectories?.online ?? []) {
             guard var properties = directory.properties, let cluster = properties.clusterID else {
                 throw StorageError.notFormatted(path: directory.path)
             }
@@ -39,8 +45,8 @@ struct NodeIdentity {
                 try directory.write(properties)
             }
             if let id = properties.directoryID {
-                ids.append(id)
                 if directory.path == metadataDirectory { metadataID = id }
+                if directories.directories.contains(where: { $0 === directory }) { ids.append(id) }
             }
         }
         guard let clusterID, let first = ids.first else { throw StorageError.notFormatted(path: metadataDirectory) }

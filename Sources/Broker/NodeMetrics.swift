@@ -19,6 +19,13 @@ extension KafkaState {
         raft.highWatermark = quorum.highWatermark
         raft.logEndOffset = quorum.logEndOffset
         raft.voterCount = quorum.voterCount
+        let rates = metadata.quorumRates
+        raft.commitLatencyAverage = rates.commitLatencyAverage
+        raft.commitLatencyMaximum = rates.commitLatencyMaximum
+        raft.electionLatencyAverage = rates.electionLatencyAverage
+        raft.electionLatencyMaximum = rates.electionLatencyMaximum
+        raft.appendedRecordsPerSecond = rates.appendedRecordsPerSecond
+        raft.fetchedRecordsPerSecond = rates.fetchedRecordsPerSecond
         self.raft = raft
         guard isController else { return }
         activeControllerCount = metadata.leadership.isActive ? 1 : 0

@@ -66,12 +66,12 @@ public struct PartitionImage: Hashable, Sendable {
 
 /// Directory ids with a meaning of their own (KIP-858).
 public enum DirectoryID {
+    /// Written before directories were assigned through metadata; the replica has one that nobody told.
+    public static let migrating = KafkaUUID.zero
     /// The replica's directory is not known yet.
-    public static let unassigned = KafkaUUID.zero
+    public static let unassigned = KafkaUUID.one
     /// In a directory that went offline.
-    public static let lost = KafkaUUID.one
-    /// Written before directories were assigned through metadata.
-    public static let migrating = KafkaUUID(mostSignificantBits: 0, leastSignificantBits: 2)
+    public static let lost = KafkaUUID(mostSignificantBits: 0, leastSignificantBits: 2)
 
     /// Ids below 100 are kept back by Kafka and never name a directory.
     public static func isReserved(_ id: KafkaUUID) -> Bool {

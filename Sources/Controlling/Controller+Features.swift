@@ -85,6 +85,7 @@ extension Controller {
         if name == MetadataVersion.featureName { return [try metadataVersionRecord(level, isUnsafe: upgradeType == 3)] }
         if name == FeatureName.kraft {
             if level < current { throw refuse("Can't downgrade the version of this feature.") }
+            if level == current && upgradeType != 1 { return [] }
             if let reason = reasonAgainstKraftVersion(level) { throw RequestFailure(.invalidUpdateVersion, reason) }
             // The level itself is a control record of the quorum; this one shows when it is committed.
             return level == current ? [] : [VersionedRecord(.noOp(NoOpRecord()))]

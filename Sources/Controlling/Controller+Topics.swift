@@ -10,7 +10,7 @@ extension Controller {
     /// Decides a DeleteTopics request: topics by name, by id, or (from version 6) either.
     ///
     /// - Parameter apiVersion: the request's; errors differ with it.
-    /// - Throws: `RequestFailure` where deletion is switched off.
+    /// - Throws: `RequestFailure` where deletion is switched off, or for too many topics at once.
     public func deleteTopics(
         _ request: DeleteTopicsRequest, apiVersion: Int16
     ) throws(RequestFailure) -> ControllerResult<DeleteTopicsResponse> {
@@ -63,6 +63,9 @@ extension Controller {
                 doomed[topic.id] = topic
             }
         }
+        if doomed.count > ControllerConfiguration.maximumRecordsPerRequest {
+            throw RequestFailure(.policyViolation, "Unable to perform excessively large batch operation.")
+        }
         var records: [VersionedRecord] = []
         for topic in doomed.values {
             var record = RemoveTopicRecord()
@@ -89,7 +92,7 @@ extension Controller {
         for name in names.repeated { respond(name, RequestFailure(.invalidRequest, "Duplicate topic name.")) }
         for topic in request.topics where !names.repeated.contains(topic.name) {
             do throws(RequestFailure) {
-                records += try createPartitions(topic)
+                records += try createPartitions(topic, limit: ControllerConfiguration.maximumPartitionsPerRequest - records.count)
                 respond(topic.name, nil)
             } catch {
                 respond(topic.name, error)
@@ -98,8 +101,9 @@ extension Controller {
         return ControllerResult(response, records: request.validateOnly ? [] : records)
     }
 
+    /// - Parameter limit: no more partitions than that, for those of all topics are written as one batch.
     private mutating func createPartitions(
-        _ request: CreatePartitionsRequest.CreatePartitionsTopic
+        _ request: CreatePartitionsRequest.CreatePartitionsTopic, limit: Int
     ) throws(RequestFailure) -> [VersionedRecord] {
         guard let topic = image.topics.topic(named: request.name), let first = topic.partitions.first else {
             throw RequestFailure(.unknownTopicOrPartition)
@@ -114,7 +118,7 @@ extension Controller {
                 "The topic \(request.name) currently has \(existing) partition(s); \(request.count) would not be an increase.")
         }
         let additional = Int(request.count) - existing
-        if additional > ControllerConfiguration.maximumPartitionsPerRequest {
+        if additional > limit {
             throw RequestFailure(.policyViolation, "Excessively large number of partitions per request.")
         }
         var partitions: [PartitionImage] = []

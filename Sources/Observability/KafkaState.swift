@@ -46,6 +46,13 @@ public struct KafkaState: Sendable {
         public var highWatermark: Int64 = 0
         public var logEndOffset: Int64 = 0
         public var voterCount = 0
+        /// Milliseconds; NaN when nothing was measured lately, here and for elections.
+        public var commitLatencyAverage = Double.nan
+        public var commitLatencyMaximum = Double.nan
+        public var electionLatencyAverage = Double.nan
+        public var electionLatencyMaximum = Double.nan
+        public var appendedRecordsPerSecond = 0.0
+        public var fetchedRecordsPerSecond = 0.0
 
         public init() {}
     }
@@ -152,5 +159,14 @@ public struct KafkaState: Sendable {
         text.single(prefix + "high_watermark", .gauge, help: "Committed end of the metadata log.", Int(raft.highWatermark))
         text.single(prefix + "log_end_offset", .gauge, help: "End of the metadata log.", Int(raft.logEndOffset))
         text.single(prefix + "number_of_voters", .gauge, help: "Voters of the metadata quorum.", raft.voterCount)
+        let measured: [(String, String, Double)] = [
+            ("commit_latency_avg", "Milliseconds to commit a metadata record, on the leader.", raft.commitLatencyAverage),
+            ("commit_latency_max", "Most milliseconds to commit a metadata record, on the leader.", raft.commitLatencyMaximum),
+            ("election_latency_avg", "Milliseconds that elections took which this node stood for.", raft.electionLatencyAverage),
+            ("election_latency_max", "Most milliseconds that an election took which this node stood for.", raft.electionLatencyMaximum),
+            ("append_records_rate", "Metadata records per second appended as the leader.", raft.appendedRecordsPerSecond),
+            ("fetch_records_rate", "Metadata records per second fetched from the leader.", raft.fetchedRecordsPerSecond),
+        ]
+        for (name, help, value) in measured { text.single(prefix + name, .gauge, help: help, value) }
     }
 }

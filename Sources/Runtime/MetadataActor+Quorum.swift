@@ -65,6 +65,9 @@ extension MetadataActor {
         } catch {
             fail("\(error)")
         }
+        if quorum.role == .prospective || quorum.role == .candidate {
+            measurements.standsForElection(now: SystemClock.monotonicNanoseconds())
+        }
     }
 
     /// Carries out what the quorum asks for, in order.
@@ -76,17 +79,31 @@ extension MetadataActor {
             case .append(let batch):
                 try log.append(batch, now: SystemClock.now())
                 noteAppended(bytes: batch.readableBytes)
-                if let header = try? RecordBatchHeader(from: batch) { lastTimestamp = header.maxTimestamp }
+                if let header = try? RecordBatchHeader(from: batch) {
+                    lastTimestamp = header.maxTimestamp
+                    measurements.appended(
+                        count: Int(header.nextOffset - header.baseOffset), endOffset: header.nextOffset,
+                        now: SystemClock.monotonicNanoseconds())
+                }
             case .appendFetched(let batches):
+                let end = log.log.logEndOffset
                 try log.append(batches, now: SystemClock.now())
+                measurements.fetched(count: Int(log.log.logEndOffset - end), now: SystemClock.monotonicNanoseconds())
                 noteAppended(bytes: batches.readableBytes)
             case .truncate(let offset): try truncate(to: offset)
-            case .commit(let offset): committedOffset = max(committedOffset, offset)
+            case .commit(let offset):
+                committedOffset = max(committedOffset, offset)
+                measurements.committed(upTo: offset, now: SystemClock.monotonicNanoseconds())
             case .lead(let epoch):
+                measurements.leaderKnown(now: SystemClock.monotonicNanoseconds())
                 logger.info("leading the metadata quorum", metadata: ["epoch": "\(epoch)"])
-            case .resign: endTerm()
+            case .resign:
+                endTerm()
+                measurements.resigned()
             case .follow(let leader, let epoch):
                 endTerm()
+                measurements.resigned()
+                if leader != nil { measurements.leaderKnown(now: SystemClock.monotonicNanoseconds()) }
                 noteFollowing(leader, epoch)
             case .send(let request, let peer, let correlation):
                 hasSentInStep = true

@@ -50,6 +50,7 @@ struct MetadataActor {
     /// Why the log failed; nil when the node is only stopping.
     private(set) var logFailure: String?
 
+    var measurements = QuorumMeasurements()
     /// What to say while nobody leads.
     var leaderless = LeaderlessReport()
     /// The last line about whom this node follows, which is not repeated by every election that nobody wins.

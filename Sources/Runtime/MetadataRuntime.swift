@@ -112,6 +112,11 @@ public final class MetadataRuntime: Sendable {
     /// This node's part in the quorum as of the last thing that happened.
     public var quorum: QuorumSummary { shared.withLock { $0.quorum } }
 
+    /// How fast the quorum commits, elects, appends and fetches at the moment.
+    public var quorumRates: QuorumRates {
+        queue.sync { [self] in state.actor.measurements.rates(now: SystemClock.monotonicNanoseconds()) }
+    }
+
     /// Calls `subscriber` with what is known now and with every change, in order, on the runtime's queue.
     public func onLeadershipChange(_ subscriber: @escaping @Sendable (MetadataLeadership) -> Void) {
         queue.sync { [self] in

@@ -148,6 +148,11 @@ public final class LogDirectories: Sendable {
         return try directory.create(topicPartition, topicID: topicID, configuration: configuration, now: now)
     }
 
+    /// Unlocks the directories and leaves them as they are: for those whose logs are opened as after a crash.
+    public func unlock() {
+        for directory in directories { directory.unlock() }
+    }
+
     /// Writes the last checkpoints and the clean shutdown markers of directories online, and unlocks them. Call after every
     /// partition's `close`.
     ///

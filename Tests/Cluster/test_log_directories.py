@@ -3,7 +3,7 @@
 import json
 import subprocess
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 
 from broker import binary
 from clusters import Cluster
@@ -118,3 +118,56 @@ def test_without_its_metadata_directory_a_node_ends():
         node.start()
         wait_until(lambda: not node.is_running, "the node does not start", 30)
         assert f"the metadata log directory {paths(node)[0]} cannot be used" in node.log()
+
+
+def make_isolated_cluster(controllers: int) -> Cluster:
+    """Brokers with two directories for partitions and a third for the metadata."""
+    cluster = Cluster(2, controllers=controllers, proxied=False, settings={
+        "replica.high.watermark.checkpoint.interval.ms": "100", "log.initial.task.delay.ms": "100"})
+    for node in cluster.brokers:
+        node.settings["log.dirs"] = ",".join(str(path) for path in paths(node))
+        node.settings["metadata.log.dir"] = str(node.directory / "metadata")
+        node.configure(cluster.shared)
+    return cluster
+
+
+def test_without_its_last_directory_a_broker_ends():
+    with make_isolated_cluster(1) as cluster:
+        cluster.create("goes-on", PARTITIONS)
+        node = cluster.leader("goes-on", 0)
+        wait_until(lambda: "the controller knows the directories of replicas" in node.log(), "directories were told")
+        break_directory(paths(node)[0])
+        produce(cluster, "goes-on", 120)
+        wait_until(lambda: "a log directory has failed" in node.log(), "it notices", 30)
+        assert node.is_running
+        break_directory(paths(node)[1])
+        produce(cluster, "goes-on", 120)
+        wait_until(lambda: not node.is_running, "the node has ended", 30)
+        assert node.process.returncode == 1
+        assert "this node cannot go on: every directory of log.dirs has failed" in node.log()
+        produce(cluster, "goes-on", 120)
+        wait_until(lambda: all(node.number not in each.isrs for each in cluster.partitions("goes-on").values()), "it is out", 30)
+        # With both back it takes its replicas up again.
+        for path in paths(node):
+            mend_directory(path)
+        node.start().wait_ready()
+        cluster.wait_whole()
+
+
+def test_without_its_directory_a_controller_ends_and_the_others_go_on():
+    with make_isolated_cluster(3) as cluster:
+        cluster.create("before", PARTITIONS)
+        controller = cluster.controller()
+        break_directory(controller.data)
+        # The next change is the one that meets the failure; what came of it is not known.
+        try:
+            cluster.create("goes-on", PARTITIONS)
+        except KafkaException as error:
+            assert error.args[0].name() == "TOPIC_ALREADY_EXISTS", "its sender asked again, and it was there already"
+        wait_until(lambda: not controller.is_running, "the controller has ended", 60)
+        assert controller.process.returncode == 1
+        assert "this node cannot go on: the metadata log" in controller.log()
+        produce(cluster, "goes-on", 120)
+        cluster.create("after", PARTITIONS)
+        mend_directory(controller.data)
+        controller.start().wait_ready()

@@ -49,6 +49,12 @@ def test_replication_and_controllers_are_seen():
             assert each[RAFT + "current_leader"] == active.number and each[RAFT + "current_epoch"] >= 1
             assert each[RAFT + "number_of_voters"] == 3
             assert each[RAFT + "log_end_offset"] >= each[RAFT + "high_watermark"] > 0
+            if '{current_state="leader"}' in each:
+                assert each[RAFT + "append_records_rate"] > 0
+                assert 0 < each[RAFT + "commit_latency_avg"] <= each[RAFT + "commit_latency_max"] < 10_000
+            else:
+                assert each[RAFT + "fetch_records_rate"] > 0
+        assert any(0 < each[RAFT + "election_latency_avg"] <= each[RAFT + "election_latency_max"] for each in samples)
         assert sum(each[MANAGER + "leadercount"] for each in samples) == 6
         assert sum('{current_state="leader"}' in each for each in samples) == 1
         assert sum('{current_state="follower"}' in each for each in samples) == 2

@@ -37,6 +37,7 @@ struct Cluster {
     /// Decides, and replays what was decided after a trip through its encoding.
     @discardableResult
     mutating func run<Response>(
+        uncleanIsRequested: Bool = false,
         _ decide: (inout Controller, Offset) throws(RequestFailure) -> ControllerResult<Response>
     ) throws -> Response {
         let before = controller.image
@@ -46,7 +47,7 @@ struct Cluster {
         _ = try controller.replay(decoded, at: nextOffset, epoch: 1, timestamp: nextOffset)
         nextOffset += Offset(decoded.count)
         records = result.records
-        Invariants.check(from: before, to: controller)
+        Invariants.check(from: before, to: controller, uncleanIsRequested: uncleanIsRequested)
         return result.response
     }
 

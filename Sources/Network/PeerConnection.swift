@@ -39,6 +39,7 @@ final class PeerConnection {
 
     private let address: PeerAddress
     private let options: PeerOptions
+    private let offers: PeerOffers
     private let eventLoop: any EventLoop
     private let pool: BufferPool
     private var state = State.idle
@@ -52,9 +53,10 @@ final class PeerConnection {
     private var timer: Scheduled<Void>?
     private var timerDeadline = Int64.max
 
-    init(to address: PeerAddress, options: PeerOptions, eventLoop: any EventLoop, pool: BufferPool) {
+    init(to address: PeerAddress, options: PeerOptions, offers: PeerOffers, eventLoop: any EventLoop, pool: BufferPool) {
         self.address = address
         self.options = options
+        self.offers = offers
         self.eventLoop = eventLoop
         self.pool = pool
     }
@@ -172,6 +174,7 @@ final class PeerConnection {
             else { continue }
             versions[entry.apiKey] = known.clamped(to: entry.minVersion...entry.maxVersion)
         }
+        offers.byPeer.withLock { $0[address] = versions }
         failedAttempts = 0
         state = .open(handler)
         writeWaiting(handler)

@@ -3,6 +3,7 @@
 import KafkaWire
 import NIOCore
 import Primitives
+import Synchronization
 
 /// The outbound connections of one purpose: the quorum, the controller channel, a replica fetcher. Requests on a connection are answered
 /// in order, so purposes that must not wait for each other have instances of their own.
@@ -12,6 +13,7 @@ public final class PeerConnections: Sendable {
     public typealias Encoder = @Sendable (_ versions: ClosedRange<Int16>) -> PeerRequest?
 
     private let options: PeerOptions
+    private let offers = PeerOffers()
     private let loops: [PeerLoop]
     private let loopsByIdentity: [ObjectIdentifier: PeerLoop]
 
@@ -21,13 +23,16 @@ public final class PeerConnections: Sendable {
         var loops: [PeerLoop] = []
         var byIdentity: [ObjectIdentifier: PeerLoop] = [:]
         for eventLoop in eventLoopGroup.makeIterator() {
-            let loop = PeerLoop(eventLoop: eventLoop, options: options)
+            let loop = PeerLoop(eventLoop: eventLoop, options: options, offers: offers)
             loops.append(loop)
             byIdentity[ObjectIdentifier(eventLoop)] = loop
         }
         self.loops = loops
         loopsByIdentity = byIdentity
     }
+
+    /// The versions that both sides know of each API, as of the last connection to `peer`; nil before the first.
+    public func versions(of peer: PeerAddress) -> [Int16: ClosedRange<Int16>]? { offers.byPeer.withLock { $0[peer] } }
 
     /// The loop that requests to `peer` use unless another is asked for.
     public func eventLoop(for peer: PeerAddress) -> any EventLoop { state(for: peer, nil).eventLoop }
@@ -118,24 +123,31 @@ public final class PeerConnections: Sendable {
     }
 }
 
+/// What peers offered when they were last connected to.
+final class PeerOffers: Sendable {
+    let byPeer = Mutex<[PeerAddress: [Int16: ClosedRange<Int16>]]>([:])
+}
+
 /// The connections of one event loop.
 private final class PeerLoop: @unchecked Sendable {
     // Sound because all mutable state is confined to `eventLoop`.
     let eventLoop: any EventLoop
     private let options: PeerOptions
+    private let offers: PeerOffers
     private let pool = BufferPool()
     private var connections: [PeerAddress: PeerConnection] = [:]
     private var isClosed = false
 
-    init(eventLoop: any EventLoop, options: PeerOptions) {
+    init(eventLoop: any EventLoop, options: PeerOptions, offers: PeerOffers) {
         self.eventLoop = eventLoop
         self.options = options
+        self.offers = offers
     }
 
     func connection(to peer: PeerAddress) -> PeerConnection? {
         guard !isClosed else { return nil }
         if let connection = connections[peer] { return connection }
-        let connection = PeerConnection(to: peer, options: options, eventLoop: eventLoop, pool: pool)
+        let connection = PeerConnection(to: peer, options: options, offers: offers, eventLoop: eventLoop, pool: pool)
         connections[peer] = connection
         return connection
     }

@@ -1,5 +1,6 @@
 """Nodes that either program runs: Apache Kafka, found by MARTLET_KAFKA, or Martlet, on the same directory with the same configuration."""
 
+import functools
 import os
 import re
 import signal
@@ -38,6 +39,13 @@ def kafka_tool(name: str, *arguments: str, seconds: float = 90, check: bool = Tr
     return done.stdout + done.stderr
 
 
+@functools.cache
+def kafka_release() -> str:
+    """The newest metadata.version of that Apache Kafka, such as 4.1-IV1. Only from 4.0 on its tool tells."""
+    found = re.search(r"metadata\.version=\d+ \(([^)]+)\)", kafka_tool("storage", "version-mapping", check=False))
+    return found[1] if found else "3.9-IV0"
+
+
 class MixedNode(Node):
     """`program` says who runs it next."""
 
@@ -46,7 +54,9 @@ class MixedNode(Node):
 
     def format(self, *arguments: str, program: str | None = None) -> None:
         if (program or self.program) == MARTLET:
-            return super().format(*arguments)
+            # A cluster that Martlet formats must not begin with more than the other knows.
+            release = [] if "--release-version" in arguments else ["--release-version", kafka_release()]
+            return super().format(*arguments, *release)
         kafka_tool("storage", "format", "-t", CLUSTER_ID, "-c", str(self.properties), *arguments)
 
     def start(self, program: str | None = None) -> "MixedNode":

@@ -59,7 +59,8 @@ def test_every_broker_tells_the_same(cluster):
         nodes = sorted((node.id, node.host, node.port, node.rack) for node in described.nodes)
         return metadata.cluster_id, brokers, topics, described.cluster_id, nodes
 
-    assert told(cluster.newcomer) == told(cluster.resident)
+    # A topic is known to each when it has come to it.
+    wait_until(lambda: told(cluster.newcomer) == told(cluster.resident), "both tell the same", 20)
     assert len(told(cluster.newcomer)[1]) == 2
 
 

@@ -23,8 +23,8 @@ SHAPES = {
 # Snapshots are written soon, and the log behind them goes soon, so that whoever was away needs one.
 SMALL_METADATA = {
     "metadata.log.max.record.bytes.between.snapshots": "5000", "metadata.max.retention.bytes": "10000",
-    # Apache Kafka before 4.1 takes small segments under the other name.
-    "internal.metadata.log.segment.bytes": "5000", "metadata.max.idle.interval.ms": "200",
+    # Segments by time: small ones would not take a large batch, and Apache Kafka ends over that.
+    "metadata.log.segment.ms": "500", "metadata.max.idle.interval.ms": "200",
 }
 
 
@@ -132,7 +132,7 @@ def test_who_was_away_gets_a_snapshot_from_the_other(cluster, program):
     numbers = itertools.count()
     # Kafka looks once a minute whether it can cut its log.
     wait_until(is_cut, "the leader's log begins behind the end of the other's", 150, pause=0)
-    topics = sorted({"change-1", f"change-{_count}"})
+    topics = [f"change-{_count}"]
     before = Contents(cluster, topics, [])
     away.start().wait_ready()
     whole(cluster)

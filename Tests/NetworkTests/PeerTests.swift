@@ -153,6 +153,20 @@ struct PeerTests {
         }
     }
 
+    @Test("What a peer offers is known once it was connected to")
+    func offers() throws {
+        let peer = Peer(versions: 0...1) { _, _, _ in VoteResponse() }
+        try withServer(peer.delegate) { _, port in
+            try withPeers { peers in
+                #expect(peers.versions(of: Self.address(port)) == nil)
+                let outcomes = Outcomes<VoteResponse>()
+                peers.send(vote("c"), to: Self.address(port), timeoutMilliseconds: 5000, completion: outcomes.completion)
+                #expect(outcomes.waitFor(1).count == 1)
+                #expect(peers.versions(of: Self.address(port)) == [ApiKey.vote.rawValue: 0...1])
+            }
+        }
+    }
+
     @Test("A closing socket fails what is on its way at once, and the next request connects again")
     func disconnect() throws {
         let peer = Peer { request, _, connection in

@@ -114,6 +114,12 @@ final class ControllerChannel: Sendable {
     /// Where requests go at present.
     var location: ControllerLocation { state.withLock { $0.location } }
 
+    /// The versions of each API that an active controller elsewhere and this software know; nil when it is here or not known well enough.
+    var offeredVersions: [Int16: ClosedRange<Int16>]? {
+        guard case .elsewhere(let peer) = location else { return nil }
+        return connections.versions(of: peer)
+    }
+
     /// The active controller is there now. What is on its way to another node is taken back and sent there.
     func controllerMoved(to location: ControllerLocation) {
         let (former, waiting) = state.withLock { state -> (ControllerLocation, [Attempt]) in

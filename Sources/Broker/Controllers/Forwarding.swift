@@ -32,9 +32,11 @@ extension BrokerServices {
     func forward<Request: ControllerDecidedRequest>(
         own request: Request, completion: @escaping @Sendable (Result<Request.Response, RequestFailure>) -> Void
     ) {
+        let newest = Request.apiKey.stableVersions.upperBound
+        let offered = controllerChannel.offeredVersions?[Request.apiKey.rawValue]?.upperBound
         do throws(WireError) {
             try forward(
-                request, version: Request.apiKey.stableVersions.upperBound,
+                request, version: min(newest, offered ?? newest),
                 client: ForwardedClient(id: "broker-\(nodeID)", host: "127.0.0.1"),
                 completion: completion)
         } catch {

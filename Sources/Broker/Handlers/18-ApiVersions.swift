@@ -39,7 +39,19 @@ extension BrokerServices {
     }
 
     private func apiVersionsResponse(version: Int16) -> ApiVersionsResponse {
-        ApiVersionsResponse(apis: Self.advertisedVersions, image, version: version)
+        // What is forwarded must be a version that the controller takes, which may be of an older release (KIP-590).
+        var apis = Self.advertisedVersions
+        if let offered = controllerChannel.offeredVersions {
+            apis = apis.compactMap { api in
+                guard ApiKey(rawValue: api.apiKey)?.isForwardable == true else { return api }
+                guard let known = offered[api.apiKey], known.overlaps(api.minVersion...api.maxVersion) else { return nil }
+                var common = api
+                common.minVersion = max(api.minVersion, known.lowerBound)
+                common.maxVersion = min(api.maxVersion, known.upperBound)
+                return common
+            }
+        }
+        return ApiVersionsResponse(apis: apis, image, metadataRuntime.kraftVersion, version: version)
     }
 
     static let advertisedVersions = ApiVersionsResponse.versions(of: servedApis)
@@ -64,7 +76,9 @@ extension ControllerServices {
             response.errorCode = .rebootstrapRequired
             return call.send(response)
         }
-        call.send(ApiVersionsResponse(apis: Self.advertisedVersions, metadataRuntime.image, version: call.version))
+        call.send(
+            ApiVersionsResponse(
+                apis: Self.advertisedVersions, metadataRuntime.image, metadataRuntime.kraftVersion, version: call.version))
     }
 
     /// For versions that do not exist yet: the body in version 0.
@@ -82,7 +96,7 @@ extension ControllerServices {
 
 extension ApiVersionsResponse {
     /// What a listener that serves `apis` answers under that metadata.
-    fileprivate init(apis: [ApiVersion], _ image: MetadataImage, version: Int16) {
+    fileprivate init(apis: [ApiVersion], _ image: MetadataImage, _ kraftVersion: Int16, version: Int16) {
         let features = image.features
         var response = ApiVersionsResponse()
         response.apiKeys = apis
@@ -96,11 +110,13 @@ extension ApiVersionsResponse {
             return key
         }
         response.finalizedFeaturesEpoch = image.provenance.offset
-        response.finalizedFeatures = features.all.filter { $0.level > 0 }.map { feature in
+        // kraft.version belongs to the quorum and stands in no image.
+        let levels = features.all.map { ($0.name, $0.level) } + [(FeatureName.kraft, kraftVersion)]
+        response.finalizedFeatures = levels.filter { $0.1 > 0 }.map { name, level in
             var key = ApiVersionsResponse.FinalizedFeatureKey()
-            key.name = feature.name
-            key.minVersionLevel = feature.level
-            key.maxVersionLevel = feature.level
+            key.name = name
+            key.minVersionLevel = level
+            key.maxVersionLevel = level
             return key
         }
         self = response

@@ -71,8 +71,9 @@ struct MigrationChecks {
             fits = false
             let range = known.map { "knows levels \($0.lowerBound) to \($0.upperBound)" } ?? "does not know it"
             problem(
-                .error, "feature", "feature \(feature.name)", "is finalised at level \(level), and Martlet \(range): no node could register",
-                "lower it (kafka-features.sh downgrade --feature \(feature.name)=LEVEL), or wait for a Martlet that knows it")
+                .error, "feature", "feature \(feature.name)",
+                "is finalised at level \(level), and Martlet \(range): no node could register",
+                "lower it (kafka-features.sh downgrade --feature \(feature.name)=LEVEL), or stay until Martlet knows it")
         }
         if fits { diagnosis.isSound("Martlet knows every finalised feature at its level") }
     }
@@ -246,12 +247,6 @@ struct MigrationChecks {
                 problem(
                     .error, "moving-replicas", "broker \(broker)", "moves \(moving) replica(s) between its directories",
                     "wait until they have moved; Martlet does not go on with it")
-            }
-            if mine.count > 1 {
-                problem(
-                    .warning, "directories", "broker \(broker)",
-                    "has \(mine.count) data directories; Martlet does not tell the controller when one of them fails, nor moves replicas "
-                        + "between them", "prefer one directory for each node")
             }
         }
     }

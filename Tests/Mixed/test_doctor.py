@@ -1,0 +1,64 @@
+"""`martlet doctor` says of a running cluster of Apache Kafka what Martlet would not serve."""
+
+import json
+
+import pytest
+from confluent_kafka import Consumer
+
+from contents import consume_in_group, fill, transact
+from kafka_nodes import KAFKA, MARTLET, kafka_tool
+from load import QUIET
+from mixed_clusters import MixedCluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with MixedCluster(KAFKA) as cluster:
+        yield cluster
+
+
+def findings(cluster) -> dict[str, dict]:
+    told = json.loads(cluster.martlet("doctor", "--json", check=False))
+    return {each["code"]: each for each in told["findings"] if each["code"].startswith("migrate-")}
+
+
+def test_a_plain_cluster_can_move(cluster):
+    cluster.create("plain", 1)
+    fill(cluster, "plain", "some", 5)
+    consume_in_group(cluster, "classic", "plain", 25)
+    found = findings(cluster)
+    assert not [each for each in found.values() if each["severity"] == "error"], found
+    assert cluster.martlet("doctor")
+
+
+def test_what_is_in_use_is_named(cluster):
+    cluster.create("table", 1, **{"cleanup.policy": "compact"})
+    transact(cluster, "plain", "open", commits=True)
+    if not consumes_with_new_protocol(cluster):
+        pytest.skip("this Apache Kafka does not have the new group protocol on")
+    alter = ["--bootstrap-server", cluster.bootstrap, "--alter", "--add-config"]
+    kafka_tool("configs", *alter, "producer_byte_rate=1000", "--entity-type", "clients", "--entity-name", "noisy")
+    kafka_tool("configs", *alter, "SCRAM-SHA-256=[iterations=8192,password=secret]", "--entity-type", "users", "--entity-name", "alice")
+    found = findings(cluster)
+    for code, severity, name in [
+        ("migrate-transactions", "error", "transaction-open"), ("migrate-groups", "error", "modern"), ("migrate-scram", "error", "alice"),
+        ("migrate-quotas", "warning", "noisy"), ("migrate-compaction", "warning", "table"),
+    ]:
+        assert found[code]["severity"] == severity and name in found[code]["message"], found.get(code)
+
+
+def consumes_with_new_protocol(cluster) -> bool:
+    consumer = Consumer({
+        **QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "modern", "group.protocol": "consumer", "auto.offset.reset": "earliest"})
+    consumer.subscribe(["plain"])
+    seen = consumer.consume(1, timeout=20)
+    consumer.commit(asynchronous=False) if seen and not seen[0].error() else None
+    consumer.close()
+    return bool(seen) and not seen[0].error()
+
+
+def test_martlet_alone_is_not_measured_against_itself():
+    with MixedCluster(MARTLET) as cluster:
+        assert not findings(cluster)
+        told = json.loads(cluster.martlet("doctor", "--json", "--for-migration", check=False))
+        assert any("finalised feature" in each for each in told["ok"])

@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations simulate-scale generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
@@ -88,13 +88,17 @@ fuzz-decoders: ## Let libFuzzer look for bytes that break a decoder, for SECONDS
 	@Scripts/setup build
 	@Scripts/fuzz-decoders "$(SECONDS_EACH)"
 
-simulate: ## Run simulated clusters from seeds, SEEDS=FIRST:COUNT (1:1000)
+simulate: ## Run simulated quorums and clusters from seeds, SEEDS=FIRST:COUNT (1:1000), KIND=quorum or cluster for one kind
 	@Scripts/setup build
-	@Scripts/simulate "$(SEEDS)"
+	@Scripts/simulate $(if $(KIND),--kind $(KIND)) "$(SEEDS)"
 
 simulate-mutations: ## Prove that the simulator notices faults put in on purpose
 	@Scripts/setup build
 	@Scripts/simulate --mutations
+
+simulate-scale: ## Measure metadata of 10,000, 100,000 and 1,000,000 partitions
+	@Scripts/setup build
+	@for count in 10000 100000 1000000; do Scripts/simulate --scale $$count || exit 1; done
 
 generate: ## Write the generated Swift anew from the protocol definitions
 	@Scripts/generated write

@@ -41,6 +41,7 @@ extension BrokerServices {
             count += 1
         }
         logger.warning(
-            "partitions are out of service with their log directory", metadata: ["directory": "\(directory.path)", "partitions": "\(count)"])
+            "partitions are out of service with their log directory",
+            metadata: ["directory": "\(directory.path)", "partitions": "\(count)"])
     }
 }

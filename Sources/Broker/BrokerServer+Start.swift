@@ -44,6 +44,13 @@ extension BrokerServer {
             maintenance.start()
             update { $0.maintenance = maintenance }
             partitions = services.partitions.all.count
+        } else {
+            metrics.observeState { [weak metadata] in
+                guard let metadata else { return KafkaState() }
+                var state = KafkaState(metadata, metadata.image, isController: true)
+                state.isBroker = false
+                return state
+            }
         }
         health.reportReady()
         let elapsed = SystemClock.monotonicMilliseconds() - began

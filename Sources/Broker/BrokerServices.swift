@@ -60,7 +60,8 @@ final class BrokerServices: Sendable {
         self.backgroundWork = backgroundWork
         self.log = log
         logger = log.logger("broker")
-        replication = ReplicationServices(configuration: configuration, logger: log.logger("replication"))
+        replication = ReplicationServices(
+            configuration: configuration, metrics: metrics, logger: log.logger("replication"))
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))

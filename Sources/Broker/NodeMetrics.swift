@@ -2,28 +2,50 @@
 import ClusterMetadata
 import Observability
 import Primitives
+import Runtime
 import Storage
+
+extension KafkaState {
+    /// What every node knows: the quorum, and on controllers the cluster.
+    init(_ metadata: MetadataRuntime, _ image: MetadataImage, isController: Bool) {
+        self.init()
+        self.isController = isController
+        let quorum = metadata.quorum
+        var raft = Raft()
+        raft.currentState = quorum.state
+        raft.currentLeader = quorum.leaderID
+        raft.currentVote = quorum.votedID
+        raft.currentEpoch = quorum.epoch
+        raft.highWatermark = quorum.highWatermark
+        raft.logEndOffset = quorum.logEndOffset
+        raft.voterCount = quorum.voterCount
+        self.raft = raft
+        guard isController else { return }
+        activeControllerCount = metadata.leadership.isActive ? 1 : 0
+        globalTopicCount = image.topics.count
+        globalPartitionCount = image.topics.partitionCount
+        activeBrokerCount = image.cluster.brokers.values.count { !$0.isFenced }
+        fencedBrokerCount = image.cluster.brokers.values.count { $0.isFenced }
+        for topic in image.topics.all {
+            for partition in topic.partitions {
+                if !partition.hasLeader { offlinePartitionsCount += 1 }
+                if partition.hasLeader, partition.leader != partition.preferredLeader { preferredReplicaImbalanceCount += 1 }
+            }
+        }
+    }
+}
 
 extension BrokerServices {
     /// The node's state for `/metrics`.
     func metricsState() -> KafkaState {
         let image = self.image
-        var state = KafkaState()
+        var state = KafkaState(metadataRuntime, image, isController: controllerServices != nil)
         state.brokerState = 3
-        state.activeControllerCount = 1
-        state.globalTopicCount = image.topics.count
-        state.globalPartitionCount = image.topics.partitionCount
-        state.activeBrokerCount = image.cluster.brokers.values.count { !$0.isFenced }
-        state.fencedBrokerCount = image.cluster.brokers.values.count { $0.isFenced }
         state.offlineLogDirectoryCount = directories.directories.count { $0.isOffline } + directories.unavailable.count
         state.groupCount = groups.classicGroupCounts().reduce(0) { $0 + $1.count }
-        for topic in image.topics.all {
-            for partition in topic.partitions {
-                if !partition.hasLeader { state.offlinePartitionsCount += 1 }
-                if partition.hasLeader, partition.leader != partition.preferredLeader { state.preferredReplicaImbalanceCount += 1 }
-            }
-        }
         for partition in partitions.all {
+            if partition.isOffline { state.offlineReplicaCount += 1 }
+            state.maximumLag = max(state.maximumLag, partition.followerLag)
             if let entry = describe(partition, image) { state.partitions.append(entry) }
             if partition.leadership.leader == nodeID { state.leaderCount += 1 }
         }

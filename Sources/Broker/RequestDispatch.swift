@@ -14,7 +14,7 @@ extension BrokerServices {
         .offsetForLeaderEpoch, .describeConfigs, .alterConfigs, .describeLogDirs, .createPartitions, .deleteGroups,
         .incrementalAlterConfigs, .offsetDelete, .describeQuorum, .updateFeatures, .describeCluster, .describeProducers,
         .listConfigResources, .describeTopicPartitions, .electLeaders, .alterPartitionReassignments,
-        .listPartitionReassignments, .unregisterBroker, .addRaftVoter, .removeRaftVoter,
+        .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -61,6 +61,7 @@ extension BrokerServices {
         case .alterPartitionReassignments: try alterPartitionReassignments(context)
         case .listPartitionReassignments: try listPartitionReassignments(context)
         case .unregisterBroker: try unregisterBroker(context)
+        case .unregisterController: try unregisterController(context)
         case .addRaftVoter: try addRaftVoter(context)
         case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)

@@ -96,6 +96,8 @@ public struct Quorum: Sendable {
     public var endOffset: Offset { log.endOffset }
     /// The newest voters in the log, committed or not; else those of the configuration.
     public var voters: VoterSet { log.voters ?? configuration.staticVoters ?? VoterSet([]) }
+    /// Who got this member's vote in the epoch; -1 for nobody.
+    public var votedID: NodeID { voted?.id ?? -1 }
     /// The level of kraft.version.
     public var kraftVersion: Int16 { log.kraftVersion }
     /// Whether this node is among the voters.

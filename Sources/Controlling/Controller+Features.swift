@@ -13,13 +13,17 @@ extension Controller {
     ///   - apiVersion: the request's; version 0 says "downgrade" otherwise, and versions 0 and 1 want a result per feature.
     ///   - kraftVersion: the quorum's level of kraft.version, which is no metadata record.
     ///   - voters: the ids of the quorum's voters; a level changes only when each of them has said what it supports.
+    ///   - reasonAgainstKraftVersion: why the quorum cannot take that level of kraft.version; nil when it can. The caller raises it, before
+    ///     the records are appended.
     public func updateFeatures(
-        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16, voters: [NodeID] = []
+        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16, voters: [NodeID] = [],
+        reasonAgainstKraftVersion: (Int16) -> String? = { _ in "The quorum cannot change it." }
     ) -> ControllerResult<UpdateFeaturesResponse> {
         var response = UpdateFeaturesResponse()
         var records: [VersionedRecord] = []
         do throws(RequestFailure) {
-            records = try featureRecords(request, apiVersion: apiVersion, kraftVersion: kraftVersion, voters: voters)
+            records = try featureRecords(
+                request, apiVersion: apiVersion, kraftVersion: kraftVersion, voters: voters, reasonAgainstKraftVersion)
         } catch {
             response.errorCode = error.code
             response.errorMessage = error.description
@@ -35,8 +39,15 @@ extension Controller {
         return ControllerResult(response, records: request.validateOnly ? [] : records)
     }
 
+    /// How the request wants a level to change: 1 up, 2 down safely, 3 down whatever is lost. Version 0 knows only whether a downgrade is
+    /// allowed, and means a safe one.
+    public static func upgradeType(of update: UpdateFeaturesRequest.FeatureUpdateKey, apiVersion: Int16) -> Int8 {
+        apiVersion == 0 ? (update.allowDowngrade ? 2 : 1) : update.upgradeType
+    }
+
     private func featureRecords(
-        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16, voters: [NodeID]
+        _ request: UpdateFeaturesRequest, apiVersion: Int16, kraftVersion: Int16, voters: [NodeID],
+        _ reasonAgainstKraftVersion: (Int16) -> String?
     ) throws(RequestFailure) -> [VersionedRecord] {
         let updates = request.featureUpdates
         if OrderedSet(updates.map(\.feature)).count != updates.count {
@@ -47,11 +58,9 @@ extension Controller {
         for update in updates { proposed[update.feature] = update.maxVersionLevel }
         var records: [VersionedRecord] = []
         for update in updates {
-            // Version 0 knows only whether a downgrade is allowed, and means a safe one.
-            let type = apiVersion == 0 ? (update.allowDowngrade ? 2 : 1) : update.upgradeType
             records += try featureRecords(
-                update.feature, to: update.maxVersionLevel, upgradeType: type, proposed: proposed, kraftVersion: kraftVersion,
-                voters: voters)
+                update.feature, to: update.maxVersionLevel, upgradeType: Self.upgradeType(of: update, apiVersion: apiVersion),
+                proposed: proposed, kraftVersion: kraftVersion, voters: voters, reasonAgainstKraftVersion)
         }
         let turnsOnEligibleLeaders = updates.contains { $0.feature == FeatureName.eligibleLeaderReplicas && $0.maxVersionLevel > 0 }
         return turnsOnEligibleLeaders ? eligibleLeaderSafetyRecords() + records : records
@@ -59,7 +68,7 @@ extension Controller {
 
     private func featureRecords(
         _ name: String, to level: Int16, upgradeType: Int8, proposed: OrderedDictionary<String, Int16>, kraftVersion: Int16,
-        voters: [NodeID]
+        voters: [NodeID], _ reasonAgainstKraftVersion: (Int16) -> String?
     ) throws(RequestFailure) -> [VersionedRecord] {
         func refuse(_ reason: String) -> RequestFailure {
             RequestFailure(.invalidUpdateVersion, "Invalid update version \(level) for feature \(name). \(reason)")
@@ -75,11 +84,10 @@ extension Controller {
         if level > current && upgradeType != 1 { throw refuse("Can't downgrade to a newer version.") }
         if name == MetadataVersion.featureName { return [try metadataVersionRecord(level, isUnsafe: upgradeType == 3)] }
         if name == FeatureName.kraft {
-            if level == current { return [] }
-            throw refuse(
-                level < current
-                    ? "Can't downgrade the version of this feature."
-                    : "Changing kraft.version needs voters that are known with their directories; format with --standalone instead.")
+            if level < current { throw refuse("Can't downgrade the version of this feature.") }
+            if let reason = reasonAgainstKraftVersion(level) { throw RequestFailure(.invalidUpdateVersion, reason) }
+            // The level itself is a control record of the quorum; this one shows when it is committed.
+            return level == current ? [] : [VersionedRecord(.noOp(NoOpRecord()))]
         }
         guard let feature = Feature.named(name) else { throw refuse("The feature is not known.") }
         if let problem = feature.problem(settingLevel: level, beside: proposed) { throw refuse(problem) }

@@ -128,7 +128,11 @@ public struct PartitionChangeBuilder {
         }
         var candidates = targetEligible
         for replica in partition.isr where !candidates.contains(replica) { candidates.append(replica) }
-        targetEligible = candidates.filter { !targetIsr.contains($0) && !uncleanShutdownReplicas.contains($0) }.sorted()
+        // Who is no replica any longer deletes its log. Kafka keeps such brokers among the eligible, where they stand in the way of the last
+        // leader once nobody else is left.
+        targetEligible = candidates.filter { replica in
+            !targetIsr.contains(replica) && !uncleanShutdownReplicas.contains(replica) && targetReplicas.contains(replica)
+        }.sorted()
     }
 
     private func isValidLeader(_ replica: NodeID) -> Bool {

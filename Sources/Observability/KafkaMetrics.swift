@@ -25,6 +25,7 @@ public final class KafkaMetrics: Sendable {
     /// ISR changes seen by this broker.
     public let inSyncReplicaShrinks = Counter()
     public let inSyncReplicaExpands = Counter()
+    public let failedInSyncReplicaUpdates = Counter()
     /// Bytes taken from and given to other brokers.
     public let replicationBytesIn = Counter()
     public let replicationBytesOut = Counter()
@@ -105,6 +106,10 @@ public final class KafkaMetrics: Sendable {
             "kafka_server_replicamanager_isrshrinks_total", .counter, help: "Replicas that fell out of sync.", inSyncReplicaShrinks.value)
         text.single(
             "kafka_server_replicamanager_isrexpands_total", .counter, help: "Replicas that came into sync.", inSyncReplicaExpands.value)
+        text.single(
+            "kafka_server_replicamanager_failedisrupdates_total", .counter,
+            help: "Changes of in-sync replicas that the controller refused.",
+            failedInSyncReplicaUpdates.value)
         text.single(
             "kafka_controller_controllerstats_uncleanleaderelections_total", .counter, help: "Unclean leader elections.",
             uncleanLeaderElections.value)

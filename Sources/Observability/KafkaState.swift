@@ -45,6 +45,7 @@ public struct KafkaState: Sendable {
         public var currentEpoch: Int32 = 0
         public var highWatermark: Int64 = 0
         public var logEndOffset: Int64 = 0
+        public var voterCount = 0
 
         public init() {}
     }
@@ -67,13 +68,19 @@ public struct KafkaState: Sendable {
     public var offlineLogDirectoryCount = 0
     public var groupCount = 0
     public var raft: Raft?
+    /// The furthest that a replica of this node is behind its leader, in records.
+    public var maximumLag: Int64 = 0
+    /// Whether the node is a broker, and has replicas.
+    public var isBroker = true
+    /// Whether the node is a controller, active or not: only they show the cluster.
+    public var isController = true
 
     public init() {}
 
     func write(to text: inout PrometheusText) {
-        writeReplicaGauges(to: &text)
-        writeControllerGauges(to: &text)
-        writePartitionGauges(to: &text)
+        if isBroker { writeReplicaGauges(to: &text) }
+        if isController { writeControllerGauges(to: &text) }
+        if isBroker { writePartitionGauges(to: &text) }
         if let raft { Self.write(raft, to: &text) }
     }
 
@@ -91,6 +98,8 @@ public struct KafkaState: Sendable {
             prefix + "atminisrpartitioncount", .gauge, help: "Led partitions exactly at min.insync.replicas.",
             partitions.count { $0.isAtMinISR })
         text.single(prefix + "offlinereplicacount", .gauge, help: "Replicas on failed log directories.", offlineReplicaCount)
+        text.family("kafka_server_replicafetchermanager_maxlag", .gauge, help: "Records that the replica furthest behind its leader lacks.")
+        text.sample("kafka_server_replicafetchermanager_maxlag", ["clientId": "Replica"], Int(maximumLag))
         text.single("kafka_server_kafkaserver_brokerstate", .gauge, help: "State of the broker, 3 is running.", brokerState)
         text.single(
             "kafka_log_logmanager_offlinelogdirectorycount", .gauge, help: "Failed log directories.", offlineLogDirectoryCount)
@@ -108,6 +117,8 @@ public struct KafkaState: Sendable {
             prefix + "preferredreplicaimbalancecount", .gauge, help: "Partitions not led by their preferred replica.",
             preferredReplicaImbalanceCount)
         text.single(prefix + "activebrokercount", .gauge, help: "Registered brokers that are not fenced.", activeBrokerCount)
+        // A node whose metadata cannot be replayed ends, so that this one never shows anything else.
+        text.single(prefix + "metadataerrorcount", .gauge, help: "Errors while metadata were replayed.", 0)
         text.single(prefix + "fencedbrokercount", .gauge, help: "Registered brokers that are fenced.", fencedBrokerCount)
     }
 
@@ -140,5 +151,6 @@ public struct KafkaState: Sendable {
         text.single(prefix + "current_epoch", .gauge, help: "Epoch of the metadata quorum.", Int(raft.currentEpoch))
         text.single(prefix + "high_watermark", .gauge, help: "Committed end of the metadata log.", Int(raft.highWatermark))
         text.single(prefix + "log_end_offset", .gauge, help: "End of the metadata log.", Int(raft.logEndOffset))
+        text.single(prefix + "number_of_voters", .gauge, help: "Voters of the metadata quorum.", raft.voterCount)
     }
 }

@@ -2,6 +2,7 @@
 import ClusterMetadata
 import Consensus
 import Controlling
+import KafkaMessages
 import KafkaRecords
 import Logging
 import NIOCore
@@ -102,6 +103,28 @@ extension MetadataActor {
             return
         }
         term?.add({ failure in completion(failure.map { .failure($0) } ?? outcome) }, endOffset: quorum.endOffset)
+    }
+
+    /// Runs UpdateFeatures. kraft.version is the quorum's own: its control records go in front of what the controller decides.
+    mutating func updateFeatures(
+        _ request: UpdateFeaturesRequest, apiVersion: Int16,
+        completion: @escaping @Sendable (Result<UpdateFeaturesResponse, RequestFailure>) -> Void
+    ) {
+        let kraftVersion = quorum.kraftVersion
+        let voters = Array(quorum.voters.voters.keys)
+        let quorum = quorum
+        let update = request.featureUpdates.first { $0.feature == FeatureName.kraft && $0.maxVersionLevel > kraftVersion }
+        let decide = { (controller: Controller) in
+            controller.updateFeatures(
+                request, apiVersion: apiVersion, kraftVersion: kraftVersion, voters: voters,
+                reasonAgainstKraftVersion: quorum.reasonAgainstKraftVersion)
+        }
+        if let update, !request.validateOnly, failure == nil, let term, decide(term.controller).response.errorCode == .none {
+            let now = moment()
+            step(self.quorum.raiseKraftVersion(to: update.maxVersionLevel, now: now))
+            logger.info("kraft.version is raised; the voters are in the log from now on", metadata: ["level": "\(update.maxVersionLevel)"])
+        }
+        run({ (controller, _) throws(RequestFailure) in decide(controller) }, completion: completion)
     }
 
     /// All of the records are in the log then, or none: a disk that is full now may have space again for the next request.

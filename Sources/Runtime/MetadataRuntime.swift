@@ -44,6 +44,7 @@ public final class MetadataRuntime: Sendable {
         var image: MetadataImage
         var kraftVersion: Int16
         var leadership = MetadataLeadership()
+        var quorum = QuorumSummary()
         var pending: [Request] = []
         var isDraining = false
     }
@@ -107,6 +108,9 @@ public final class MetadataRuntime: Sendable {
 
     /// What this node knows about who leads.
     public var leadership: MetadataLeadership { shared.withLock { $0.leadership } }
+
+    /// This node's part in the quorum as of the last thing that happened.
+    public var quorum: QuorumSummary { shared.withLock { $0.quorum } }
 
     /// Calls `subscriber` with what is known now and with every change, in order, on the runtime's queue.
     public func onLeadershipChange(_ subscriber: @escaping @Sendable (MetadataLeadership) -> Void) {
@@ -185,6 +189,19 @@ public final class MetadataRuntime: Sendable {
         completion: @escaping @Sendable (Result<Response, RequestFailure>) -> Void
     ) {
         let isAccepted = enqueue(limit: configuration.maximumPendingRequests) { $0.run(decide, completion: completion) }
+        if !isAccepted {
+            completion(.failure(RequestFailure(.throttlingQuotaExceeded, "Too many requests wait for the controller.")))
+        }
+    }
+
+    /// Decides UpdateFeatures, of which kraft.version is the quorum's business. Otherwise as `submit`.
+    public func updateFeatures(
+        _ request: UpdateFeaturesRequest, apiVersion: Int16,
+        completion: @escaping @Sendable (Result<UpdateFeaturesResponse, RequestFailure>) -> Void
+    ) {
+        let isAccepted = enqueue(limit: configuration.maximumPendingRequests) {
+            $0.updateFeatures(request, apiVersion: apiVersion, completion: completion)
+        }
         if !isAccepted {
             completion(.failure(RequestFailure(.throttlingQuotaExceeded, "Too many requests wait for the controller.")))
         }
@@ -279,6 +296,8 @@ public final class MetadataRuntime: Sendable {
         state.actor.settle()
         showCommitted()
         if state.actor.isStopped { state.stop() }
+        let summary = QuorumSummary(state.actor.quorum)
+        shared.withLock { $0.quorum = summary }
         if let failure = state.actor.logFailure, let handler = state.failureHandler {
             state.failureHandler = nil
             handler("the metadata log has failed: \(failure)")

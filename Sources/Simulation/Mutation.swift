@@ -8,6 +8,11 @@ public enum Mutation: String, Sendable, CaseIterable {
     case persistLate
     /// The epoch is forgotten when a process starts again.
     case forgetEpochAtStart
+    /// The vote is forgotten when a process starts again, though not the epoch. Pre-votes and the leader's first record hide it so well
+    /// that no seed shows it: `forgottenVote` is its scenario.
+    case forgetVoteAtStart
+    /// Voters in the log are not read again when a process starts.
+    case forgetVotersAtStart
     /// Every request for a vote is granted on its way back.
     case grantEveryVote
     /// A voter does not compare logs before it votes.
@@ -37,4 +42,7 @@ public enum Mutation: String, Sendable, CaseIterable {
 
     /// How many seeds it may take to notice, at most.
     public var seedsNeeded: Int { 200 }
+
+    /// Whether random runs notice it; otherwise a scenario of its own does.
+    public var isNoticedByChance: Bool { self != .forgetVoteAtStart }
 }

@@ -49,12 +49,32 @@ public enum Simulation {
             trace: world.trace.lines)
     }
 
+    /// Plays the scenario of a fault that no seed shows: two candidates of one epoch ask a voter that started again between them.
+    public static func runForgottenVote(mutation: Mutation? = nil) -> SimulationOutcome {
+        let world = QuorumWorld.forgottenVote(mutation: mutation)
+        return SimulationOutcome(
+            seed: 0, violation: world.violation, digest: world.scheduler.digest, events: world.scheduler.count,
+            duration: world.scheduler.now, acknowledged: 0, epochs: 0, trace: world.trace.lines)
+    }
+
     /// The first of `count` seeds from `first` on at which a deliberate fault is noticed; nil when it never is.
     public static func firstSeedThatNotices(
         _ mutation: Mutation, from first: UInt64 = 1, count: Int, isBrief: Bool = false
     ) -> SimulationOutcome? {
+        if !mutation.isNoticedByChance { return runForgottenVote(mutation: mutation) }
         for seed in first..<(first + UInt64(count)) {
             let outcome = runQuorum(seed: seed, mutation: mutation, isBrief: isBrief)
+            if outcome.violation != nil { return outcome }
+        }
+        return nil
+    }
+
+    /// As above, for the faults of clusters.
+    public static func firstSeedThatNotices(
+        _ mutation: ClusterMutation, from first: UInt64 = 1, count: Int, isBrief: Bool = false
+    ) -> SimulationOutcome? {
+        for seed in first..<(first + UInt64(count)) {
+            let outcome = runCluster(seed: seed, mutation: mutation, isBrief: isBrief)
             if outcome.violation != nil { return outcome }
         }
         return nil

@@ -102,25 +102,25 @@ func report(_ outcome: SimulationOutcome, _ kind: Kind, _ arguments: Arguments) 
 
 func proveMutations(_ arguments: Arguments) -> Bool {
     var isComplete = true
-    func prove(_ name: String, _ needed: Int, _ run: (UInt64) -> SimulationOutcome) {
-        for seed in arguments.first..<(arguments.first + UInt64(needed)) {
-            guard let violation = run(seed).violation else { continue }
-            print("\(name): noticed by seed \(seed): \(violation)")
-            return
+    func tell(_ name: String, _ outcome: SimulationOutcome?, _ needed: Int) {
+        if let outcome, let violation = outcome.violation {
+            print("\(name): noticed by \(outcome.seed == 0 ? "its scenario" : "seed \(outcome.seed)"): \(violation)")
+        } else {
+            print("\(name): NOT NOTICED by \(needed) seeds")
+            isComplete = false
         }
-        print("\(name): NOT NOTICED by \(needed) seeds")
-        isComplete = false
+        fflush(nil)
     }
     if arguments.kinds.contains(.quorum) {
         for mutation in Mutation.allCases {
-            prove(mutation.rawValue, mutation.seedsNeeded) { Simulation.runQuorum(seed: $0, mutation: mutation) }
-            fflush(nil)
+            let outcome = Simulation.firstSeedThatNotices(mutation, from: arguments.first, count: mutation.seedsNeeded)
+            tell(mutation.rawValue, outcome, mutation.seedsNeeded)
         }
     }
     if arguments.kinds.contains(.cluster) {
         for mutation in ClusterMutation.allCases {
-            prove(mutation.rawValue, mutation.seedsNeeded) { Simulation.runCluster(seed: $0, mutation: mutation) }
-            fflush(nil)
+            let outcome = Simulation.firstSeedThatNotices(mutation, from: arguments.first, count: mutation.seedsNeeded)
+            tell(mutation.rawValue, outcome, mutation.seedsNeeded)
         }
     }
     return isComplete

@@ -190,14 +190,14 @@ import Testing
         #expect(try set[2].consume(reader: FetchReader(onlyLeader: false, rack: "b")) == ["a"])
     }
 
-    @Test func waitingProducesAreAnsweredWhenTheHighWatermarkComesOrTimeIsOver() async throws {
+    @Test func waitingProducesAreAnsweredWhenTheHighWatermarkComesOrTimeIsOver() throws {
         let set = try TestReplicaSet()
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let loop = group.next()
-        func outcome(of append: PartitionAppend, timeout: Int32, after start: () throws -> Void) async throws -> [String] {
+        func outcome(of append: PartitionAppend, timeout: Int32, after start: () throws -> Void) throws -> [String] {
             let promise = loop.makePromise(of: [String].self)
             let partition = try set[1].partition
-            try await loop.submit {
+            try loop.submit {
                 var codes: [String] = []
                 let wait = ProduceWait(index: 0, partition: partition, offset: append.requiredOffset, term: append.term)
                 let operation = ProduceOperation([wait]) {
@@ -206,16 +206,16 @@ import Testing
                     promise.succeed(codes)
                 }
                 operation.start(on: loop, timeoutMilliseconds: timeout)
-            }.get()
+            }.wait()
             try start()
-            return try await promise.futureResult.get()
+            return try promise.futureResult.wait()
         }
         let first = try set[1].append("a")
-        #expect(try await outcome(of: first, timeout: 60_000) { try set.settle(2, 3, from: 1) } == [])
+        #expect(try outcome(of: first, timeout: 60_000) { try set.settle(2, 3, from: 1) } == [])
         let second = try set[1].append("b")
-        #expect(try await outcome(of: second, timeout: 20) {} == ["REQUEST_TIMED_OUT"])
+        #expect(try outcome(of: second, timeout: 20) {} == ["REQUEST_TIMED_OUT"])
         let third = try set[1].append("c")
-        #expect(try await outcome(of: third, timeout: 60_000) { try set.change(leader: 2) } == ["NOT_LEADER_OR_FOLLOWER"])
-        try await group.shutdownGracefully()
+        #expect(try outcome(of: third, timeout: 60_000) { try set.change(leader: 2) } == ["NOT_LEADER_OR_FOLLOWER"])
+        try group.syncShutdownGracefully()
     }
 }

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from broker import binary
 from load import QUIET
 from network import CLIENT, Network
 from nodes import Node, binary, wait_until

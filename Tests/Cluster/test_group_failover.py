@@ -122,6 +122,8 @@ def test_members_go_on_without_their_coordinator(cluster):
         node.kill()
         all_commit()
         pauses.append(time.monotonic() - began)
+        answers = watcher.answers
+        wait_until(lambda: watcher.error or watcher.answers > answers + 1, "the group's offsets are read from the next coordinator", 30)
         node.start().wait_ready()
         cluster.wait_whole()
     print(f"all members committed again after {[f'{pause:.2f}' for pause in pauses]} s; {watcher.answers} looks at the offsets")
@@ -135,7 +137,6 @@ def test_members_go_on_without_their_coordinator(cluster):
         member.finish()
     taken = [value for member in members for value in member.values]
     assert set(taken) == sent and len(taken) == len(sent), "without a rebalance each record is taken once"
-    assert watcher.answers > 20
     ends = {each.partition: each.offset for each in Consumer({
         **QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": GROUP,
     }).committed([TopicPartition(topic, partition) for partition in range(PARTITIONS)], timeout=20)}

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from clusters import Cluster
 from load import QUIET
@@ -58,6 +58,24 @@ def test_acknowledged_records_survive_the_leader(cluster):
     assert others
 
 
+def test_a_dead_leader_is_missed_by_its_sockets(cluster):
+    """Not by the end of its session, which lasts 9 s. What remains are the pauses that librdkafka makes between its questions."""
+    cluster.create("missed", 1)
+    gaps = []
+    for number in range(8):
+        produce(cluster, "missed", [f"before-{number}"])
+        leader = cluster.leader("missed", 0)
+        began = time.monotonic()
+        leader.kill()
+        wait_until(lambda: cluster.partitions("missed")[0].leader not in (-1, leader.number), "another one leads", 30, 0.02)
+        gaps.append(time.monotonic() - began)
+        produce(cluster, "missed", [f"after-{number}"])
+        leader.start().wait_ready()
+        cluster.wait_whole()
+    print(f"another one led after {[f'{gap:.2f}' for gap in gaps]} s")
+    assert max(gaps) < 5, gaps
+
+
 def test_consumers_read_from_a_follower_in_their_rack():
     settings = {"replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector"}
     with Cluster(3, proxied=False, settings=settings) as cluster:
@@ -80,3 +98,34 @@ def test_too_few_replicas_refuse_acks_all(cluster):
     follower.start().wait_ready()
     cluster.wait_whole()
     produce(cluster, "strict", ["c"])
+
+
+def delete_before(cluster, topic, offset, seconds):
+    """Returns how far every live replica is by the answer."""
+    admin = cluster.admin()
+    futures = admin.delete_records([TopicPartition(topic, 0, offset)], operation_timeout=seconds, request_timeout=seconds + 10)
+    [future] = futures.values()
+    return future.result(seconds + 10).low_watermark
+
+
+def test_records_are_deleted_once_every_live_replica_has_deleted_them(cluster):
+    cluster.create("deleted", 1)
+    produce(cluster, "deleted", [f"{number}" for number in range(100)])
+    assert delete_before(cluster, "deleted", 40, 20) == 40
+    follower = next(node for node in cluster.nodes if node is not cluster.leader("deleted", 0) and node is not cluster.controller())
+    follower.pause()
+    try:
+        # It counts until its session is over, after 9 s.
+        with pytest.raises(KafkaException) as refused:
+            delete_before(cluster, "deleted", 60, 3)
+        assert refused.value.args[0].code() == KafkaError.REQUEST_TIMED_OUT
+    finally:
+        follower.resume()
+    assert delete_before(cluster, "deleted", 60, 30) == 60
+    # Who is down does not hold it up.
+    cluster.wait_whole()
+    follower.kill()
+    assert delete_before(cluster, "deleted", 80, 30) == 80
+    assert consume(cluster, "deleted", 20) == [f"{number}" for number in range(80, 100)]
+    follower.start().wait_ready()
+    cluster.wait_whole()

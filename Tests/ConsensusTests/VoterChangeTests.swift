@@ -47,6 +47,43 @@ struct VoterChangeTests {
         #expect(try quorum.error(of: .addRaftVoter(Self.add(4)), by: leader) == .unsupportedVersion)
     }
 
+    /// KIP-853: raised once every voter has told its directory; from then on they are in the log, and can be changed.
+    @Test func staticVotersGetIntoTheLog() throws {
+        var quorum = try TestQuorum(voters: [1, 2, 3], others: [4], dynamic: false, seed: 5)
+        #expect(try quorum.run(for: 8000) { $0.isSettled })
+        let leader = try #require(quorum.leader)
+        let silent = try #require(quorum.members[leader]?.quorum.reasonAgainstKraftVersion(1))
+        #expect(silent.contains("are not known yet"))
+        let early = quorum.now
+        try quorum.step(leader) { $0.raiseKraftVersion(to: 1, now: early) }
+        #expect(quorum.members[leader]?.quorum.kraftVersion == 0)
+        #expect(
+            try quorum.run(for: 20_000) { $0.members[leader]?.quorum.reasonAgainstKraftVersion(1) == nil }, "\(quorum.summary)")
+        let now = quorum.now
+        try quorum.step(leader) { $0.raiseKraftVersion(to: 1, now: now) }
+        #expect(
+            try quorum.run(for: 8000) { quorum in
+                quorum.members.values.allSatisfy { $0.quorum.kraftVersion == 1 } && quorum.isSettled
+            }, "\(quorum.summary)")
+        for id in [1, 2, 3] as [NodeID] {
+            let member = try #require(quorum.members[id]).quorum
+            #expect(member.voters.voters.values.map(\.directoryID) == [1, 2, 3].map { TestQuorum.directory($0) })
+            #expect(member.isVoter)
+        }
+        #expect(quorum.leader == leader, "nobody has to be elected for it")
+        // Again is no change.
+        #expect(quorum.members[leader]?.quorum.reasonAgainstKraftVersion(1) == nil)
+        try quorum.ask(.addRaftVoter(Self.add(4)), of: leader)
+        #expect(try quorum.run(for: 5000) { !$0.answers.isEmpty })
+        #expect(quorum.addError == ErrorCode.none)
+        #expect(try quorum.run(for: 5000) { $0.members[4]?.quorum.isVoter == true })
+        // And over a restart, with the old configuration still there.
+        for id in [1, 2, 3, 4] as [NodeID] { quorum.crash(id) }
+        for id in [1, 2, 3, 4] as [NodeID] { try quorum.start(id) }
+        #expect(try quorum.run(for: 20_000) { $0.isSettled }, "\(quorum.summary)")
+        #expect(quorum.members.values.allSatisfy { $0.quorum.voters.voters.keys.elements == [1, 2, 3, 4] })
+    }
+
     @Test func aControllerJoinsByItself() throws {
         var quorum = try TestQuorum(voters: [1, 2, 3], others: [4], dynamic: true, seed: 6, joins: true)
         #expect(try quorum.run(for: 20_000) { $0.members.values.allSatisfy { $0.quorum.voters.contains(4) } }, "\(quorum.summary)")

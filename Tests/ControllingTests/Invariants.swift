@@ -38,7 +38,8 @@ enum Invariants {
         #expect(!partition.replicas.isEmpty && Set(partition.replicas).count == partition.replicas.count, "\(name)")
         #expect(partition.isr.allSatisfy(partition.replicas.contains) && Set(partition.isr).count == partition.isr.count, "\(name)")
         #expect(partition.directories.count == partition.replicas.count, "\(name)")
-        #expect(partition.eligibleLeaderReplicas.allSatisfy { !partition.isr.contains($0) }, "\(name)")
+        #expect(
+            partition.eligibleLeaderReplicas.allSatisfy { !partition.isr.contains($0) && partition.replicas.contains($0) }, "\(name)")
         let keepsEligible = image.features.hasEligibleLeaderReplicas
         #expect(!partition.isr.isEmpty || keepsEligible, "an ISR went empty: \(name)")
         if keepsEligible && partition.isr.isEmpty {

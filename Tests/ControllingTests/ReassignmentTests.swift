@@ -136,4 +136,19 @@ struct ReassignmentTests {
         #expect(removal.completed(isr: [2]) == nil, "nobody would be left in sync")
         #expect(removal.completed(isr: [0, 1, 2])?.isr == [0, 1])
     }
+
+    /// A broker that is no replica any more has deleted its log, and must not keep the last leader from leading again.
+    @Test func whoIsNoReplicaAnyLongerIsNotEligible() throws {
+        var cluster = try Cluster(brokers: 3, features: [FeatureName.eligibleLeaderReplicas: 1])
+        try cluster.createTopic("foo", [[0, 1, 2]], configs: ["min.insync.replicas": "2"])
+        #expect(try reassign(&cluster, "foo", [(0, [0])]).map(\.errorCode) == [.none])
+        #expect(try cluster.partition("foo").isr == [0] && cluster.partition("foo").eligibleLeaderReplicas.isEmpty)
+        // Killed and started again.
+        try cluster.fence(0)
+        cluster.now += 20_000
+        try cluster.register(0, incarnation: 2)
+        #expect(try cluster.partition("foo").leader == -1 && cluster.partition("foo").lastKnownElr == [0])
+        try cluster.heartbeat(0)
+        #expect(try cluster.partition("foo").leader == 0)
+    }
 }

@@ -36,7 +36,7 @@ final class ControllerServices: Sendable {
         .updateFeatures, .envelope, .describeCluster, .brokerRegistration, .brokerHeartbeat, .allocateProducerIds,
         .controllerRegistration, .electLeaders, .vote, .beginQuorumEpoch, .endQuorumEpoch, .fetchSnapshot, .alterPartition,
         .alterPartitionReassignments, .listPartitionReassignments, .unregisterBroker, .assignReplicasToDirs, .addRaftVoter,
-        .removeRaftVoter, .updateRaftVoter,
+        .removeRaftVoter, .updateRaftVoter, .unregisterController,
     ]
 
     private static let served: Set<ApiKey> = Set(servedApis)
@@ -83,6 +83,7 @@ final class ControllerServices: Sendable {
         case .addRaftVoter: try addRaftVoter(request)
         case .removeRaftVoter: try removeRaftVoter(request)
         case .updateRaftVoter: try updateRaftVoter(request)
+        case .unregisterController: try unregisterController(request)
         default: request.reply(.refused("\(request.apiKey) is not served by controllers of this version of Martlet"))
         }
     }

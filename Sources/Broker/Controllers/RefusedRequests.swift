@@ -116,6 +116,15 @@ extension UnregisterBrokerRequest: ControllerDecidedRequest {
     }
 }
 
+extension UnregisterControllerRequest: ControllerDecidedRequest {
+    func refused(_ failure: RequestFailure, version: Int16) -> UnregisterControllerResponse {
+        var response = UnregisterControllerResponse()
+        response.errorCode = failure.code
+        response.errorMessage = failure.description
+        return response
+    }
+}
+
 extension DescribeQuorumRequest: ControllerDecidedRequest {
     func refused(_ failure: RequestFailure, version: Int16) -> DescribeQuorumResponse {
         var response = DescribeQuorumResponse()

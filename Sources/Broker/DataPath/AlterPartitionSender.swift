@@ -5,6 +5,7 @@ import KafkaMessages
 import KafkaWire
 import Logging
 import NIOCore
+import Observability
 import Primitives
 import Replication
 import Synchronization
@@ -29,11 +30,14 @@ final class AlterPartitionSender: Sendable {
     private let brokerEpoch: @Sendable () -> Int64
     private let channel: Channel
     private let eventLoop: any EventLoop
+    private let metrics: KafkaMetrics?
     private let logger: Logger
 
     init(
-        nodeID: NodeID, brokerEpoch: @escaping @Sendable () -> Int64, eventLoop: any EventLoop, logger: Logger, channel: @escaping Channel
+        nodeID: NodeID, brokerEpoch: @escaping @Sendable () -> Int64, eventLoop: any EventLoop, metrics: KafkaMetrics? = nil,
+        logger: Logger, channel: @escaping Channel
     ) {
+        self.metrics = metrics
         self.nodeID = nodeID
         self.brokerEpoch = brokerEpoch
         self.eventLoop = eventLoop
@@ -125,7 +129,9 @@ final class AlterPartitionSender: Sendable {
         }
         return batch.filter { partition, proposal in
             let key = TopicIDPartition(partition.topicID, partition.topicPartition.partition)
-            let outcome = partition.answered(proposal, answers[key] ?? .failed, now: now)
+            let answer = answers[key] ?? .failed
+            count(answer, to: proposal)
+            let outcome = partition.answered(proposal, answer, now: now)
             if outcome == .committed {
                 logger.info(
                     "in-sync replicas changed",
@@ -137,5 +143,13 @@ final class AlterPartitionSender: Sendable {
             return outcome == .sendAgain
         }
     }
-}
 
+    /// By the answer, not by what the partition makes of it: the metadata may have told the partition before.
+    private func count(_ answer: InSyncReplicasAnswer, to proposal: InSyncReplicasProposal) {
+        switch answer {
+        case .committed: (proposal.isExpansion ? metrics?.inSyncReplicaExpands : metrics?.inSyncReplicaShrinks)?.increment()
+        case .refused, .outdated: metrics?.failedInSyncReplicaUpdates.increment()
+        case .failed: break
+        }
+    }
+}

@@ -91,7 +91,9 @@ extension Partition {
     /// The smallest log start of this leader and the live followers.
     func lowWatermark() throws(PartitionError) -> Offset {
         try state.withLock { state in
-            if let failure = state.check(currentLeaderEpoch: -1, onlyLeader: true) { return Result<Offset, PartitionError>.failure(failure) }
+            if let failure = state.check(currentLeaderEpoch: -1, onlyLeader: true) {
+                return Result<Offset, PartitionError>.failure(failure)
+            }
             return .success(state.replica.lowWatermark(log: state.offsets, live: environment.live))
         }.get()
     }

@@ -46,6 +46,7 @@ extension Partition {
             do throws(StorageError) {
                 let batches = records.wholeBatches(upToEpoch: leaderEpoch)
                 if batches.readableBytes > 0 { try state.appendAsFollower(batches, now: now) }
+                state.lag = max(0, highWatermark - state.log.logEndOffset)
                 let before = state.log.highWatermark
                 if highWatermark > before { state.log.advanceHighWatermark(to: highWatermark) }
                 let start = min(leaderStartOffset, state.log.highWatermark)

@@ -52,6 +52,8 @@ final class Partition: Sendable {
         /// The log's directory has failed: nothing is served until the node starts again.
         var isOffline = false
         var throttling = ReplicaThrottling()
+        /// Records that this follower lacked of its leader's high watermark after its last fetch.
+        var lag: Offset = 0
         /// Fetches that wait for the high watermark to move.
         var consumers: [WaitEntry] = []
         /// Followers' fetches, which wait for the log's end to move.
@@ -133,6 +135,9 @@ final class Partition: Sendable {
 
     var isOffline: Bool { state.withLock { $0.isOffline } }
 
+    /// How many records this replica is behind the leader that it follows; 0 where it follows nobody.
+    var followerLag: Offset { state.withLock { $0.replica.isLeader || $0.replica.assignment.leader < 0 ? 0 : $0.lag } }
+
     /// The log's directory has failed: the replica neither leads nor follows any more, and whoever waits for it is told.
     func takeOffline() {
         let effects = state.withLock { state in
@@ -151,7 +156,9 @@ final class Partition: Sendable {
             state.replica.remove()
             var effects = PartitionEffects()
             state.takeAll(&effects)
-            return (Result { () throws(StorageError) in try state.noting { log throws(StorageError) in try log.delete(now: now) } }, effects)
+            return (
+                Result { () throws(StorageError) in try state.noting { log throws(StorageError) in try log.delete(now: now) } }, effects
+            )
         }
         perform(effects)
         try outcome.get()

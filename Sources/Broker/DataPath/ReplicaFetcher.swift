@@ -220,9 +220,11 @@ final class ReplicaFetcher: @unchecked Sendable {
             plan.resetSession()
             if SystemClock.monotonicMilliseconds() - lastInterruptionAt < Self.interruptionIntervalMilliseconds { return wake(after: 1) }
             connectionFailures += 1
+            environment.unreachableLeaders.failed(leader, now: SystemClock.monotonicMilliseconds())
             logger.debug("a fetch failed", metadata: ["leader": "\(leader)", "reason": "\(error)"])
             return wake(after: backoff(connectionFailures))
         }
+        environment.unreachableLeaders.reached(leader)
         guard response.errorCode == .none else {
             plan.resetSession()
             connectionFailures += 1
@@ -275,6 +277,7 @@ final class ReplicaFetcher: @unchecked Sendable {
                 leaderStartOffset: data.logStartOffset, maxBytes: settings.fetchMaxBytes, now: now)
             if !failures.isEmpty { failures[key] = nil }
             if taken.position.fetchOffset < data.highWatermark { behind.append(key) } else { behind.remove(key) }
+            if taken.appendedBytes > 0 { environment.metrics?.replicationBytesIn.increment(by: taken.appendedBytes) }
             if taken.isThrottled { environment.followerThrottle.record(bytes: taken.appendedBytes) }
             plan.advance(key, to: taken.position)
         } catch {

@@ -1,5 +1,6 @@
 // What all partitions of a node share for replication: settings, which brokers are alive, and the ways to the controller and to waiting
 // coordinators. One object, so that a partition keeps one reference.
+import Observability
 import Primitives
 import Replication
 import Synchronization
@@ -18,11 +19,15 @@ final class ReplicationEnvironment: Sendable {
     let leaderThrottle: ReplicationThrottle
     /// What it takes as follower.
     let followerThrottle: ReplicationThrottle
+    let unreachableLeaders = UnreachableLeaders()
+    /// Nil where nobody counts, as in tests.
+    let metrics: KafkaMetrics?
     private let known = Mutex(Brokers())
     private let proposals = Mutex<(@Sendable (Partition, InSyncReplicasProposal) -> Void)?>(nil)
 
-    init(nodeID: NodeID, settings: ReplicationSettings = ReplicationSettings()) {
+    init(nodeID: NodeID, settings: ReplicationSettings = ReplicationSettings(), metrics: KafkaMetrics? = nil) {
         self.nodeID = nodeID
+        self.metrics = metrics
         self.settings = settings
         leaderThrottle = ReplicationThrottle(settings)
         followerThrottle = ReplicationThrottle(settings)

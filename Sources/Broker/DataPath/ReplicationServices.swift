@@ -6,6 +6,7 @@ import KafkaMessages
 import Logging
 import NIOCore
 import Network
+import Observability
 import Primitives
 import Replication
 import Synchronization
@@ -28,10 +29,10 @@ final class ReplicationServices: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(configuration: BrokerConfiguration, logger: Logger) {
+    init(configuration: BrokerConfiguration, metrics: KafkaMetrics, logger: Logger) {
         let layers = configuration.layers
         environment = ReplicationEnvironment(
-            nodeID: configuration.nodeID, settings: ReplicationSettings { key in layers.fixed[key] })
+            nodeID: configuration.nodeID, settings: ReplicationSettings { key in layers.fixed[key] }, metrics: metrics)
         interBrokerListener = configuration.interBrokerListenerName
         self.logger = logger
     }
@@ -48,7 +49,8 @@ final class ReplicationServices: Sendable {
         let fetchers = ReplicaFetchers(
             environment: environment, eventLoopGroup: eventLoopGroup, brokerEpoch: brokerEpoch, logger: logger)
         let proposals = AlterPartitionSender(
-            nodeID: environment.nodeID, brokerEpoch: brokerEpoch, eventLoop: eventLoopGroup.next(), logger: logger, channel: channel)
+            nodeID: environment.nodeID, brokerEpoch: brokerEpoch, eventLoop: eventLoopGroup.next(), metrics: environment.metrics,
+            logger: logger, channel: channel)
         environment.onProposal { partition, proposal in proposals.submit(proposal, of: partition) }
         let early = state.withLock { state -> [Partition] in
             state.fetchers = fetchers

@@ -45,7 +45,7 @@ extension BrokerServices {
             reader: reader(request, context.version)
         ) { [self, unowned state] results in
             state.fetch = nil
-            finish(context, sessionID: sessionID, isIncremental: isIncremental, results)
+            finish(context, sessionID: sessionID, isIncremental: isIncremental, isFollower: request.replicaID >= 0, results)
         }
         state.fetch = operation
         operation.start(on: context.connection.eventLoop)
@@ -59,22 +59,29 @@ extension BrokerServices {
             onlyLeader: isFollower || version < 11, rack: request.rackID)
     }
 
-    private func finish(_ context: RequestContext, sessionID: Int32, isIncremental: Bool, _ results: [FetchPartitionResult]) {
-        guard sessionID != 0 else { return answer(context, error: .none, sessionID: 0, results: results) }
+    private func finish(
+        _ context: RequestContext, sessionID: Int32, isIncremental: Bool, isFollower: Bool, _ results: [FetchPartitionResult]
+    ) {
+        guard sessionID != 0 else { return answer(context, error: .none, sessionID: 0, results: results, isFollower: isFollower) }
         let outcomes = results.map { (key: $0.key, outcome: $0.outcome) }
         let report = fetchSessions.withLock { $0.finish(sessionID: sessionID, outcomes: outcomes) }
         let reported = isIncremental ? zip(results, report).compactMap { $1 ? $0 : nil } : results
-        answer(context, error: .none, sessionID: sessionID, results: reported)
+        answer(context, error: .none, sessionID: sessionID, results: reported, isFollower: isFollower)
     }
 
-    private func answer(_ context: RequestContext, error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult]) {
+    private func answer(
+        _ context: RequestContext, error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult], isFollower: Bool = false
+    ) {
         let encoder = FetchResponseEncoder(version: context.version, correlationID: context.correlationID)
         context.connection.send(encoder.encode(error: error, sessionID: sessionID, results: results, allocator: allocator))
         replication.environment.leaderThrottle.record(bytes: results.reduce(0) { $0 + ($1.isThrottled ? $1.recordBytes : 0) })
         for result in results {
             guard let metrics = result.topic?.metrics else { continue }
             metrics.totalFetchRequests.increment()
-            if result.recordBytes > 0 { metrics.bytesOut.increment(by: result.recordBytes) }
+            if result.recordBytes > 0 {
+                // What replicas take is no traffic of clients.
+                (isFollower ? self.metrics.replicationBytesOut : metrics.bytesOut).increment(by: result.recordBytes)
+            }
             if result.error != .none { metrics.failedFetchRequests.increment() }
         }
     }

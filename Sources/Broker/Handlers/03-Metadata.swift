@@ -3,12 +3,30 @@ import ClusterMetadata
 import Controlling
 import KafkaMessages
 import KafkaWire
+import NIOCore
 import Primitives
 
 extension BrokerServices {
     func metadata(_ context: RequestContext) throws(WireError) {
-        let request = try context.decode(MetadataRequest.self)
+        try answer(context, try context.decode(MetadataRequest.self))
+    }
+
+    /// How often a question that waits for the controller's decision is looked at again.
+    private static let metadataPause = TimeAmount.milliseconds(10)
+
+    private func answer(_ context: RequestContext, _ request: MetadataRequest) throws(WireError) {
         let image = self.image
+        if replication.environment.unreachableLeaders.isDecisionPending(image.cluster, now: SystemClock.monotonicMilliseconds()) {
+            // The connection's further requests wait behind this one, as behind every other.
+            context.connection.eventLoop.assumeIsolated().scheduleTask(in: Self.metadataPause) { [self] in
+                do throws(WireError) {
+                    try answer(context, request)
+                } catch {
+                    context.connection.close(reason: "\(error)")
+                }
+            }
+            return
+        }
         let view = ClusterView(image: image, listenerName: context.listenerName)
         // Version 0 asks for all topics with an empty list, later versions with null.
         guard let asked = request.topics, !(context.version == 0 && asked.isEmpty) else {

@@ -51,7 +51,7 @@ extension BrokerServices {
                 return common
             }
         }
-        return ApiVersionsResponse(apis: apis, image, version: version)
+        return ApiVersionsResponse(apis: apis, image, metadataRuntime.kraftVersion, version: version)
     }
 
     static let advertisedVersions = ApiVersionsResponse.versions(of: servedApis)
@@ -76,7 +76,9 @@ extension ControllerServices {
             response.errorCode = .rebootstrapRequired
             return call.send(response)
         }
-        call.send(ApiVersionsResponse(apis: Self.advertisedVersions, metadataRuntime.image, version: call.version))
+        call.send(
+            ApiVersionsResponse(
+                apis: Self.advertisedVersions, metadataRuntime.image, metadataRuntime.kraftVersion, version: call.version))
     }
 
     /// For versions that do not exist yet: the body in version 0.
@@ -94,7 +96,7 @@ extension ControllerServices {
 
 extension ApiVersionsResponse {
     /// What a listener that serves `apis` answers under that metadata.
-    fileprivate init(apis: [ApiVersion], _ image: MetadataImage, version: Int16) {
+    fileprivate init(apis: [ApiVersion], _ image: MetadataImage, _ kraftVersion: Int16, version: Int16) {
         let features = image.features
         var response = ApiVersionsResponse()
         response.apiKeys = apis
@@ -108,11 +110,13 @@ extension ApiVersionsResponse {
             return key
         }
         response.finalizedFeaturesEpoch = image.provenance.offset
-        response.finalizedFeatures = features.all.filter { $0.level > 0 }.map { feature in
+        // kraft.version belongs to the quorum and stands in no image.
+        let levels = features.all.map { ($0.name, $0.level) } + [(FeatureName.kraft, kraftVersion)]
+        response.finalizedFeatures = levels.filter { $0.1 > 0 }.map { name, level in
             var key = ApiVersionsResponse.FinalizedFeatureKey()
-            key.name = feature.name
-            key.minVersionLevel = feature.level
-            key.maxVersionLevel = feature.level
+            key.name = name
+            key.minVersionLevel = level
+            key.maxVersionLevel = level
             return key
         }
         self = response

@@ -12,10 +12,11 @@ extension BrokerServices {
 extension ControllerServices {
     func updateFeatures(_ call: ControllerRequest) throws(WireError) {
         let request = try call.decode(UpdateFeaturesRequest.self)
-        let version = call.version
-        let kraftVersion = metadataRuntime.kraftVersion
-        decide(call, request) { (controller) throws(RequestFailure) in
-            controller.updateFeatures(request, apiVersion: version, kraftVersion: kraftVersion)
+        metadataRuntime.updateFeatures(request, apiVersion: call.version) { outcome in
+            switch outcome {
+            case .success(let response): call.send(response)
+            case .failure(let failure): call.refuse(request, failure)
+            }
         }
     }
 }

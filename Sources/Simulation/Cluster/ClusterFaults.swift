@@ -104,7 +104,10 @@ final class ClusterFaults {
         partitions.partitions = [index]
         request.topicPartitions = [partitions]
         faults.note("\(type == 0 ? "preferred" : "unclean") election for \(name)-\(index)")
-        world.askController { (controller, _) throws(RequestFailure) in try controller.electLeaders(request) } completion: { _ in }
+        world.askController { (controller, _) throws(RequestFailure) in
+            try controller.electLeaders(request)
+        } completion: { _ in
+        }
     }
 
     private func reassign(isCancel: Bool = false) {
@@ -142,6 +145,9 @@ final class ClusterFaults {
         var request = UnregisterBrokerRequest()
         request.brokerId = random.pick(down).id
         faults.note("n\(request.brokerId) is unregistered")
-        world.askController { (controller, _) throws(RequestFailure) in try controller.unregisterBroker(request) } completion: { _ in }
+        world.askController { (controller, _) throws(RequestFailure) in
+            try controller.unregisterBroker(request)
+        } completion: { _ in
+        }
     }
 }

@@ -24,7 +24,7 @@ final class PartitionHistory {
     /// How often the last replica in sync lost its power, after which nothing is promised of what it lost (KIP-966).
     fileprivate(set) var excusals = 0
     /// The leader epoch in which that happened last.
-    fileprivate var excusedEpoch: LeaderEpoch = -1
+    fileprivate(set) var excusedEpoch: LeaderEpoch = -1
     /// The largest offset that some consumer was told is readable, under clean elections.
     var listed: Offset = 0
 
@@ -68,7 +68,9 @@ final class ClusterLedger {
         for change in publication.changes.partitions {
             guard let before = change.before else { continue }
             if change.after.partitionEpoch < before.partitionEpoch || change.after.leaderEpoch < before.leaderEpoch {
-                fail(.partitionEpochsNeverGoBack, "n\(node.id) shows \(change.topicName)-\(before.index) going back from \(before) to \(change.after)")
+                fail(
+                    .partitionEpochsNeverGoBack,
+                    "n\(node.id) shows \(change.topicName)-\(before.index) going back from \(before) to \(change.after)")
             }
         }
         // Whoever is first shows everybody what was committed.
@@ -163,7 +165,8 @@ final class ClusterLedger {
             return fail(.oneLeaderPerPartitionEpoch, "n\(other) and n\(broker) both lead \(history.name) in epoch \(epoch)")
         }
         history.leaders[epoch] = broker
-        if history.isSafe, history.knew.epoch == epoch, history.lossy[broker] != nil, history.knew.members.isSubset(of: history.lossy.keys) {
+        if history.isSafe, history.knew.epoch == epoch, history.lossy[broker] != nil, history.knew.members.isSubset(of: history.lossy.keys)
+        {
             excuse(partition, history, broker)
         }
         if history.isSafe, epoch == history.image.leaderEpoch, !history.isComplete(replica.log) {

@@ -135,7 +135,8 @@ enum BrokerAnswer {
 
     var summary: String {
         switch self {
-        case .metadata(let partitions): "Metadata: \(partitions.map { "\($0.0.short) \($0.1.leader)@\($0.1.epoch)" }.joined(separator: ", "))"
+        case .metadata(let partitions):
+            "Metadata: \(partitions.map { "\($0.0.short) \($0.1.leader)@\($0.1.epoch)" }.joined(separator: ", "))"
         case .fetch(let session, let error, let partitions):
             "Fetch: session \(session)\(error == .none ? "" : " \(error)") "
                 + partitions.map { part in

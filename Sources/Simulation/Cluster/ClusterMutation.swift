@@ -30,8 +30,6 @@ public enum ClusterMutation: String, Sendable, CaseIterable {
     /// A follower takes its log's end for the high watermark.
     case inflateFollowerHighWatermark
     // The controller.
-    /// A proposal of in-sync replicas is taken whatever epochs it builds on.
-    case acceptStaleProposals
     /// A silent broker is never fenced.
     case sessionNeverExpires
     /// Somebody outside of the replicas in sync is elected.

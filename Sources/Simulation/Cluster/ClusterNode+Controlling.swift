@@ -54,7 +54,6 @@ extension ClusterNode {
                 return result
             }
         case .alterPartition(let request):
-            let request = world.mutate(alterPartition: request, at: self)
             run(ControllerAnswer.alterPartition) { (controller, _) throws(RequestFailure) in
                 try controller.alterPartition(request, apiVersion: 3)
             }
@@ -88,6 +87,7 @@ extension ClusterNode {
                 let due = controller.tick(now: node.now)
                 return ControllerResult(controller.nextDeadline, records: due.records, isAtomic: due.isAtomic)
             } completion: { [self] result in
+                ticked()
                 let deadline = (try? result.get()).flatMap { $0 } ?? .max
                 let limits = Self.tickMilliseconds
                 schedule(
@@ -112,7 +112,9 @@ extension ClusterNode {
 
     private func probeUnheard(_ number: Int) {
         guard isCurrent(number) else { return }
-        decide { (controller, _) throws(RequestFailure) in ControllerResult(controller.unheardBrokers) } completion: { [self] result in
+        decide { (controller, _) throws(RequestFailure) in
+            ControllerResult(controller.unheardBrokers)
+        } completion: { [self] result in
             guard case .success(let probes) = result else { return }
             for probe in probes { self.probe(probe, number) }
         }

@@ -31,6 +31,10 @@ final class ClusterNode {
     /// Counts terms, so that timers of an earlier one end.
     private(set) var termNumber = 0
     private(set) var termBegan: VirtualTime = 0
+    /// What the controller does by the clock waits for what it decided before to be committed: since when it has not waited for long, and
+    /// when it came around last.
+    private(set) var tickingSince: VirtualTime = 0
+    private(set) var lastTick: VirtualTime = 0
 
     init(world: ClusterWorld, node: QuorumNode, isBroker: Bool) {
         self.world = world
@@ -138,6 +142,11 @@ final class ClusterNode {
         world.ledger.published(publication, by: node)
         broker?.replayed(publication.image)
         broker?.publish(publication.image, publication.changes)
+    }
+
+    func ticked() {
+        if world.scheduler.now - lastTick > .milliseconds(1_500) { tickingSince = world.scheduler.now }
+        lastTick = world.scheduler.now
     }
 
     /// Off the queue, as answers leave by other threads.

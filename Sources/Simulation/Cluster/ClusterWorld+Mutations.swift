@@ -1,28 +1,10 @@
 // Faults put into what the controller gets and decides, on purpose.
 import ClusterMetadata
 import Controlling
-import KafkaMessages
 import KafkaRecords
 import Primitives
 
 extension ClusterWorld {
-    /// A proposal as a careless controller would read it.
-    func mutate(alterPartition request: AlterPartitionRequest, at program: ClusterNode) -> AlterPartitionRequest {
-        guard mutation == .acceptStaleProposals, let controller = program.term?.controller else { return request }
-        var request = request
-        for (topic, data) in request.topics.enumerated() {
-            for (index, part) in data.partitions.enumerated() {
-                guard let current = controller.image.topics.topic(id: data.topicId)?.partition(part.partitionIndex) else { continue }
-                request.topics[topic].partitions[index].leaderEpoch = current.leaderEpoch
-                request.topics[topic].partitions[index].partitionEpoch = current.partitionEpoch
-                for member in part.newIsrWithEpochs.indices {
-                    request.topics[topic].partitions[index].newIsrWithEpochs[member].brokerEpoch = -1
-                }
-            }
-        }
-        return request
-    }
-
     /// A decision as a careless controller would make it.
     func mutate(_ records: [VersionedRecord], in image: MetadataImage) -> [VersionedRecord] {
         switch mutation {

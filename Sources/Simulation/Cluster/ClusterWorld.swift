@@ -157,11 +157,15 @@ final class ClusterWorld {
     private func watchSilence() {
         let patience = VirtualTime.milliseconds(plan.sessionTimeout + 2_500)
         for program in programs where program.isActive && !program.node.isPaused && scheduler.now - program.node.lastResume > .seconds(2) {
-            guard let controller = program.term?.controller, scheduler.now - program.termBegan > patience else { continue }
+            guard let controller = program.term?.controller, scheduler.now - program.termBegan > patience,
+                scheduler.now - program.lastTick < .seconds(1), scheduler.now - program.tickingSince > .seconds(2)
+            else { continue }
             for broker in controller.image.cluster.brokers.values where !broker.isFenced {
                 let last = max(heard[broker.id] ?? 0, program.termBegan)
                 guard scheduler.now - last > patience else { continue }
-                fail(.silentIsFenced, "n\(program.node.id) has not fenced n\(broker.id), last heard of \((scheduler.now - last) / 1000) ms ago")
+                fail(
+                    .silentIsFenced,
+                    "n\(program.node.id) has not fenced n\(broker.id), last heard of \((scheduler.now - last) / 1000) ms ago")
             }
         }
         scheduler.after(.milliseconds(500)) { [self] in watchSilence() }
@@ -210,7 +214,8 @@ final class ClusterWorld {
         let partition = TopicIDPartition(topic.id, entry.index)
         guard entry.hasLeader else { return "has no leader: \(entry)" }
         guard Set(entry.isr) == Set(entry.replicas), !entry.isReassigning else { return "lacks replicas in sync: \(entry)" }
-        guard let leader = broker(entry.leader)?.replica(partition), leader.core.isLeader, leader.core.leaderEpoch == entry.leaderEpoch else {
+        guard let leader = broker(entry.leader)?.replica(partition), leader.core.isLeader, leader.core.leaderEpoch == entry.leaderEpoch
+        else {
             return "is not led by n\(entry.leader) yet"
         }
         for id in entry.replicas {

@@ -19,7 +19,10 @@ final class ControllerChannelModel {
         var isDone = false
         let completion: (ControllerAnswer?) -> Void
 
-        init(_ call: ControllerCall, _ deadline: VirtualTime, _ attemptTimeout: VirtualTime, _ completion: @escaping (ControllerAnswer?) -> Void) {
+        init(
+            _ call: ControllerCall, _ deadline: VirtualTime, _ attemptTimeout: VirtualTime,
+            _ completion: @escaping (ControllerAnswer?) -> Void
+        ) {
             self.call = call
             self.deadline = deadline
             self.attemptTimeout = attemptTimeout

@@ -209,9 +209,10 @@ final class SimulatedConsumer: SimulatedClient {
         ]
         let asked = position
         send(.fetch(call), to: source, timeout: 2_000) { [self] answer in
-            guard case .fetch(_, .none, let parts)? = answer, let part = parts.first, excusals == history?.excusals ?? 0 else {
-                return again()
-            }
+            // A leader that was deposed by one that had lost records still shows what nobody else knows.
+            guard case .fetch(_, .none, let parts)? = answer, let part = parts.first, excusals == history?.excusals ?? 0,
+                part.leaderEpoch >= history?.excusedEpoch ?? -1
+            else { return again() }
             took(part, partition, leader, from: asked, isLeader: source == leader.leader, excusals)
         }
     }
@@ -249,7 +250,9 @@ final class SimulatedConsumer: SimulatedClient {
     private func list(_ partition: TopicIDPartition, _ leader: KnownLeader, _ excusals: Int) {
         let before = history?.listed ?? 0
         send(.listOffset(partition, epoch: leader.epoch, timestamp: -1, replica: -1), to: leader.leader, timeout: 1_000) { [self] answer in
-            guard case .listOffset(.none, let offset, _)? = answer, excusals == history?.excusals ?? 0 else { return again() }
+            guard case .listOffset(.none, let offset, let epoch)? = answer, excusals == history?.excusals ?? 0,
+                epoch >= history?.excusedEpoch ?? -1
+            else { return again() }
             if history?.isSafe == true {
                 if offset < before {
                     world.fail(.listedNeverGoesBack, "ListOffsets says that \(name) ends at \(offset) after it said \(before)")

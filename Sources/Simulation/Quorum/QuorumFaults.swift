@@ -87,6 +87,12 @@ final class QuorumFaults {
             node.isDiskFull = true
             world.scheduler.after(.milliseconds(random.between(100...5_000))) { node.isDiskFull = false }
             restartLater(node, after: 6_000)
+        case .changeVoters: world.changeVoters()
+        case .move:
+            guard world.plan.isDynamic, node.isRunning else { return }
+            node.configuration.localEndpoints[0].port &+= 1
+            node.die("moves to port \(node.configuration.localEndpoints[0].port)")
+            restartLater(node)
         case .resign:
             note("n\(node.id) is asked to resign")
             node.enqueue(.resign)

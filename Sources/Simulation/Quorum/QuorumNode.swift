@@ -97,6 +97,8 @@ final class QuorumNode {
         random = SeededRandom(seed: seed)
         clockBase = random.between(0...10_000_000)
         host.receive = { [unowned self] request, path in
+            // The listener answers this one; the quorum does not see it.
+            if case .quorum(.apiVersions) = request { return world.network.reply(.quorum(.apiVersions(Self.versions)), to: path) }
             guard case .quorum(let request) = request else { return perform { [unowned self] in program?.receive(request, path) } }
             enqueue(.request(world.mutate(received: request, by: self), path))
         }
@@ -168,6 +170,12 @@ final class QuorumNode {
     private func applyMutationsAtStart() {
         switch world.mutation {
         case .forgetEpochAtStart: disk.write(nil)
+        case .forgetVoteAtStart:
+            if var state = disk.electionState {
+                state.votedID = -1
+                state.votedDirectoryID = .zero
+                disk.write(state)
+            }
         case .dropTailAtStart: if host.incarnation > 1 { disk.dropLastBatch() }
         default: break
         }
@@ -177,7 +185,7 @@ final class QuorumNode {
         var log = QuorumLog(endOffset: disk.endOffset, lastEpoch: disk.lastEpoch)
         (appliedOffset, appliedEpoch, state) = (0, 0, 0)
         log.startOffset = disk.startOffset
-        log.snapshots = disk.snapshots.map(\.id)
+        log.snapshots = disk.snapshots.map(\.id).filter { $0 != .bootstrap }
         if let newest = disk.snapshots.last {
             let (controls, state, records) = try newest.read()
             for control in controls { try log.replay(control, inBootstrapSnapshot: newest.id == .bootstrap) }
@@ -196,7 +204,9 @@ final class QuorumNode {
             guard batch.isControl, batch.baseOffset >= appliedOffset else { continue }
             var records = try RecordBatch(batch.bytes).records()
             while let record = try records.next() {
-                if let control = try QuorumControlRecord.decode(record) { try log.replay(control, at: record.offset) }
+                guard let control = try QuorumControlRecord.decode(record) else { continue }
+                if world.mutation == .forgetVotersAtStart, case .voters = control { continue }
+                try log.replay(control, at: record.offset)
             }
         }
         return log
@@ -348,6 +358,17 @@ final class QuorumNode {
 }
 
 extension QuorumNode {
+    /// What a member says it can do.
+    private static var versions: ApiVersionsResponse {
+        var response = ApiVersionsResponse()
+        var feature = ApiVersionsResponse.SupportedFeatureKey()
+        feature.name = "kraft.version"
+        feature.minVersion = 0
+        feature.maxVersion = 1
+        response.supportedFeatures = [feature]
+        return response
+    }
+
     /// Runs the action soon, after everything that was handed over before.
     func execute(_ action: @escaping () -> Void) {
         tasks.append(action)

@@ -19,9 +19,13 @@ enum FaultKind: String, CaseIterable {
     case fullDisk
     case resign
     case shutDown
+    /// A voter is added or removed (KIP-853), where the voters stand in the log.
+    case changeVoters
+    /// A member starts again at another port.
+    case move
 
     /// Those of single processes, disks and links.
-    static let ofProcesses = allCases
+    static let ofProcesses = allCases.filter { $0 != .changeVoters && $0 != .move }
 }
 
 /// The shape of a run, drawn from its seed.
@@ -68,6 +72,11 @@ struct QuorumPlan: CustomStringConvertible {
         proposalInterval = random.pick([10, 60, 300])
         duration = .milliseconds(random.between(8_000...25_000))
         encodesMessages = random.chance(250)
+        isDynamic = random.chance(400)
+        if isDynamic {
+            observerCount = max(observerCount, 1)
+            faults += [.changeVoters, .changeVoters, .changeVoters, .move]
+        }
         if isBrief {
             duration /= 3
             proposalInterval = max(proposalInterval, 60)
@@ -76,7 +85,7 @@ struct QuorumPlan: CustomStringConvertible {
     }
 
     var description: String {
-        "\(voterCount) voters, \(observerCount) observers, \(dataCenters) data centres, snapshots every \(recordsBetweenSnapshots) "
+        "\(voterCount) \(isDynamic ? "dynamic " : "")voters, \(observerCount) observers, \(dataCenters) data centres, snapshots every \(recordsBetweenSnapshots) "
             + "records, faults within \(faultInterval) ms of \(faults.map(\.rawValue))"
     }
 }

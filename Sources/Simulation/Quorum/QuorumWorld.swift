@@ -2,6 +2,7 @@
 // judge of all of it.
 import Consensus
 import KafkaMessages
+import KafkaRecords
 import KafkaWire
 import NIOCore
 import Primitives
@@ -23,6 +24,8 @@ final class QuorumWorld {
     private var nextValue: UInt64 = 1
     private var recoveryTarget: Offset = 0
     private(set) var isDone = false
+    /// Whoever changes voters.
+    private var admin: Host?
 
     convenience init(seed: UInt64, mutation: Mutation?, isBrief: Bool, isTracing: Bool) {
         var random = SeededRandom(seed: seed)
@@ -55,6 +58,35 @@ final class QuorumWorld {
             configuration.clusterID = "simulated"
             nodes.append(QuorumNode(world: self, host: host, configuration: configuration, seed: random.next()))
         }
+        if plan.isDynamic { makeDynamic() }
+    }
+
+    /// Voters in the log: formatting wrote them into a snapshot of the first ones.
+    private func makeDynamic() {
+        let voters = VoterSet(
+            nodes.prefix(plan.voterCount).map { node in
+                Voter(id: node.id, directoryID: node.configuration.localDirectoryID, endpoints: node.configuration.localEndpoints)
+            })
+        var version = KRaftVersionRecord()
+        version.kRaftVersion = 1
+        for node in nodes {
+            node.configuration.staticVoters = nil
+            node.configuration.bootstrapServers = (1...plan.voterCount).map { .init(host: "n\($0)", port: 9093) }
+            node.configuration.canBecomeVoter = true
+            node.configuration.joinsAutomatically = random.chance(300)
+            guard voters.contains(node.id) else { continue }
+            do throws(QuorumError) {
+                let header: [QuorumControlRecord] = [
+                    .snapshotHeader(SnapshotHeaderRecord()), .kraftVersion(version), .voters(voters.record()),
+                ]
+                node.disk.keep(try SnapshotFile(id: .bootstrap, header: header, state: 0), at: 0, removingOlderThan: -1)
+            } catch {
+                fail(.noUnexpectedError, "no first snapshot: \(error)")
+            }
+        }
+        admin = network.addHost(id: 999, dataCenter: 0)
+        admin?.isRunning = true
+        admin?.incarnation = 1
     }
 
     private static func endpoint(_ id: NodeID) -> Voter.Endpoint { Voter.Endpoint(name: "CONTROLLER", host: "n\(id)", port: 9093) }
@@ -105,6 +137,44 @@ final class QuorumWorld {
             let values = (0..<random.between(1...4)).map { nextValue + UInt64($0) }
             nextValue += UInt64(values.count)
             node.enqueue(.propose(values, isAtomic: random.chance(500)))
+        }
+    }
+
+    /// Asks somebody who leads to take a member in or out.
+    func changeVoters() {
+        let leaders = nodes.filter(\.isLeader)
+        guard let admin, !leaders.isEmpty else { return }
+        let leader = random.pick(leaders)
+        let member = random.pick(nodes)
+        guard let voters = leader.quorum?.voters else { return }
+        let request: QuorumRequest
+        if voters.contains(member.id) {
+            // From two voters nobody is taken: when the one that goes is the only one to have the record, and the other is down, neither may
+            // stand and win when they come back. Kafka's rules have this gap, too.
+            guard voters.voters.count > 2 else { return }
+            var message = RemoveRaftVoterRequest()
+            message.clusterId = member.configuration.clusterID
+            message.voterId = member.id
+            message.voterDirectoryId = member.configuration.localDirectoryID
+            request = .removeRaftVoter(message)
+        } else {
+            var message = AddRaftVoterRequest()
+            message.clusterId = member.configuration.clusterID
+            message.voterId = member.id
+            message.voterDirectoryId = member.configuration.localDirectoryID
+            message.ackWhenCommitted = random.chance(700)
+            message.listeners = member.configuration.localEndpoints.map { endpoint in
+                var listener = AddRaftVoterRequest.Listener()
+                listener.name = endpoint.name
+                listener.host = endpoint.host
+                listener.port = endpoint.port
+                return listener
+            }
+            request = .addRaftVoter(message)
+        }
+        trace.note(scheduler.now, "admin", "sends \(request.summary) to n\(leader.id)")
+        network.send(.quorum(request), from: admin, to: leader.host, timeout: .seconds(3)) { [self] result in
+            if case .success(let response) = result { trace.note(scheduler.now, "admin", "gets \(response)") }
         }
     }
 

@@ -11,7 +11,9 @@ struct Floor {
 }
 
 enum House {
-    private static let everywhere: Set<String> = ["NIOCore", "Collections", "OrderedCollections", "DequeModule", "HeapModule", "BitCollections"]
+    private static let everywhere: Set<String> = [
+        "NIOCore", "Collections", "OrderedCollections", "DequeModule", "HeapModule", "BitCollections",
+    ]
     private static let system: Set<String> = ["Glibc", "Musl", "Darwin", "Synchronization"]
     private static let shell: Set<String> = ["Logging", "NIOPosix", "NIOHTTP1", "NIOConcurrencyHelpers", "FoundationEssentials"]
 

@@ -1,7 +1,6 @@
 """What the kernel says of a process: CPU seconds of all its threads, and resident memory."""
 
 import os
-import socket
 
 
 def cpu_seconds(pid: int) -> float:
@@ -16,9 +15,3 @@ def resident_megabytes(pid: int) -> float:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1000 * 1.024
     raise RuntimeError(f"process {pid} has no resident size")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -6,12 +6,16 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 from . import native
-from .process import free_port
+
+sys.path.append(str(native.ROOT / "Tests/Clients"))
+
+from broker import free_port  # noqa: E402
 
 
 class Server:

@@ -115,7 +115,8 @@ extension Quorum {
             guard learn(leaderID: leaderID, epoch: newEpoch, endpoints: endpoints) else { return .failed }
             return isRedirect ? .done : .failed
         }
-        if leaderID >= 0, leader == nil {
+        // A member that started again may know who leads and not where.
+        if leaderID >= 0, leader?.endpoints.isEmpty ?? true {
             guard learn(leaderID: leaderID, epoch: newEpoch, endpoints: endpoints) else { return .failed }
             return error == .none && leader != nil ? .goOn : .done
         }

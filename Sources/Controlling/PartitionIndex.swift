@@ -1,7 +1,6 @@
 // Which partitions a broker has a part in, so that losing one of many brokers costs what it held and not a walk over the whole image.
-import BitCollections
 import ClusterMetadata
-import OrderedCollections
+import Collections
 import Primitives
 
 /// Some partitions, topic by topic.

@@ -85,7 +85,8 @@ def _brief(before, after) -> str:
 
 def fill(cluster, topic: str, label: str, count: int = 60) -> None:
     """Records in every codec, from idempotent producers, with headers; some by key, some in large batches."""
-    partitions = len(cluster.partitions(topic))
+    # The broker that is asked may not have heard of it yet.
+    partitions = wait_until(lambda: len(cluster.partitions(topic)), f"{topic} is known")
     for codec in CODECS:
         producer = Producer({
             **QUIET, "bootstrap.servers": cluster.bootstrap, "compression.type": codec, "linger.ms": 20, "enable.idempotence": True,

@@ -4,7 +4,7 @@ import Testing
 
 @Suite("A simulated cluster")
 struct ClusterSimulationTests {
-    @Test("Keeps every promise whatever fails", arguments: 0..<6 as Range<UInt64>)
+    @Test("Keeps every promise whatever fails", arguments: 0..<10 as Range<UInt64>)
     func keepsItsPromises(block: UInt64) {
         for seed in (1 + block * 10)..<(11 + block * 10) {
             let outcome = Simulation.runCluster(seed: seed, isBrief: true)

@@ -13,6 +13,15 @@ extension BrokerServices {
 extension ControllerServices {
     func describeQuorum(_ call: ControllerRequest) throws(WireError) {
         let request = try call.decode(DescribeQuorumRequest.self)
-        metadataRuntime.describeQuorum(request) { call.send($0) }
+        metadataRuntime.describeQuorum(request) { response in
+            // The protocol says so of the partition alone, where a forwarding broker does not look: one of Apache Kafka that holds on to a
+            // former controller would ask it for ever.
+            guard response.topics.first?.partitions.first?.errorCode == .notLeaderOrFollower else { return call.send(response) }
+            do throws(WireError) {
+                call.reply(.notController(try response.encoded(version: call.version)))
+            } catch {
+                call.reply(.refused("\(error)"))
+            }
+        }
     }
 }

@@ -6,15 +6,22 @@ import NIOCore
 final class BufferPool {
     /// Capacity of a receive buffer: a 128 KiB produce frame and its prefix fit with one read.
     static let scratchCapacity = 262_144
-    private static let largestPooled = 4_194_304
-    private static let maximumPooledBytes = 8_388_608
+    /// The largest buffer that is kept.
+    let largestPooled: Int
+    private let maximumPooledBytes: Int
 
     private var free: [ByteBuffer] = []
     private(set) var pooledBytes = 0
     // The fewest free buffers seen since the last trim: those were not needed.
     private var leastFree = 0
 
-    init() {}
+    /// - Parameters:
+    ///   - largestPooled: bytes of the largest buffer that is kept.
+    ///   - maximumPooledBytes: bytes kept in all.
+    init(largestPooled: Int = 4_194_304, maximumPooledBytes: Int = 8_388_608) {
+        self.largestPooled = largestPooled
+        self.maximumPooledBytes = maximumPooledBytes
+    }
 
     /// An empty, uniquely referenced buffer of at least `minimumCapacity` bytes.
     func take(minimumCapacity: Int = scratchCapacity) -> ByteBuffer {
@@ -37,8 +44,8 @@ final class BufferPool {
             buffer.clear()
             return buffer.capacity
         }
-        if let capacity, capacity >= Self.scratchCapacity, capacity <= Self.largestPooled,
-            pooledBytes + capacity <= Self.maximumPooledBytes
+        if let capacity, capacity >= Self.scratchCapacity, capacity <= largestPooled,
+            pooledBytes + capacity <= maximumPooledBytes
         {
             pooledBytes += capacity
             free.append(buffer)

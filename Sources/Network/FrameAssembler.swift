@@ -20,11 +20,12 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
     static let prefixLength = 4
     /// From this size on a frame is read into place instead of being carried over.
     static let largeFrame = 16_384
-    /// How much memory an announced frame gets before it has arrived.
+    /// How much memory an announced frame gets before it has arrived, unless told otherwise.
     static let firstStage = 1_048_576
 
     private let pool: BufferPool
     private let maximumFrameBytes: Int
+    private let firstStage: Int
     // Bytes received and not handed out yet; no storage at all between frames.
     private var buffer = ByteBuffer()
     // `buffer` is a small copy of a frame's beginning, to be put in front of the next read.
@@ -36,9 +37,12 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
     private var bytesWithNIO = 0
     private var hasGivenFirstBuffer = false
 
-    init(pool: BufferPool, maximumFrameBytes: Int) {
+    /// - Parameter firstStage: bytes that an announced frame gets before it has arrived. Between nodes, which trust each other with more,
+    ///   large answers then need not be moved from stage to stage.
+    init(pool: BufferPool, maximumFrameBytes: Int, firstStage: Int = FrameAssembler.firstStage) {
         self.pool = pool
         self.maximumFrameBytes = maximumFrameBytes
+        self.firstStage = firstStage
     }
 
     // MARK: NIO's side
@@ -166,7 +170,7 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
             limit(to: end)
             return
         }
-        let stage = min(needed, max(2 * readable, Self.firstStage))
+        let stage = min(needed, max(2 * readable, firstStage))
         var smaller = ByteBuffer()
         swap(&smaller, &buffer)
         buffer = pool.take(minimumCapacity: stage)

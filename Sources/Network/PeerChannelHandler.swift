@@ -15,7 +15,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     init(connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int) {
         self.connection = connection
         self.attempt = attempt
-        assembler = FrameAssembler(pool: pool, maximumFrameBytes: maximumFrameBytes)
+        assembler = FrameAssembler(pool: pool, maximumFrameBytes: maximumFrameBytes, firstStage: pool.largestPooled)
     }
 
     /// The channel has to read with this, for frames are handed out of its buffers.

@@ -134,7 +134,10 @@ private final class PeerLoop: @unchecked Sendable {
     let eventLoop: any EventLoop
     private let options: PeerOptions
     private let offers: PeerOffers
-    private let pool = BufferPool()
+    /// Room for whole answers to a follower's fetch (replica.fetch.response.max.bytes, 10 MiB): memory that is asked for anew for each of
+    /// them costs a page fault for every 4 KiB.
+    private let pool = BufferPool(largestPooled: 12_582_912, maximumPooledBytes: 25_165_824)
+    private var trimming: RepeatedTask?
     private var connections: [PeerAddress: PeerConnection] = [:]
     private var isClosed = false
 
@@ -144,11 +147,17 @@ private final class PeerLoop: @unchecked Sendable {
         self.offers = offers
     }
 
+    private func trimNowAndThen() {
+        guard trimming == nil else { return }
+        trimming = eventLoop.scheduleRepeatedTask(initialDelay: .seconds(10), delay: .seconds(10)) { [weak self] _ in self?.pool.trim() }
+    }
+
     func connection(to peer: PeerAddress) -> PeerConnection? {
         guard !isClosed else { return nil }
         if let connection = connections[peer] { return connection }
         let connection = PeerConnection(to: peer, options: options, offers: offers, eventLoop: eventLoop, pool: pool)
         connections[peer] = connection
+        trimNowAndThen()
         return connection
     }
 
@@ -158,6 +167,7 @@ private final class PeerLoop: @unchecked Sendable {
 
     func close() {
         isClosed = true
+        trimming?.cancel()
         let closing = connections.values
         connections = [:]
         for connection in closing { connection.close(.closed) }

@@ -79,6 +79,8 @@ public struct Quorum: Sendable {
         if log.epochs.isEmpty, log.endOffset > 0 {
             self.log.epochs = [EpochStart(epoch: log.lastEpoch, startOffset: log.startOffset)]
         }
+        // A crash may leave older ones beside the snapshot that the log was restarted at. Followers are compared with the oldest.
+        self.log.snapshots.removeAll { $0.endOffset < log.startOffset }
         random = SeededRandom(seed: seed)
         epoch = max(persisted?.leaderEpoch ?? 0, log.lastEpoch)
         durableOffset = log.endOffset

@@ -22,10 +22,10 @@ def martlet_json(cluster: Cluster, *arguments, check: bool = True):
     return json.loads(martlet(cluster, *arguments, "--json", check=check).stdout)
 
 
-def unregister(address: str, broker: int) -> int:
-    """UnregisterBroker, version 0, for a broker that may be alive, which `martlet broker unregister` does not send. Returns the error."""
+def ask(address: str, api: int, version: int, body: bytes) -> bytes:
+    """The body of the answer to a request with a flexible header."""
     host, port = address.split(",")[0].rsplit(":", 1)
-    frame = struct.pack(">hhih4sb", 64, 0, 1, 4, b"test", 0) + struct.pack(">ib", broker, 0)
+    frame = struct.pack(">hhih4sb", api, version, 1, 4, b"test", 0) + body
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(struct.pack(">i", len(frame)) + frame)
         connection.settimeout(30)
@@ -34,5 +34,10 @@ def unregister(address: str, broker: int) -> int:
             received = connection.recv(4096)
             assert received, "the connection was closed without an answer"
             answer += received
-    # Size, correlation id, tagged fields of the header, throttle time, error.
-    return struct.unpack(">h", answer[13:15])[0]
+    # Size, correlation id, tagged fields of the header.
+    return answer[9:]
+
+
+def unregister(address: str, broker: int) -> int:
+    """UnregisterBroker, version 0, for a broker that may be alive, which `martlet broker unregister` does not send. Returns the error."""
+    return struct.unpack(">ih", ask(address, 64, 0, struct.pack(">ib", broker, 0))[:6])[1]

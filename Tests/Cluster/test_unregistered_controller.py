@@ -1,32 +1,15 @@
 """UnregisterController: a controller that is gone for good is forgotten, and no longer holds up what all controllers have to support."""
 
-import socket
 import struct
 
 from clusters import Cluster
-from commands import martlet
+from commands import ask, martlet
 from nodes import wait_until
 
 UNSUPPORTED_VERSION = 35
 CONTROLLER_ID_NOT_REGISTERED = 136
 # 4.4-IV2, the first with UnregisterControllerRecord.
 METADATA_VERSION = 33
-
-
-def ask(address: str, api: int, version: int, body: bytes) -> bytes:
-    """The body of the answer to a request with a flexible header."""
-    host, port = address.split(",")[0].rsplit(":", 1)
-    frame = struct.pack(">hhih4sb", api, version, 1, 4, b"test", 0) + body
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(struct.pack(">i", len(frame)) + frame)
-        connection.settimeout(30)
-        answer = b""
-        while len(answer) < 4 or len(answer) < 4 + struct.unpack(">i", answer[:4])[0]:
-            received = connection.recv(4096)
-            assert received, "the connection was closed without an answer"
-            answer += received
-    # Size, correlation id, tagged fields of the header.
-    return answer[9:]
 
 
 def unregister(address: str, controller: int) -> int:

@@ -10,14 +10,9 @@ struct LeaderlessReport {
     static let patienceMilliseconds: Int64 = 5000
     static let repetitionMilliseconds: Int64 = 30_000
 
-    private struct Problem: Equatable {
-        var peer: QuorumPeer
-        var failure: QuorumPeerFailure
-    }
-
     // Requests under way; each ends with an answer or a failure, so there are few.
     private var asked: [UInt64: QuorumPeer] = [:]
-    private var problems: OrderedDictionary<QuorumPeer, Problem> = [:]
+    private var problems: OrderedDictionary<QuorumPeer, QuorumPeerFailure> = [:]
     private var since: Int64?
     private var saidAt: Int64?
 
@@ -29,7 +24,7 @@ struct LeaderlessReport {
         guard let peer = asked.removeValue(forKey: correlation) else { return }
         switch answer {
         case .response: problems[peer] = nil
-        case .failed(let failure): problems[peer] = Problem(peer: peer, failure: failure)
+        case .failed(let failure): problems[peer] = failure
         }
     }
 
@@ -51,16 +46,20 @@ struct LeaderlessReport {
     }
 
     private func state(_ voters: VoterSet, _ localID: NodeID) -> String {
-        let silent = problems.values.map {
-            "\($0.peer.id >= 0 ? "node \($0.peer.id) at " : "")\($0.peer.host):\($0.peer.port) \(Self.words($0.failure))"
+        let silent = problems.map { peer, failure in
+            "\(peer.id >= 0 ? "node \(peer.id) at " : "")\(peer.host):\(peer.port) \(Self.words(failure))"
         }
-        let counted = voters.voters.count
-        let need =
-            counted == 0
-            ? "It knows no voters yet and asks controller.quorum.bootstrap.servers."
-            : "\(counted / 2 + 1) of \(counted) voters have to run (\(voters.voters.keys.map { "\($0)" }.joined(separator: ", "))\(voters.contains(localID) ? "; this is \(localID)" : ""))."
+        let need = need(voters, localID)
         guard !silent.isEmpty else { return need }
         return "\(need) Not reached: \(silent.joined(separator: ", ")). Start them, or correct the addresses."
+    }
+
+    private func need(_ voters: VoterSet, _ localID: NodeID) -> String {
+        let count = voters.voters.count
+        if count == 0 { return "It knows no voters yet and asks controller.quorum.bootstrap.servers." }
+        let names = voters.voters.keys.map { "\($0)" }.joined(separator: ", ")
+        let own = voters.contains(localID) ? "; this is \(localID)" : ""
+        return "\(count / 2 + 1) of \(count) voters have to run (\(names)\(own))."
     }
 
     private static func words(_ failure: QuorumPeerFailure) -> String {

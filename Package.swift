@@ -13,6 +13,12 @@ let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let cryptoExtras: Target.Dependency = .product(name: "CryptoExtras", package: "swift-crypto")
+let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let certificates: Target.Dependency = .product(name: "X509", package: "swift-certificates")
+let asn1: Target.Dependency = .product(name: "SwiftASN1", package: "swift-asn1")
+let nioTLS: Target.Dependency = .product(name: "NIOTLS", package: "swift-nio")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 
 func library(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
@@ -41,24 +47,35 @@ let words: [Target] = [
 
 let cores: [Target] = [
     library("ClusterMetadata", ["Primitives", "KafkaWire", "KafkaRecords", "RecordBatches", collections, nioCore]),
+    library("Authentication", ["Primitives", crypto, cryptoExtras]),
+    library("Authorization", ["Primitives", "ClusterMetadata", collections]),
     library("Consensus", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", collections, nioCore]),
     library(
         "Controlling",
-        ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", "ClusterMetadata", collections, nioCore]),
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", "ClusterMetadata", "Authentication",
+            "Authorization", collections, nioCore,
+        ]),
     library("Replication", ["Primitives", "KafkaWire", collections, nioCore]),
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
 ]
 
 let shells: [Target] = [
+    library("TransportSecurity", ["Primitives", "Authentication", nioCore, nioSSL, certificates, asn1]),
     library("Storage", ["Primitives", "RecordBatches", "CChecksums", "CLinux", nioCore, nioPosix, collections, logging]),
-    library("Network", ["Primitives", "KafkaWire", "KafkaMessages", "CLinux", nioCore, nioPosix, collections, logging]),
+    library(
+        "Network",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS, collections,
+            logging,
+        ]),
     library(
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
             "GroupCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
-    library("Configuration", ["Primitives", "ConfigDefinitions", collections]),
+    library("Configuration", ["Primitives", "ConfigDefinitions", "Authentication", "Authorization", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
 ]
 
@@ -68,12 +85,16 @@ let services: [Target] = [
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Controlling", "Replication", "GroupCoordination", "Storage", "Network", "Runtime", "Configuration", "Observability",
+            "Controlling", "Replication", "GroupCoordination", "Authentication", "Authorization", "TransportSecurity", "Storage", "Network",
+            "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
     library(
         "MartletClient",
-        ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore, nioPosix, collections, logging]),
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Authentication", "TransportSecurity", nioCore,
+            nioPosix, collections, logging,
+        ]),
 ]
 
 let programs: [Target] = [
@@ -82,7 +103,8 @@ let programs: [Target] = [
         dependencies: [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", argumentParser, logging, nioCore, nioPosix,
+            "Authentication", "Authorization", "TransportSecurity", "Controlling",
+            "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", certificates, crypto, argumentParser, logging, nioCore, nioPosix,
             collections,
         ],
         swiftSettings: strict)
@@ -103,6 +125,8 @@ let beside: [Target] = [
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
+    tests("AuthenticationTests", ["Authentication", "Primitives"]),
+    tests("AuthorizationTests", ["Authorization", "ClusterMetadata", "KafkaRecords", "Primitives"]),
     tests(
         "ClusterMetadataTests",
         ["ClusterMetadata", "Consensus", "Controlling", "KafkaMessages", "KafkaWire", "Network", "Runtime", "Storage", nioCore, nioPosix]),
@@ -155,6 +179,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.6"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.21.1"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.4"),
     ],
     targets: words + cores + shells + services + programs + beside + fuzzing
 )

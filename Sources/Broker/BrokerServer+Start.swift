@@ -30,11 +30,16 @@ extension BrokerServer {
         }
         directories.onFailure { [weak self] directory in self?.directoryFailed(directory, of: directories) }
         metadataDirectories?.onFailure { [weak self] directory in self?.directoryFailed(directory, of: directories) }
-        let metadata = try openMetadata(metadataDirectories ?? directories, identity)
+        let security = try NodeSecurity(
+            configuration.security, auditLogger: log.logger("audit"), logger: log.logger("security"))
+        let metadata = try openMetadata(metadataDirectories ?? directories, identity, security)
         update { $0.metadata = metadata }
+        security.follow(metadata)
+        refreshRegularly(security)
         metadata.onFailure { [weak self] reason in self?.failFatally(reason) }
         let cluster = ClusterMembership(
-            configuration: configuration, clusterID: identity.clusterID, metadata: metadata, loops: clusterLoops, log: log)
+            configuration: configuration, clusterID: identity.clusterID, metadata: metadata, security: security, loops: clusterLoops,
+            log: log)
         update { $0.cluster = cluster }
         let controllers = try bindControllers(cluster)
         health.report(.init(phase: "joining the cluster"))
@@ -74,7 +79,7 @@ extension BrokerServer {
         guard let controller = cluster.controller else { return [] }
         let network = NetworkServer(
             listeners: Self.endpoints(configuration.controllerListeners), limits: networkLimits(configuration.network),
-            eventLoopGroup: clusterLoops, delegate: ControllerListener(services: controller, metrics: metrics),
+            tls: cluster.security.tls, eventLoopGroup: clusterLoops, delegate: ControllerListener(services: controller, metrics: metrics),
             logger: log.logger("network"))
         update { $0.controllerNetwork = network }
         return try bind(network)
@@ -139,8 +144,8 @@ extension BrokerServer {
         let settings = services.configurationInForce.current.network
         let loops = MultiThreadedEventLoopGroup(numberOfThreads: max(1, settings.networkThreads))
         let network = NetworkServer(
-            listeners: Self.endpoints(configuration.brokerListeners), limits: networkLimits(settings), eventLoopGroup: loops,
-            delegate: services,
+            listeners: Self.endpoints(configuration.brokerListeners), limits: networkLimits(settings), tls: services.security.tls,
+            eventLoopGroup: loops, delegate: services,
             logger: log.logger("network"))
         services.configurationInForce.follow { [weak network] in network?.update(Self.connectionLimits($0.network)) }
         services.startReplication(on: loops)
@@ -226,7 +231,9 @@ extension BrokerServer {
         }
     }
 
-    private func openMetadata(_ directories: LogDirectories, _ identity: NodeIdentity) throws(BrokerStartFailure) -> MetadataRuntime {
+    private func openMetadata(
+        _ directories: LogDirectories, _ identity: NodeIdentity, _ security: NodeSecurity
+    ) throws(BrokerStartFailure) -> MetadataRuntime {
         health.report(.init(phase: "reading metadata"))
         let settings = configuration.metadataLog
         var log = MetadataLogConfiguration(directory: settings.directory)
@@ -242,7 +249,10 @@ extension BrokerServer {
         do throws(MetadataStorageError) {
             return try MetadataRuntime(
                 MetadataRuntimeConfiguration(log: log, quorum: quorum, controller: controller), directories: directories,
-                network: QuorumNetwork(eventLoopGroup: clusterLoops, peers: PeerOptions(clientID: "raft-client-\(configuration.nodeID)")),
+                network: QuorumNetwork(
+                    eventLoopGroup: clusterLoops,
+                    peers: security.peerOptions(
+                        clientID: "raft-client-\(configuration.nodeID)", listener: configuration.controllerListenerNames.first ?? "")),
                 logger: self.log.logger("metadata"))
         } catch {
             throw BrokerStartFailure("the metadata cannot be read: \(error)")

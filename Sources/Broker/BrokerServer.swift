@@ -135,3 +135,16 @@ public final class BrokerServer: Sendable {
         metrics.observeIdle { [weak network] in network?.averageIdleFraction() ?? 1 }
     }
 }
+
+extension BrokerServer {
+    /// Keys, certificates and files of passwords are read again when they change.
+    private static let securityRefresh = TimeAmount.seconds(5)
+
+    func refreshRegularly(_ security: NodeSecurity) {
+        housekeepingLoop.scheduleRepeatedTask(initialDelay: Self.securityRefresh, delay: Self.securityRefresh) {
+            [weak security, backgroundWork] task in
+            guard let security else { return task.cancel() }
+            backgroundWork.run { security.refresh() }
+        }
+    }
+}

@@ -29,6 +29,7 @@ final class BrokerServices: Sendable {
     /// The controller in this process, if there is one.
     let controllerServices: ControllerServices?
     let controllerChannel: ControllerChannel
+    let security: NodeSecurity
     let lifecycle: BrokerLifecycle
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
@@ -53,6 +54,7 @@ final class BrokerServices: Sendable {
         metadataRuntime = cluster.metadata
         controllerServices = cluster.controller
         controllerChannel = cluster.channel
+        security = cluster.security
         self.lifecycle = lifecycle
         self.groups = groups
         self.producerIDs = producerIDs
@@ -61,10 +63,11 @@ final class BrokerServices: Sendable {
         self.log = log
         logger = log.logger("broker")
         replication = ReplicationServices(
-            configuration: configuration, metrics: metrics, logger: log.logger("replication"))
+            configuration: configuration, security: cluster.security, metrics: metrics, logger: log.logger("replication"))
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        configurationInForce.follow { [security] in security.update($0.security) }
         configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(

@@ -3,6 +3,8 @@ import Primitives
 
 /// One connection's state: kept in `Connection.context`.
 final class ConnectionState {
+    /// Who the client is, once that is settled.
+    let authentication: ConnectionAuthentication
     /// Filled anew by every produce request, so that small requests allocate nothing.
     var produce = ProduceRequestView()
     /// The produce request that waits for its replicas, if there is one.
@@ -12,4 +14,8 @@ final class ConnectionState {
     /// As ApiVersions told (KIP-511).
     var clientSoftwareName = "unknown"
     var clientSoftwareVersion = "unknown"
+
+    init(_ authentication: ConnectionAuthentication) {
+        self.authentication = authentication
+    }
 }

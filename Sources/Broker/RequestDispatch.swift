@@ -14,7 +14,8 @@ extension BrokerServices {
         .offsetForLeaderEpoch, .describeConfigs, .alterConfigs, .describeLogDirs, .createPartitions, .deleteGroups,
         .incrementalAlterConfigs, .offsetDelete, .describeQuorum, .updateFeatures, .describeCluster, .describeProducers,
         .listConfigResources, .describeTopicPartitions, .electLeaders, .alterPartitionReassignments,
-        .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter,
+        .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
+        .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -65,6 +66,11 @@ extension BrokerServices {
         case .addRaftVoter: try addRaftVoter(context)
         case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
+        case .describeAcls: try describeAcls(context)
+        case .createAcls: try createAcls(context)
+        case .deleteAcls: try deleteAcls(context)
+        case .describeUserScramCredentials: try describeUserScramCredentials(context)
+        case .alterUserScramCredentials: try alterUserScramCredentials(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }
@@ -77,7 +83,7 @@ extension BrokerServices {
 
 extension BrokerServices: ConnectionDelegate {
     func connectionOpened(_ connection: Connection) {
-        connection.context = ConnectionState()
+        connection.context = ConnectionState(ConnectionAuthentication(security.listener(connection.listenerName), connection))
     }
 
     func connectionClosed(_ connection: Connection) {
@@ -91,6 +97,7 @@ extension BrokerServices: ConnectionDelegate {
     func received(frame: ByteBuffer, on connection: Connection) {
         guard let state = connection.context as? ConnectionState else { return }
         let receivedAt = SystemClock.monotonicNanoseconds()
+        if state.authentication.expectsToken { return state.authentication.received(token: frame, on: connection) }
         let header: RequestFrameHeader
         do throws(FrameCursorError) {
             header = try RequestFrameHeader(frame)
@@ -105,6 +112,7 @@ extension BrokerServices: ConnectionDelegate {
             if header.apiKey == .apiVersions { return apiVersionsForUnsupportedVersion(context) }
             return refuse(context, "\(header.apiKey) version \(header.version) is not served; ApiVersions tells what is")
         }
+        guard state.authentication.admits(header, on: connection) else { return }
         do throws(WireError) {
             try dispatch(context, state)
         } catch {

@@ -50,6 +50,8 @@ public struct MetadataVersion: RawRepresentable, Hashable, Comparable, Sendable 
     public static let streamsVersion1 = MetadataVersion(level: 29)
     /// 4.3-IV0 (KIP-1066).
     public static let cordonedDirectories = MetadataVersion(level: 30)
+    /// 4.4-IV1: ranges of addresses as hosts of access control entries (KIP-1276).
+    public static let hostRanges = MetadataVersion(level: 32)
     /// 4.4-IV2.
     public static let controllerUnregistration = MetadataVersion(level: 33)
     /// The newest level this software reads and writes.
@@ -110,6 +112,7 @@ public struct MetadataVersion: RawRepresentable, Hashable, Comparable, Sendable 
     public var supportsDirectoryAssignment: Bool { self >= .directoryAssignment }
     public var supportsTransactions: Bool { self >= .transactions }
     public var supportsControllerRegistration: Bool { self >= .controllerRegistration }
+    public var supportsHostRanges: Bool { self >= .hostRanges }
     public var supportsScram: Bool { self >= .scram }
     public var supportsDelegationTokens: Bool { self >= .delegationTokens }
     public var supportsEligibleLeaderReplicas: Bool { self >= .eligibleLeaderReplicas }

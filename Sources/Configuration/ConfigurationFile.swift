@@ -23,8 +23,14 @@ public enum ConfigurationFile {
             ? YAMLParser.parse(text, path: path) : PropertiesParser.parse(text, path: path)
     }
 
-    struct Failure: Error {
-        var reason: String
+    /// Why a file could not be read.
+    public struct Failure: Error, Sendable {
+        public var reason: String
+    }
+
+    /// The text of a small file that belongs to a configuration, such as one of passwords.
+    public static func text(_ path: String) -> Result<String, Failure> {
+        bytes(path).map { String(decoding: $0, as: UTF8.self) }
     }
 
     static func bytes(_ path: String) -> Result<[UInt8], Failure> {

@@ -53,6 +53,7 @@ extension ConfigurationReader {
         checkValues(layers)
         let network = readNetwork(listeners.listeners)
         let directories = readDirectories()
+        let security = readSecurity(listeners.listeners, outgoing: outgoingListeners(listeners, roles))
         return BrokerConfiguration(
             nodeID: nodeID, processRoles: roles, rack: string("broker.rack"), listeners: listeners.listeners,
             advertisedListeners: listeners.advertised, advertisedControllerListeners: listeners.advertisedControllers,
@@ -61,7 +62,7 @@ extension ConfigurationReader {
             quorum: readQuorum(),
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
             storage: readStorage(directories), metadataLog: readMetadataLog(directories), topics: readTopics(layers),
-            groups: readGroups(), offsets: readOffsets(), layers: layers)
+            groups: readGroups(), offsets: readOffsets(), security: security, layers: layers)
     }
 
     private func readRoles() -> ProcessRoles {

@@ -100,8 +100,9 @@ struct ConfigurationReader {
         }
         do {
             let value = try definition.parse(text)
-            if base == "max.connections" {
+            if base == "max.connections" || base.hasPrefix("ssl.") || base.hasPrefix("sasl.") || base == "connections.max.reauth.ms" {
                 values[key] = value
+                if let reason = definition.support.reason { warn(key, "is accepted without effect: \(reason)") }
             } else if let reason = definition.support.reason {
                 warn(key, "is accepted without effect: \(reason)")
             } else {
@@ -139,7 +140,7 @@ struct ConfigurationReader {
         var nearest = ConfigTable.martlet.nearest(to: key)
         var severity = ConfigurationMistake.Severity.error
         if nearest == nil {
-            let names = ConfigTable.martlet.definitions.map(\.name)
+            let names = ConfigTable.martlet.definitions.map(\.name).filter { $0.hasPrefix(Self.ownPrefix) }
             // `martlet.admin.port` means something of `martlet.admin`.
             let family = key.split(separator: ".").prefix(2).joined(separator: ".") + "."
             nearest = names.first { $0.hasPrefix(family) } ?? ConfigTable.martlet.similar(to: key)
@@ -173,6 +174,9 @@ struct ConfigurationReader {
 extension ConfigurationReader {
     /// Where `key` was set.
     func origin(_ key: String) -> ConfigurationOrigin { origins[key] ?? .nowhere }
+
+    /// How many mistakes stand in the way of starting.
+    var errorCount: Int { mistakes.count { $0.severity == .error } }
 
     /// Whether anyone set `key`.
     func isSet(_ key: String) -> Bool { texts[key] != nil }

@@ -26,6 +26,10 @@ extension BrokerConfiguration {
         result.topics = reader.readTopics(result.layers)
         result.groups = reader.readGroups()
         result.offsets = reader.readOffsets()
+        let errorsBefore = reader.errorCount
+        let security = reader.readSecurity(listeners, outgoing: self.security.outgoing.mapValues(\.securityProtocol))
+        // Half of a change of keys and certificates must not leave a listener without either.
+        if reader.errorCount == errorsBefore { result.security = security }
         return result
     }
 

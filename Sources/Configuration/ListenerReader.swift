@@ -1,5 +1,4 @@
-// Listeners out of the merged settings, with the rules that Kafka has for them in KRaft mode (KafkaConfig.validateValues) and the
-// refusal of what Martlet does not speak yet.
+// Listeners out of the merged settings, with the rules that Kafka has for them in KRaft mode (KafkaConfig.validateValues).
 import ConfigDefinitions
 
 /// Everything about a node's addresses.
@@ -9,6 +8,8 @@ struct ListenerSettings {
     var advertisedControllers: [Listener] = []
     var controllerNames: [String] = []
     var interBrokerName = "PLAINTEXT"
+    /// `listener.security.protocol.map`, with what goes without saying.
+    var protocols: [String: SecurityProtocol] = [:]
 }
 
 extension ConfigurationReader {
@@ -19,6 +20,7 @@ extension ConfigurationReader {
         var settings = ListenerSettings()
         settings.controllerNames = list("controller.listener.names").map { $0.uppercased() }
         let protocols = readProtocolMap(controllerNames: settings.controllerNames)
+        settings.protocols = protocols
         settings.interBrokerName = readInterBrokerName()
         settings.listeners = readListeners("listeners", protocols, portsMustDiffer: true)
         let given = isSet("advertised.listeners") ? readListeners("advertised.listeners", protocols, portsMustDiffer: false) : nil
@@ -88,14 +90,6 @@ extension ConfigurationReader {
                 error(
                     key,
                     "listener \(address.name) has no security protocol; add \(address.name):PLAINTEXT to listener.security.protocol.map")
-                continue
-            }
-            if securityProtocol != .plaintext {
-                let missing = securityProtocol == .ssl ? "TLS" : securityProtocol == .saslSSL ? "TLS with SASL" : "SASL"
-                error(
-                    key,
-                    "listener \(address.name) is to speak \(securityProtocol.rawValue), but \(missing) is not available yet; "
-                        + "only PLAINTEXT is")
                 continue
             }
             require(!result.contains { $0.name == address.name }, key, "each listener needs a name of its own; \(address.name) comes twice")

@@ -21,6 +21,9 @@ public final class Connection {
     public let eventLoop: any EventLoop
     /// For the broker's own state of this connection: client id, software name, fetch session.
     public var context: AnyObject?
+    /// The distinguished name in the certificate that the client showed (RFC 2253); nil without TLS or without a certificate. Known when
+    /// the first frame is delivered.
+    public internal(set) var peerDistinguishedName: String?
     /// False once the connection is closing; answers are then dropped silently.
     public internal(set) var isOpen = true
 
@@ -54,6 +57,13 @@ public final class Connection {
         eventLoop.assertInEventLoop()
         guard isOpen else { return }
         transport.completeWithoutResponse()
+    }
+
+    /// Bounds frames to fewer bytes than `socket.request.max.bytes`, or to that again when nil.
+    public func limitFrames(to bytes: Int?) {
+        eventLoop.assertInEventLoop()
+        guard isOpen else { return }
+        transport.limitFrames(to: bytes)
     }
 
     /// Closes at once; what has not been sent is dropped. The reason goes to the log.

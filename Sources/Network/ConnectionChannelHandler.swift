@@ -3,6 +3,8 @@
 // goes on to the next one, and all answers leave together.
 import Logging
 import NIOCore
+import NIOTLS
+import TransportSecurity
 
 final class ConnectionChannelHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -22,8 +24,10 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     private let loop: LoopState
     private let assembler: FrameAssembler
     private let listener: ListenerEndpoint
+    /// Whether TLS is between this and the socket: then everything goes through NIO, as bytes.
+    private let isSecured: Bool
     private var attached: Attached?
-    private var outbound = OutboundQueue()
+    var outbound = OutboundQueue()
     private var requestInProgress = false
     // Bytes taken from the request memory for the request being received, and for the one in progress.
     private var reservedForNext = 0
@@ -31,7 +35,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     private var isDelivering = false
     // An answer's last byte left while frames were being delivered.
     private var deliverAgain = false
-    private var isOutputBlocked = false
+    var isOutputBlocked = false
     private var isWaitingForMemory = false
     private var hasSeenFirstBytes = false
     private var closeReasonAfterFlush: String?
@@ -44,7 +48,8 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         let socket: Int32?
     }
 
-    init(server: NetworkServer.Shared, loop: LoopState, listenerIndex: Int) {
+    init(server: NetworkServer.Shared, loop: LoopState, listenerIndex: Int, isSecured: Bool = false) {
+        self.isSecured = isSecured
         self.server = server
         self.loop = loop
         self.listenerIndex = listenerIndex
@@ -71,8 +76,9 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
             return
         }
         countedAddress = address
-        // Absent for transports without a socket of their own, such as a future TLS handler's; everything then goes through NIO.
-        let socket = try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
+        // Absent for transports without a socket of their own, and not to be touched below TLS; everything then goes through NIO.
+        let socket =
+            isSecured ? nil : try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
         attached = Attached(connection: connection, context: context, socket: socket ?? nil)
         lastActiveTick = loop.tick
         loop.add(self)
@@ -83,7 +89,14 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let count = assembler.received(unwrapInboundIn(data))
+        let count: Int
+        if isSecured {
+            let bytes = unwrapInboundIn(data)
+            count = bytes.readableBytes
+            assembler.append(bytes)
+        } else {
+            count = assembler.received(unwrapInboundIn(data))
+        }
         LoopCounters.add(count, to: loop.counters.bytesReceived)
         lastActiveTick = loop.tick
     }
@@ -113,7 +126,19 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         server.delegate.connectionClosed(connection)
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted? = event as? TLSUserEvent {
+            attached?.connection.peerDistinguishedName = TLSPeer.distinguishedName(in: context.channel)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if isSecured, let connection = attached?.connection, connection.isOpen, let explanation = TLSPeer.explain(error, isServer: true, in: context.channel) {
+            server.warn(
+                .failedHandshake, "listener \(listener.name): \(explanation)",
+                ["listener": "\(listener.name)", "client": "\(connection.remoteHost)"])
+        }
         // A reset by the peer; the channel closes itself after most errors, but not after all.
         attached?.connection.isOpen = false
         context.close(promise: nil)
@@ -205,7 +230,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     private func recognizesFirstBytes() -> Bool {
-        guard !hasSeenFirstBytes, let bytes = assembler.firstBytes else { return true }
+        guard !hasSeenFirstBytes, !isSecured, let bytes = assembler.firstBytes else { return true }
         hasSeenFirstBytes = true
         guard let foreign = ForeignProtocol(firstBytes: bytes), let connection = attached?.connection else { return true }
         server.warn(
@@ -220,7 +245,10 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         let explanation =
             size < 0
             ? "a request announced the impossible size \(size): this is not a Kafka client, or its stream is broken"
-            : "a request of \(size) bytes exceeds socket.request.max.bytes=\(server.limits.maximumRequestBytes)"
+            : assembler.maximumFrameBytes < server.limits.maximumRequestBytes
+                ? "a request of \(size) bytes before the client has logged in exceeds \(assembler.maximumFrameBytes) "
+                    + "(sasl.server.max.receive.size)"
+                : "a request of \(size) bytes exceeds socket.request.max.bytes=\(server.limits.maximumRequestBytes)"
         server.warn(
             .oversizedRequest, "\(explanation); the connection was closed",
             ["listener": "\(listener.name)", "client": "\(connection.remoteHost)"])
@@ -260,6 +288,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     /// Writes what has gathered, unless NIO or a storage thread still works on an earlier piece of it.
     private func flush() {
         guard !outbound.isEmpty, !isOutputBlocked, let attached, attached.connection.isOpen else { return }
+        if isSecured { return writeSecured(attached.context) }
         guard let socket = attached.socket, attached.context.channel.isActive else {
             writeThroughChannel(attached.context, all: true)
             return
@@ -277,7 +306,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     /// Waits for a storage thread to bring the next piece into memory.
-    private func readCold(_ piece: FileSlice, on eventLoop: any EventLoop) {
+    func readCold(_ piece: FileSlice, on eventLoop: any EventLoop) {
         isOutputBlocked = true
         LoopCounters.add(1, to: loop.counters.coldReads)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
@@ -291,7 +320,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         continueOutput()
     }
 
-    private func continueOutput() {
+    func continueOutput() {
         isOutputBlocked = false
         lastActiveTick = loop.tick
         flush()
@@ -327,6 +356,10 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
             withExtendedLifetime(slice.owner) {}
         }
         context.write(wrapOutboundOut(.fileRegion(region)), promise: promise)
+    }
+
+    func limitFrames(to bytes: Int?) {
+        assembler.maximumFrameBytes = bytes.map { min($0, server.limits.maximumRequestBytes) } ?? server.limits.maximumRequestBytes
     }
 
     // MARK: closing

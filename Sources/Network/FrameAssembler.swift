@@ -24,7 +24,8 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
     static let firstStage = 1_048_576
 
     private let pool: BufferPool
-    private let maximumFrameBytes: Int
+    /// Larger frames are refused. Smaller as long as nobody knows who is at the other end.
+    var maximumFrameBytes: Int
     private let firstStage: Int
     // Bytes received and not handed out yet; no storage at all between frames.
     private var buffer = ByteBuffer()
@@ -87,6 +88,22 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
         buffer = copy
         isCarry = true
         return received.readableBytes
+    }
+
+    /// Takes bytes that were received elsewhere, such as those of a TLS record.
+    func append(_ bytes: ByteBuffer) {
+        var rest = bytes
+        while rest.readableBytes > 0 {
+            if isCarry || buffer.writableBytes == 0 || !isUnique {
+                prepareForReading()
+                if isCarry || buffer.writableBytes == 0 { takeScratch() }
+            }
+            let count = min(rest.readableBytes, buffer.writableBytes)
+            rest.readWithUnsafeReadableBytes { source in
+                buffer.writeBytes(UnsafeRawBufferPointer(rebasing: source[..<count]))
+                return count
+            }
+        }
     }
 
     /// True when a read came to nothing and took the beginning of a frame with it. NIO asks only after the kernel reported bytes, so

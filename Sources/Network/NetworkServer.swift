@@ -4,6 +4,7 @@ import NIOCore
 import NIOPosix
 import Primitives
 import Synchronization
+import TransportSecurity
 
 /// Listens on a broker's addresses and feeds the frames of all clients to one delegate.
 public final class NetworkServer: Sendable {
@@ -31,18 +32,21 @@ public final class NetworkServer: Sendable {
 
     private let shared: Shared
     private let group: any EventLoopGroup
+    private let tls: [String: TLSServerContext]
     private let loops: [LoopState]
     private let loopsByIdentity: [ObjectIdentifier: LoopState]
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - eventLoopGroup: accepts and serves; belongs to the caller and is not shut down here.
+    ///   - tls: by the listener's name; listeners without are plaintext.
     ///   - delegate: kept for as long as the server lives.
     public init(
-        listeners: [ListenerEndpoint], limits: NetworkLimits = NetworkLimits(), eventLoopGroup: any EventLoopGroup,
-        delegate: any ConnectionDelegate, logger: Logger
+        listeners: [ListenerEndpoint], limits: NetworkLimits = NetworkLimits(), tls: [String: TLSServerContext] = [:],
+        eventLoopGroup: any EventLoopGroup, delegate: any ConnectionDelegate, logger: Logger
     ) {
         group = eventLoopGroup
+        self.tls = tls
         shared = Shared(listeners: listeners, limits: limits, delegate: delegate, logger: logger)
         var loops: [LoopState] = []
         var byIdentity: [ObjectIdentifier: LoopState] = [:]
@@ -187,6 +191,7 @@ public final class NetworkServer: Sendable {
         let loops = loopsByIdentity
         let limits = shared.limits
         let listener = shared.listeners[index].name
+        let tls = tls[listener]
         var bootstrap = ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: Int32(clamping: limits.listenBacklog))
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
@@ -208,8 +213,12 @@ public final class NetworkServer: Sendable {
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     guard let loop = loops[ObjectIdentifier(channel.eventLoop)] else { throw ChannelError.operationUnsupported }
-                    let handler = ConnectionChannelHandler(server: shared, loop: loop, listenerIndex: index)
-                    try channel.syncOptions?.setOption(.recvAllocator, value: handler.receiveAllocator)
+                    let handler = ConnectionChannelHandler(server: shared, loop: loop, listenerIndex: index, isSecured: tls != nil)
+                    if let tls {
+                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler())
+                    } else {
+                        try channel.syncOptions?.setOption(.recvAllocator, value: handler.receiveAllocator)
+                    }
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
@@ -231,7 +240,7 @@ extension NetworkServer {
     final class Shared: Sendable {
         /// Messages that clients can provoke, each limited by itself.
         enum Warning: Int, CaseIterable, Sendable {
-            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, connectionsExhausted, acceptFailed
+            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, connectionsExhausted, acceptFailed, failedHandshake
         }
 
         private static let warningIntervalMilliseconds: Int64 = 10_000

@@ -1,5 +1,6 @@
 // The socket below a connection to another node: bytes into frames, and the news that it closed.
 import NIOCore
+import TransportSecurity
 
 final class PeerChannelHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
@@ -12,7 +13,11 @@ final class PeerChannelHandler: ChannelInboundHandler {
     private var context: ChannelHandlerContext?
     private var reason = "closed by the peer"
 
-    init(connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int) {
+    /// Whether TLS is between this and the socket.
+    private let isSecured: Bool
+
+    init(connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int, isSecured: Bool) {
+        self.isSecured = isSecured
         self.connection = connection
         self.attempt = attempt
         assembler = FrameAssembler(pool: pool, maximumFrameBytes: maximumFrameBytes, firstStage: pool.largestPooled)
@@ -44,7 +49,11 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        _ = assembler.received(unwrapInboundIn(data))
+        if isSecured {
+            assembler.append(unwrapInboundIn(data))
+        } else {
+            _ = assembler.received(unwrapInboundIn(data))
+        }
         while let connection {
             switch assembler.nextFrame() {
             case .complete(let frame): connection.received(frame, on: self)
@@ -70,7 +79,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        fail(context, "\(error)")
+        fail(context, isSecured ? TLSPeer.explain(error, isServer: false, in: context.channel) ?? reason : "\(error)")
     }
 
     private func fail(_ context: ChannelHandlerContext, _ reason: String) {

@@ -23,6 +23,7 @@ final class PeerConnection {
         /// Each attempt has a number, so that what comes of an older one is recognized.
         case connecting
         case negotiating(PeerChannelHandler)
+        case authenticating(PeerChannelHandler, PeerAuthentication)
         case open(PeerChannelHandler)
         case closed(PeerFailure)
     }
@@ -49,6 +50,8 @@ final class PeerConnection {
     private var waiting = Deque<PendingRequest>()
     private var inFlight = Deque<InFlight>()
     private var versions: [Int16: ClosedRange<Int16>] = [:]
+    /// From when on this side has to log in again before it sends anything else (KIP-368).
+    private var reauthenticationNanoseconds = Int64.max
     private var nextCorrelationID: Int32 = 0
     private var timer: Scheduled<Void>?
     private var timerDeadline = Int64.max
@@ -68,7 +71,7 @@ final class PeerConnection {
         switch state {
         case .idle: connectWhenDue()
         case .open(let handler): writeWaiting(handler)
-        case .pausing, .connecting, .negotiating, .closed: break
+        case .pausing, .connecting, .negotiating, .authenticating, .closed: break
         }
         scheduleTimer(request.deadlineNanoseconds)
     }
@@ -82,7 +85,7 @@ final class PeerConnection {
         timer?.cancel()
         switch before {
         case .pausing(let pause): pause.cancel()
-        case .negotiating(let handler), .open(let handler): handler.close()
+        case .negotiating(let handler), .open(let handler), .authenticating(let handler, _): handler.close()
         case .idle, .connecting, .closed: break
         }
         failInFlight(failure)
@@ -116,8 +119,12 @@ final class PeerConnection {
                     }
                     let handler = PeerChannelHandler(
                         connection: connection, attempt: current, pool: connection.pool,
-                        maximumFrameBytes: connection.options.maximumResponseBytes)
-                    try channel.syncOptions?.setOption(.recvAllocator, value: handler.receiveAllocator)
+                        maximumFrameBytes: connection.options.maximumResponseBytes, isSecured: connection.options.tls != nil)
+                    if let tls = connection.options.tls {
+                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: connection.address.host))
+                    } else {
+                        try channel.syncOptions?.setOption(.recvAllocator, value: handler.receiveAllocator)
+                    }
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
@@ -135,8 +142,13 @@ final class PeerConnection {
     }
 
     private func checkNegotiation(attempt late: Int) {
-        guard late == attempt, case .negotiating(let handler) = state else { return }
-        ended(attempt: late, "no answer to ApiVersions within \(options.connectTimeoutMilliseconds) ms")
+        guard late == attempt else { return }
+        let handler: PeerChannelHandler
+        switch state {
+        case .negotiating(let waiting), .authenticating(let waiting, _): handler = waiting
+        default: return
+        }
+        ended(attempt: late, "no answer to ApiVersions or to the login within \(options.connectTimeoutMilliseconds) ms")
         handler.close()
     }
 
@@ -175,9 +187,37 @@ final class PeerConnection {
             versions[entry.apiKey] = known.clamped(to: entry.minVersion...entry.maxVersion)
         }
         offers.byPeer.withLock { $0[address] = versions }
+        if options.credentials != nil { return try authenticate(handler) }
+        opened(handler)
+    }
+
+    private func opened(_ handler: PeerChannelHandler) {
         failedAttempts = 0
         state = .open(handler)
         writeWaiting(handler)
+    }
+
+    /// Logs in, for the first time or again. Nothing may be under way then.
+    private func authenticate(_ handler: PeerChannelHandler) throws(PeerFailure) {
+        guard let credentials = options.credentials else { return }
+        let authentication = try PeerAuthentication(credentials, offered: versions)
+        try perform(try authentication.begin(), authentication, handler)
+    }
+
+    private func perform(
+        _ step: PeerAuthentication.Step, _ authentication: PeerAuthentication, _ handler: PeerChannelHandler
+    ) throws(PeerFailure) {
+        switch step {
+        case .send(let api, let version, let body):
+            state = .authenticating(handler, authentication)
+            handler.write(header(api.rawValue, version, correlationID: -1, bodyBytes: body), nil)
+            handler.flush()
+        case .complete(let lifetime):
+            // Some time before the session's end, by Kafka's own range.
+            let part = Double(lifetime) * Double.random(in: 0.85...0.95) * 1_000_000
+            reauthenticationNanoseconds = lifetime > 0 ? SystemClock.monotonicNanoseconds() + Int64(part) : .max
+            opened(handler)
+        }
     }
 
     /// A connection or the attempt to make one came to its end.
@@ -187,7 +227,7 @@ final class PeerConnection {
         switch state {
         case .closed, .idle, .pausing: return
         case .open: wasOpen = true
-        case .connecting, .negotiating: wasOpen = false
+        case .connecting, .negotiating, .authenticating: wasOpen = false
         }
         attempt += 1
         state = .idle
@@ -222,6 +262,12 @@ final class PeerConnection {
     // MARK: requests
 
     private func writeWaiting(_ handler: PeerChannelHandler) {
+        if reauthenticationNanoseconds < .max, !waiting.isEmpty, SystemClock.monotonicNanoseconds() >= reauthenticationNanoseconds {
+            // As soon as nothing is under way: the other side takes nothing else meanwhile.
+            guard inFlight.isEmpty else { return }
+            reauthenticationNanoseconds = .max
+            return reauthenticate(handler)
+        }
         var wrote = false
         while inFlight.count < options.maximumInFlight, let request = waiting.popFirst() {
             guard let range = versions[request.api], let encoded = request.encode(range) else {
@@ -244,6 +290,18 @@ final class PeerConnection {
             wrote = true
         }
         if wrote { handler.flush() }
+    }
+
+    private func reauthenticate(_ handler: PeerChannelHandler) {
+        let current = attempt
+        do throws(PeerFailure) {
+            try authenticate(handler)
+            let timeout = TimeAmount.milliseconds(options.connectTimeoutMilliseconds)
+            eventLoop.assumeIsolated().scheduleTask(in: timeout) { self.checkNegotiation(attempt: current) }
+        } catch {
+            ended(attempt: current, error.description)
+            handler.close()
+        }
     }
 
     /// A request's size and header with the body behind it.
@@ -269,6 +327,9 @@ final class PeerConnection {
         do throws(PeerFailure) {
             switch state {
             case .negotiating: try negotiated(frame, handler)
+            case .authenticating(_, var authentication):
+                let step = try authentication.answered(frame)
+                try perform(step, authentication, handler)
             case .open:
                 try answered(frame)
                 if case .open(let current) = state { writeWaiting(current) }

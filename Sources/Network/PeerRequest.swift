@@ -1,5 +1,7 @@
 // What goes to other nodes, what comes back, and why nothing came back.
+import Authentication
 import NIOCore
+import TransportSecurity
 
 /// Where another node listens. Connections are kept apart by all three.
 public struct PeerAddress: Hashable, Sendable, CustomStringConvertible {
@@ -93,6 +95,10 @@ public struct PeerOptions: Sendable {
     public var connectTimeoutMilliseconds: Int64 = 5000
     /// `socket.receive.buffer.bytes`; -1 leaves it to the system.
     public var receiveBufferBytes = -1
+    /// Nil for plaintext.
+    public var tls: TLSClientContext?
+    /// What to log in with once connected; nil where there is no SASL.
+    public var credentials: SaslCredentials?
 
     public init(clientID: String) {
         self.clientID = clientID

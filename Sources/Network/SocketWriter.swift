@@ -93,6 +93,43 @@ struct OutboundQueue {
         return .done
     }
 
+    /// A piece of what waits, as bytes in memory.
+    enum Piece {
+        case bytes(ByteBuffer)
+        /// This piece of a file has to be read from the disk first.
+        case cold(FileSlice)
+        case failed(String)
+    }
+
+    /// Takes up to `count` bytes from the front; nil when nothing waits. For connections whose bytes are encrypted on their way.
+    mutating func nextPiece(atMost count: Int) -> Piece? {
+        guard head < segments.count else {
+            removeAll()
+            return nil
+        }
+        switch segments[head] {
+        case .bytes(let buffer):
+            let length = min(count, buffer.readableBytes)
+            let piece = buffer.getSlice(at: buffer.readerIndex, length: length) ?? ByteBuffer()
+            skip(length)
+            return .bytes(piece)
+        case .file(let slice):
+            if inMemory == 0 {
+                let piece = slice.prefix(Self.step)
+                guard martlet_is_in_memory(piece.descriptor, Int64(piece.offset), Int64(piece.length)) != 0 else { return .cold(piece) }
+                inMemory = piece.length
+            }
+            let length = min(count, inMemory)
+            var bytes = ByteBuffer()
+            let read = bytes.writeWithUnsafeMutableBytes(minimumWritableBytes: length) { room in
+                max(0, Self.retrying { pread(slice.descriptor, room.baseAddress, length, off_t(slice.offset)) })
+            }
+            guard read > 0 else { return .failed("a file ended before the range that was announced") }
+            skip(read)
+            return .bytes(bytes)
+        }
+    }
+
     private mutating func writeBytes(_ buffer: ByteBuffer, to socket: Int32, moreFollows: Bool) -> Outcome {
         let flags = Int32(MSG_NOSIGNAL) | (moreFollows ? Int32(MSG_MORE) : 0)
         let written = buffer.withUnsafeReadableBytes { bytes in

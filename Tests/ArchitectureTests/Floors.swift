@@ -28,12 +28,14 @@ enum House {
         // Cores decide; they have no clock, no logger, no event loop and no files.
         Floor(
             name: "cores",
-            targets: ["ClusterMetadata", "Consensus", "Controlling", "Replication", "GroupCoordination"],
-            foreignModules: everywhere),
+            targets: [
+                "ClusterMetadata", "Authentication", "Authorization", "Consensus", "Controlling", "Replication", "GroupCoordination",
+            ],
+            foreignModules: everywhere.union(["Crypto", "CryptoExtras", "_StringProcessing"])),
         Floor(
             name: "shells",
-            targets: ["Storage", "Network", "Runtime", "Configuration", "Observability"],
-            foreignModules: everywhere.union(system).union(shell).union(["Yams"])),
+            targets: ["Storage", "TransportSecurity", "Network", "Runtime", "Configuration", "Observability"],
+            foreignModules: everywhere.union(system).union(shell).union(["NIOSSL", "NIOTLS", "X509", "SwiftASN1"])),
         Floor(
             name: "services",
             targets: ["Broker", "MartletClient"],
@@ -41,7 +43,7 @@ enum House {
         Floor(
             name: "programs",
             targets: ["martlet"],
-            foreignModules: everywhere.union(system).union(shell).union(["ArgumentParser"])),
+            foreignModules: everywhere.union(system).union(shell).union(["ArgumentParser", "Crypto", "X509", "SwiftASN1"])),
         Floor(
             name: "beside",
             targets: ["SchemaCompiler", "TestKit", "Simulation", "simulate"],

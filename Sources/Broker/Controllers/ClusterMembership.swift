@@ -21,6 +21,7 @@ final class ClusterMembership: Sendable {
     let controller: ControllerServices?
     let channel: ControllerChannel
     let connections: PeerConnections
+    let security: NodeSecurity
     private let liveness: BrokerLiveness?
     private let configuration: BrokerConfiguration
     private struct State {
@@ -33,8 +34,10 @@ final class ClusterMembership: Sendable {
 
     /// - Parameter loops: for the controller's listeners, its connections and timers.
     init(
-        configuration: BrokerConfiguration, clusterID: String, metadata: MetadataRuntime, loops: any EventLoopGroup, log: StructuredLog
+        configuration: BrokerConfiguration, clusterID: String, metadata: MetadataRuntime, security: NodeSecurity, loops: any EventLoopGroup,
+        log: StructuredLog
     ) {
+        self.security = security
         self.configuration = configuration
         self.metadata = metadata
         logger = log.logger("cluster")
@@ -43,14 +46,17 @@ final class ClusterMembership: Sendable {
             let liveness = BrokerLiveness(metadataRuntime: metadata, eventLoop: eventLoop, logger: log.logger("controller"))
             self.liveness = liveness
             controller = ControllerServices(
-                configuration: configuration, clusterID: clusterID, metadataRuntime: metadata, liveness: liveness,
+                configuration: configuration, clusterID: clusterID, metadataRuntime: metadata, security: security,
+                liveness: liveness,
                 logger: log.logger("controller"))
         } else {
             liveness = nil
             controller = nil
         }
         let clientID = "broker-\(configuration.nodeID)"
-        connections = PeerConnections(options: PeerOptions(clientID: clientID), eventLoopGroup: loops)
+        connections = PeerConnections(
+            options: security.peerOptions(clientID: clientID, listener: configuration.controllerListenerNames.first ?? ""),
+            eventLoopGroup: loops)
         channel = ControllerChannel(
             local: controller, connections: connections, eventLoop: eventLoop, clientID: clientID, logger: log.logger("cluster"))
     }

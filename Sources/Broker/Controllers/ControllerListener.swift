@@ -10,8 +10,14 @@ import Primitives
 
 /// What a controller listener remembers of a connection; on the connection's event loop.
 final class ControllerConnectionState {
+    /// Who the other side is, once that is settled.
+    let authentication: ConnectionAuthentication
     /// The broker whose heartbeats the connection carries.
     var broker: (id: NodeID, epoch: Int64)?
+
+    init(_ authentication: ConnectionAuthentication) {
+        self.authentication = authentication
+    }
 }
 
 /// Serves the controller's APIs on its listeners.
@@ -25,7 +31,8 @@ final class ControllerListener: ConnectionDelegate {
     }
 
     func connectionOpened(_ connection: Connection) {
-        connection.context = ControllerConnectionState()
+        connection.context = ControllerConnectionState(
+            ConnectionAuthentication(services.security.listener(connection.listenerName), connection))
     }
 
     func connectionClosed(_ connection: Connection) {
@@ -34,6 +41,8 @@ final class ControllerListener: ConnectionDelegate {
     }
 
     func received(frame: ByteBuffer, on connection: Connection) {
+        guard let state = connection.context as? ControllerConnectionState else { return }
+        if state.authentication.expectsToken { return state.authentication.received(token: frame, on: connection) }
         let header: RequestFrameHeader
         do throws(FrameCursorError) {
             header = try RequestFrameHeader(frame)
@@ -46,11 +55,12 @@ final class ControllerListener: ConnectionDelegate {
         if !isServed && header.apiKey != .apiVersions {
             return connection.close(reason: "\(header.apiKey) version \(header.version) is not served on a controller's listener")
         }
+        guard state.authentication.admits(header, on: connection) else { return }
         // A version of ApiVersions that does not exist yet is answered in version 0, with the versions that do.
         let responseVersion = isServed ? header.version : 0
         let request = ControllerRequest(
-            apiKey: header.apiKey, version: header.version, clientID: header.clientID, clientHost: connection.remoteHost, body: header.body,
-            listenerName: connection.listenerName, connection: handle
+            apiKey: header.apiKey, version: header.version, clientID: header.clientID, clientHost: connection.remoteHost, principal: state.authentication.principal,
+            body: header.body, listenerName: connection.listenerName, connection: handle
         ) { reply in
             switch reply {
             case .body(let body), .notController(let body):

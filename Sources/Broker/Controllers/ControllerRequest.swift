@@ -1,5 +1,6 @@
 // A request that a controller answers, however it came: over a controller listener, inside an Envelope, or from the broker in the same
 // process. Whoever handles it does not see the difference.
+import Authorization
 import Controlling
 import KafkaWire
 import NIOCore
@@ -23,6 +24,8 @@ struct ControllerRequest: Sendable {
     let clientID: String?
     /// The address of whoever asked first, also where a broker forwarded it.
     let clientHost: String
+    /// Who asked first; nil for this node itself, which may do everything.
+    let principal: KafkaPrincipal?
     /// What follows the request's header.
     let body: ByteBuffer
     /// The listener that it came by; nil from within this process.

@@ -16,12 +16,15 @@ final class ControllerServices: Sendable {
     let nodeID: NodeID
     let clusterID: String
     let metadataRuntime: MetadataRuntime
+    let security: NodeSecurity
     let liveness: BrokerLiveness
     let logger: Logger
 
     init(
-        configuration: BrokerConfiguration, clusterID: String, metadataRuntime: MetadataRuntime, liveness: BrokerLiveness, logger: Logger
+        configuration: BrokerConfiguration, clusterID: String, metadataRuntime: MetadataRuntime, security: NodeSecurity,
+        liveness: BrokerLiveness, logger: Logger
     ) {
+        self.security = security
         self.configuration = configuration
         nodeID = configuration.nodeID
         self.clusterID = clusterID
@@ -36,7 +39,8 @@ final class ControllerServices: Sendable {
         .updateFeatures, .envelope, .describeCluster, .brokerRegistration, .brokerHeartbeat, .allocateProducerIds,
         .controllerRegistration, .electLeaders, .vote, .beginQuorumEpoch, .endQuorumEpoch, .fetchSnapshot, .alterPartition,
         .alterPartitionReassignments, .listPartitionReassignments, .unregisterBroker, .assignReplicasToDirs, .addRaftVoter,
-        .removeRaftVoter, .updateRaftVoter, .unregisterController,
+        .removeRaftVoter, .updateRaftVoter, .unregisterController, .saslHandshake, .saslAuthenticate, .describeAcls, .createAcls,
+        .deleteAcls, .alterUserScramCredentials,
     ]
 
     private static let served: Set<ApiKey> = Set(servedApis)
@@ -47,6 +51,7 @@ final class ControllerServices: Sendable {
     /// Handles a request; the answer comes now or later. The version must be one that is served.
     func handle(_ request: ControllerRequest) {
         do throws(WireError) {
+            guard try isAuthorized(request) else { return }
             try dispatch(request)
         } catch {
             request.reply(.refused("\(error)"))
@@ -84,6 +89,10 @@ final class ControllerServices: Sendable {
         case .removeRaftVoter: try removeRaftVoter(request)
         case .updateRaftVoter: try updateRaftVoter(request)
         case .unregisterController: try unregisterController(request)
+        case .describeAcls: try describeAcls(request)
+        case .createAcls: try createAcls(request)
+        case .deleteAcls: try deleteAcls(request)
+        case .alterUserScramCredentials: try alterUserScramCredentials(request)
         default: request.reply(.refused("\(request.apiKey) is not served by controllers of this version of Martlet"))
         }
     }

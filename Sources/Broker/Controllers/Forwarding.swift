@@ -1,5 +1,6 @@
 // Requests of clients that only the controller can decide: the broker passes them on as the client sent them (KIP-590), wrapped in an
 // Envelope that says who the client is, and hands the answer back.
+import Authorization
 import Controlling
 import KafkaMessages
 import KafkaRecords
@@ -19,7 +20,7 @@ extension BrokerServices {
     ) throws(WireError) {
         let responder = context.responder
         try forward(
-            request, version: context.version, client: ForwardedClient(id: context.clientID, host: context.connection.remoteHost)
+            request, version: context.version, client: ForwardedClient(id: context.clientID, host: context.connection.remoteHost, principal: context.principal)
         ) { outcome in
             switch outcome {
             case .success(let response): responder.send(finish(response))
@@ -32,16 +33,10 @@ extension BrokerServices {
     func forward<Request: ControllerDecidedRequest>(
         own request: Request, completion: @escaping @Sendable (Result<Request.Response, RequestFailure>) -> Void
     ) {
-        let newest = Request.apiKey.stableVersions.upperBound
-        let offered = controllerChannel.offeredVersions?[Request.apiKey.rawValue]?.upperBound
-        do throws(WireError) {
-            try forward(
-                request, version: min(newest, offered ?? newest),
-                client: ForwardedClient(id: "broker-\(nodeID)", host: "127.0.0.1"),
-                completion: completion)
-        } catch {
-            completion(.failure(RequestFailure(.unknownServerError, "\(error)")))
-        }
+        // Without an envelope: it is this node that asks, under its own name.
+        controllerChannel.send(
+            request, versions: Request.apiKey.stableVersions, timeoutMilliseconds: configuration.cluster.requestTimeoutMilliseconds
+        ) { outcome in completion(outcome.mapError(\.requestFailure)) }
     }
 
     private func forward<Request: ControllerDecidedRequest>(
@@ -64,8 +59,8 @@ extension BrokerServices {
         }
         controller.handle(
             ControllerRequest(
-                apiKey: Request.apiKey, version: version, clientID: client.id, clientHost: client.host, body: body, listenerName: nil,
-                connection: nil
+                apiKey: Request.apiKey, version: version, clientID: client.id, clientHost: client.host, principal: client.principal,
+                body: body, listenerName: nil, connection: nil
             ) { [self] reply in
                 switch reply {
                 case .body(let body): decode(.success(body))
@@ -87,7 +82,7 @@ extension BrokerServices {
     ) throws(WireError) {
         var envelope = EnvelopeRequest()
         envelope.requestData = try client.frame(api, version, body)
-        envelope.requestPrincipal = try ForwardedClient.principal()
+        envelope.requestPrincipal = try client.principalData()
         envelope.clientHostAddress = client.address
         controllerChannel.send(envelope, timeoutMilliseconds: configuration.cluster.requestTimeoutMilliseconds) { outcome in
             completion(
@@ -106,6 +101,7 @@ struct ForwardedClient: Sendable {
     var id: String?
     /// The client's address as text.
     var host: String
+    var principal: KafkaPrincipal
 
     /// The client's request as it would stand on a connection, without its size.
     func frame(_ api: ApiKey, _ version: Int16, _ body: ByteBuffer) throws(WireError) -> ByteBuffer {
@@ -120,13 +116,13 @@ struct ForwardedClient: Sendable {
         return frame
     }
 
-    /// The client's principal, as Kafka's default builder writes it. Everybody is anonymous while nobody is authenticated.
-    static func principal() throws(WireError) -> ByteBuffer {
-        var principal = DefaultPrincipalData()
-        principal.type = "User"
-        principal.name = "ANONYMOUS"
+    /// The client's principal, as Kafka's default builder writes it.
+    func principalData() throws(WireError) -> ByteBuffer {
+        var data = DefaultPrincipalData()
+        data.type = principal.type
+        data.name = principal.name
         var buffer = ByteBuffer(integer: Int16(0))
-        buffer.writeImmutableBuffer(try principal.encoded(version: 0))
+        buffer.writeImmutableBuffer(try data.encoded(version: 0))
         return buffer
     }
 

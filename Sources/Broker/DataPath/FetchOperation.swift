@@ -54,7 +54,15 @@ final class FetchOperation {
         var maxWaitMilliseconds: Int32
     }
 
-    private let asked: [(key: FetchSessionKey, position: FetchPosition, topic: TopicPartitions?)]
+    /// What is asked of one partition, and whether the sender may have it.
+    struct Asked {
+        var key: FetchSessionKey
+        var position: FetchPosition
+        var topic: TopicPartitions?
+        var isDenied: Bool
+    }
+
+    private let asked: [Asked]
     /// The partitions found, in the order of `asked`.
     private let partitions: [Partition?]
     private let limits: Limits
@@ -72,11 +80,11 @@ final class FetchOperation {
 
     /// - Parameter complete: called once, on the event loop, unless the operation is cancelled before.
     init(
-        asked: [(key: FetchSessionKey, position: FetchPosition, topic: TopicPartitions?)], limits: Limits, version: Int16,
+        asked: [Asked], limits: Limits, version: Int16,
         reader: FetchReader, complete: @escaping ([FetchPartitionResult]) -> Void
     ) {
         self.asked = asked
-        partitions = asked.map { $0.topic?[$0.key.partition] }
+        partitions = asked.map { $0.isDenied ? nil : $0.topic?[$0.key.partition] }
         self.limits = limits
         self.version = version
         self.reader = reader
@@ -149,7 +157,7 @@ final class FetchOperation {
     }
 
     private func read(_ index: Int, followerStartOffset: Offset?) {
-        let (key, position, topic) = asked[index]
+        let (key, position, topic) = (asked[index].key, asked[index].position, asked[index].topic)
         var result = FetchPartitionResult(key: key, topic: topic)
         total -= results[index].recordBytes
         if let partition = partitions[index] {
@@ -162,6 +170,8 @@ final class FetchOperation {
             } catch {
                 result.error = error.fetchErrorCode(version: version)
             }
+        } else if asked[index].isDenied {
+            result.error = .topicAuthorizationFailed
         } else {
             result.error = version >= 13 && topic == nil ? .unknownTopicId : .unknownTopicOrPartition
         }

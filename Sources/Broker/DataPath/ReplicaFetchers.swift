@@ -28,11 +28,11 @@ final class ReplicaFetchers: Sendable {
     private let logger: Logger
 
     init(
-        environment: ReplicationEnvironment, eventLoopGroup: any EventLoopGroup, brokerEpoch: @escaping @Sendable () -> Int64,
+        environment: ReplicationEnvironment, options: PeerOptions, eventLoopGroup: any EventLoopGroup, brokerEpoch: @escaping @Sendable () -> Int64,
         logger: Logger
     ) {
         self.environment = environment
-        var options = PeerOptions(clientID: "broker-\(environment.nodeID)-fetcher")
+        var options = options
         options.maximumInFlight = 2
         options.receiveBufferBytes = environment.settings.socketReceiveBufferBytes
         // One set of connections for each fetcher of a leader: a request on its way holds up those behind it.

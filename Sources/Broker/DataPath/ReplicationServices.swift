@@ -26,14 +26,18 @@ final class ReplicationServices: Sendable {
 
     let environment: ReplicationEnvironment
     private let interBrokerListener: String
+    private let fetcherOptions: PeerOptions
     private let logger: Logger
     private let state = Mutex(State())
 
-    init(configuration: BrokerConfiguration, metrics: KafkaMetrics, logger: Logger) {
+    /// - Parameter security: what followers show of themselves to leaders.
+    init(configuration: BrokerConfiguration, security: NodeSecurity, metrics: KafkaMetrics, logger: Logger) {
         let layers = configuration.layers
         environment = ReplicationEnvironment(
             nodeID: configuration.nodeID, settings: ReplicationSettings { key in layers.fixed[key] }, metrics: metrics)
         interBrokerListener = configuration.interBrokerListenerName
+        fetcherOptions = security.peerOptions(
+            clientID: "broker-\(configuration.nodeID)-fetcher", listener: configuration.interBrokerListenerName)
         self.logger = logger
     }
 
@@ -47,7 +51,7 @@ final class ReplicationServices: Sendable {
         eventLoopGroup: any EventLoopGroup, brokerEpoch: @escaping @Sendable () -> Int64, channel: @escaping AlterPartitionSender.Channel
     ) {
         let fetchers = ReplicaFetchers(
-            environment: environment, eventLoopGroup: eventLoopGroup, brokerEpoch: brokerEpoch, logger: logger)
+            environment: environment, options: fetcherOptions, eventLoopGroup: eventLoopGroup, brokerEpoch: brokerEpoch, logger: logger)
         let proposals = AlterPartitionSender(
             nodeID: environment.nodeID, brokerEpoch: brokerEpoch, eventLoop: eventLoopGroup.next(), metrics: environment.metrics,
             logger: logger, channel: channel)

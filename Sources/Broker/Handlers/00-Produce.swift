@@ -19,8 +19,23 @@ extension BrokerServices {
             return answer(context, state)
         }
         let now = SystemClock.now()
+        let access = dataAccess(context)
+        if let access, let range = state.produce.transactionalID,
+            !access.allows(.write, .transactionalID, context.body.text(at: range))
+        {
+            for index in state.produce.partitions.indices {
+                state.produce.partitions[index].result.error = .transactionalIdAuthorizationFailed
+            }
+            return answer(context, state)
+        }
         for topic in state.produce.topics {
             let found = context.version >= 13 ? partitions.topic(topic.id) : partitions.topic(context.body.text(at: topic.name))
+            if let access, let name = found?.name ?? (context.version >= 13 ? nil : context.body.text(at: topic.name)),
+                !access.allows(.write, .topic, name)
+            {
+                for index in topic.partitions { state.produce.partitions[index].result.error = .topicAuthorizationFailed }
+                continue
+            }
             for index in topic.partitions {
                 let wait = append(&state.produce.partitions[index], of: found, acks: state.produce.acks, context, now)
                 if let wait {

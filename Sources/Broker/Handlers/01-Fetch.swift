@@ -35,9 +35,12 @@ extension BrokerServices {
         _ context: RequestContext, _ state: ConnectionState
     ) {
         let maxBytes = min(Int(request.maxBytes), configuration.network.fetchMaxBytes)
+        let permits = fetchPermission(context, isFollower: request.replicaID >= 0)
         let operation = FetchOperation(
             asked: asked.map { key, position in
-                (key, position, context.version >= 13 ? partitions.topic(key.topicID) : partitions.topic(key.topicName))
+                let topic = context.version >= 13 ? partitions.topic(key.topicID) : partitions.topic(key.topicName)
+                let name = topic?.name ?? (context.version >= 13 ? nil : key.topicName)
+                return .init(key: key, position: position, topic: topic, isDenied: name.map { !permits($0) } ?? false)
             },
             limits: .init(
                 minBytes: min(Int(request.minBytes), maxBytes), maxBytes: maxBytes, maxWaitMilliseconds: request.maxWaitMilliseconds),
@@ -49,6 +52,23 @@ extension BrokerServices {
         }
         state.fetch = operation
         operation.start(on: context.connection.eventLoop)
+    }
+
+    /// Which topics the sender may read: followers need a right on the cluster, consumers one on each topic.
+    private func fetchPermission(_ context: RequestContext, isFollower: Bool) -> (String) -> Bool {
+        guard let access = dataAccess(context) else { return { _ in true } }
+        if isFollower {
+            let isPermitted = access.allowsCluster(.clusterAction)
+            return { _ in isPermitted }
+        }
+        // Partitions of one topic come together.
+        var last: (name: String, isPermitted: Bool)?
+        return { name in
+            if let last, last.name == name { return last.isPermitted }
+            let isPermitted = access.allows(.read, .topic, name)
+            last = (name, isPermitted)
+            return isPermitted
+        }
     }
 
     private func reader(_ request: FetchRequestView, _ version: Int16) -> FetchReader {

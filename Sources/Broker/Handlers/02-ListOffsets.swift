@@ -40,9 +40,14 @@ extension BrokerServices {
                 if !seen.insert(name).inserted { duplicates.insert(name) }
             }
         }
+        let access = access(context)
         response.topics = request.topics.map { topic in
             var answer = ListOffsetsResponse.ListOffsetsTopicResponse()
             answer.name = topic.name
+            guard access.allows(.describe, .topic, topic.name) else {
+                answer.partitions = topic.partitions.map { .failed(.topicAuthorizationFailed, $0.partitionIndex) }
+                return answer
+            }
             answer.partitions = topic.partitions.map { partition in
                 if duplicates.contains(TopicPartition(topic.name, partition.partitionIndex)) {
                     return .failed(.invalidRequest, partition.partitionIndex)

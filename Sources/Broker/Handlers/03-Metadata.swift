@@ -28,21 +28,32 @@ extension BrokerServices {
             return
         }
         let view = ClusterView(image: image, listenerName: context.listenerName)
+        let access = access(context)
         // Version 0 asks for all topics with an empty list, later versions with null.
         guard let asked = request.topics, !(context.version == 0 && asked.isEmpty) else {
             return context.responder.send(
-                metadataResponse(request, context, view, topics: image.topics.all.map { view.topic($0, context.version) }))
+                metadataResponse(request, context, view, topics: image.topics.all.compactMap { topic in
+                        access.allows(.describe, .topic, topic.name, isLogged: false) ? view.topic(topic, context.version) : nil
+                    }))
         }
         var answers: [MetadataResponse.MetadataResponseTopic] = []
         var missing: [String] = []
         for topic in asked {
             if topic.topicId != .zero {
                 if let found = image.topics.topic(id: topic.topicId) {
+                    guard access.allows(.describe, .topic, found.name) else {
+                        answers.append(.failed(.topicAuthorizationFailed, name: nil, id: topic.topicId))
+                        continue
+                    }
                     answers.append(view.topic(found, context.version))
                 } else {
                     answers.append(.failed(.unknownTopicId, name: nil, id: topic.topicId))
                 }
             } else if let name = topic.name {
+                guard access.allows(.describe, .topic, name) else {
+                    answers.append(.failed(.topicAuthorizationFailed, name: name, id: .zero))
+                    continue
+                }
                 if let found = image.topics.topic(named: name) {
                     answers.append(view.topic(found, context.version))
                 } else {
@@ -53,10 +64,16 @@ extension BrokerServices {
             }
         }
         let mayCreate = configuration.topics.autoCreateTopicsEnable && (context.version < 4 || request.allowAutoTopicCreation)
+        let mayCreateAll = !mayCreate || missing.isEmpty || access.allowsCluster(.create, isLogged: false)
+        var created: [String] = []
         for name in missing {
+            guard mayCreateAll || access.allows(.create, .topic, name) else {
+                answers.append(.failed(.topicAuthorizationFailed, name: name, id: .zero))
+                continue
+            }
             answers.append(.failed(missingTopicError(name, mayCreate: mayCreate), name: name, id: .zero))
+            if mayCreate, topicNameProblem(name) == nil { created.append(name) }
         }
-        let created = mayCreate ? missing.filter { topicNameProblem($0) == nil } : []
         let response = metadataResponse(request, context, view, topics: answers)
         guard !created.isEmpty else { return context.responder.send(response) }
         createTopicsAutomatically(created, for: context, request: request, view: view, prepared: response)
@@ -74,6 +91,7 @@ extension BrokerServices {
     ) {
         let responder = context.responder
         let listenerName = context.listenerName
+        let access = access(context)
         autoCreateTopics(names) { [self] in
             let image = self.image
             let view = ClusterView(image: image, listenerName: listenerName)
@@ -82,7 +100,7 @@ extension BrokerServices {
                 guard let name = answer.name, let topic = image.topics.topic(named: name) else { continue }
                 response.topics[index] = view.topic(topic, responder.version)
                 if request.includeTopicAuthorizedOperations {
-                    response.topics[index].topicAuthorizedOperations = AuthorizedOperations.topic
+                    response.topics[index].topicAuthorizedOperations = access.operations(on: .topic, name)
                 }
             }
             responder.send(response)
@@ -92,6 +110,7 @@ extension BrokerServices {
     private func metadataResponse(
         _ request: MetadataRequest, _ context: RequestContext, _ view: ClusterView, topics: [MetadataResponse.MetadataResponseTopic]
     ) -> MetadataResponse {
+        let access = access(context)
         var response = MetadataResponse()
         response.brokers = view.nodes.map { node in
             var broker = MetadataResponse.MetadataResponseBroker()
@@ -106,11 +125,12 @@ extension BrokerServices {
         response.topics = topics
         if request.includeTopicAuthorizedOperations {
             for index in response.topics.indices where response.topics[index].errorCode == .none {
-                response.topics[index].topicAuthorizedOperations = AuthorizedOperations.topic
+                guard let name = response.topics[index].name else { continue }
+                response.topics[index].topicAuthorizedOperations = access.operations(on: .topic, name)
             }
         }
         if request.includeClusterAuthorizedOperations, context.version <= 10 {
-            response.clusterAuthorizedOperations = AuthorizedOperations.cluster
+            response.clusterAuthorizedOperations = access.allowsCluster(.describe) ? access.clusterOperations : 0
         }
         return response
     }

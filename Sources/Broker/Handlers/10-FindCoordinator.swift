@@ -15,18 +15,42 @@ private enum CoordinatorKind: Int8 {
 extension BrokerServices {
     func findCoordinator(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(FindCoordinatorRequest.self)
-        let keys = context.version >= 4 ? request.coordinatorKeys : [request.key]
+        let asked = context.version >= 4 ? request.coordinatorKeys : [request.key]
+        let access = access(context)
+        let (keys, denied) = permitted(asked, CoordinatorKind(rawValue: request.keyType), access)
+        if keys.isEmpty, !denied.isEmpty { return context.responder.send(findCoordinatorResponse(denied, context.version)) }
         guard CoordinatorKind(rawValue: request.keyType) == .group else {
             let reason = "Only coordinators of groups are served yet; transactions and share groups are not."
             return context.responder.send(
-                findCoordinatorResponse(keys.map { .failed($0, .invalidRequest, reason) }, context.version))
+                findCoordinatorResponse(keys.map { .failed($0, .invalidRequest, reason) } + denied, context.version))
         }
         let responder = context.responder
         let listenerName = context.listenerName
         ensureInternalTopic(TopicName.consumerOffsets) { [self] in
             let view = ClusterView(image: image, listenerName: listenerName)
-            responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, view) }, responder.version))
+            responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, view) } + denied, responder.version))
         }
+    }
+
+    /// Parts what may be asked for from what may not.
+    private func permitted(
+        _ keys: [String], _ kind: CoordinatorKind?, _ access: Access
+    ) -> (permitted: [String], denied: [FindCoordinatorResponse.Coordinator]) {
+        let isPermitted: (String) -> Bool
+        let error: ErrorCode
+        switch kind {
+        case .group: (isPermitted, error) = ({ access.allows(.describe, .group, $0) }, .groupAuthorizationFailed)
+        case .transaction:
+            (isPermitted, error) = ({ access.allows(.describe, .transactionalID, $0) }, .transactionalIdAuthorizationFailed)
+        case .share: (isPermitted, error) = ({ _ in access.allowsCluster(.clusterAction) }, .clusterAuthorizationFailed)
+        case nil: (isPermitted, error) = ({ _ in true }, .none)
+        }
+        var permitted: [String] = []
+        var denied: [FindCoordinatorResponse.Coordinator] = []
+        for key in keys {
+            if isPermitted(key) { permitted.append(key) } else { denied.append(.failed(key, error, error.defaultMessage)) }
+        }
+        return (permitted, denied)
     }
 
     private func coordinator(of group: String, _ view: ClusterView) -> FindCoordinatorResponse.Coordinator {

@@ -6,6 +6,12 @@ extension BrokerServices {
     func joinGroup(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(JoinGroupRequest.self)
         let responder = context.responder
+        guard access(context).allows(.read, .group, request.groupId) else {
+            var response = JoinGroupResponse()
+            response.errorCode = .groupAuthorizationFailed
+            response.memberId = request.memberId
+            return responder.send(response)
+        }
         groups.join(request, context: context.group) { responder.send($0) }
     }
 }

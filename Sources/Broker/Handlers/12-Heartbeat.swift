@@ -6,6 +6,11 @@ extension BrokerServices {
     func heartbeat(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(HeartbeatRequest.self)
         let responder = context.responder
+        guard access(context).allows(.read, .group, request.groupId) else {
+            var response = HeartbeatResponse()
+            response.errorCode = .groupAuthorizationFailed
+            return responder.send(response)
+        }
         groups.heartbeat(request) { responder.send($0) }
     }
 }

@@ -15,11 +15,13 @@ extension BrokerServices {
         var response = DeleteRecordsResponse()
         var places: [(topic: Int, partition: Int)] = []
         var waits: [DeletionWait] = []
+        let access = access(context)
         for (topicIndex, topic) in request.topics.enumerated() {
+            let isPermitted = access.allows(.delete, .topic, topic.name)
             var answer = DeleteRecordsResponse.DeleteRecordsTopicResult()
             answer.name = topic.name
             for (partitionIndex, asked) in topic.partitions.enumerated() {
-                let (result, wait) = deleteRecords(asked, topic: topic.name)
+                let (result, wait) = isPermitted ? deleteRecords(asked, topic: topic.name) : (.denied(asked.partitionIndex), nil)
                 answer.partitions.append(result)
                 guard var wait else { continue }
                 wait.index = places.count
@@ -100,5 +102,15 @@ extension BrokerServices {
         /// A topic that is only compacted keeps the latest value of every key; its records cannot be deleted by offset.
         case compactedTopic
         case offsetOutOfRange
+    }
+}
+
+extension DeleteRecordsResponse.DeleteRecordsPartitionResult {
+    fileprivate static func denied(_ index: Int32) -> Self {
+        var answer = Self()
+        answer.partitionIndex = index
+        answer.lowWatermark = -1
+        answer.errorCode = .topicAuthorizationFailed
+        return answer
     }
 }

@@ -7,6 +7,16 @@ extension BrokerServices {
     func initProducerId(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(InitProducerIdRequest.self)
         let responder = context.responder
+        let access = access(context)
+        if let id = request.transactionalId, !id.isEmpty, !access.allows(.write, .transactionalID, id) {
+            return responder.send(InitProducerIdResponse.failed(.transactionalIdAuthorizationFailed))
+        }
+        if request.transactionalId == nil, !access.allowsCluster(.idempotentWrite, isLogged: false),
+            !access.allowsSomewhere(.write, .topic)
+        {
+            _ = access.allowsCluster(.idempotentWrite)
+            return responder.send(InitProducerIdResponse.failed(.clusterAuthorizationFailed))
+        }
         if let id = request.transactionalId {
             // An empty transactional id is a mistake by any rule; a real one needs the transaction coordinator.
             return responder.send(InitProducerIdResponse.failed(id.isEmpty ? .invalidRequest : .coordinatorNotAvailable))

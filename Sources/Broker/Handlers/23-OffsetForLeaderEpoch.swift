@@ -8,10 +8,21 @@ extension BrokerServices {
     func offsetForLeaderEpoch(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(OffsetForLeaderEpochRequest.self)
         var response = OffsetForLeaderEpochResponse()
+        let access = access(context)
+        let isNode = access.allowsCluster(.clusterAction, isLogged: false)
         response.topics = request.topics.map { topic in
             var answer = OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult()
             answer.topic = topic.topic
-            answer.partitions = topic.partitions.map { endOffset(of: $0, topic: topic.topic) }
+            let isPermitted = isNode || access.allows(.describe, .topic, topic.topic)
+            answer.partitions = topic.partitions.map { asked in
+                if isPermitted { return endOffset(of: asked, topic: topic.topic) }
+                var refusal = OffsetForLeaderEpochResponse.EpochEndOffset()
+                refusal.partition = asked.partition
+                refusal.leaderEpoch = -1
+                refusal.endOffset = -1
+                refusal.errorCode = .topicAuthorizationFailed
+                return refusal
+            }
             return answer
         }
         context.responder.send(response)

@@ -11,12 +11,14 @@ extension BrokerServices {
         let request = try context.decode(DescribeConfigsRequest.self)
         let image = self.image
         let layers = configurationLayers(image)
+        let access = access(context)
         var response = DescribeConfigsResponse()
         response.results = request.resources.map { resource in
             var result = DescribeConfigsResponse.DescribeConfigsResult()
             result.resourceType = resource.resourceType
             result.resourceName = resource.resourceName
             do throws(ConfigResourceProblem) {
+                if let error = refusal(of: resource, access) { throw ConfigResourceProblem(code: error, message: error.defaultMessage) }
                 let entries = try entries(of: resource, image, layers)
                 let asked = resource.configurationKeys.map(Set.init)
                 result.configs = entries.values.filter { asked?.contains($0.name) ?? true }.map { entry in
@@ -29,6 +31,16 @@ extension BrokerServices {
             return result
         }
         context.responder.send(response)
+    }
+
+    /// Why the sender may not see a resource's configuration; nil when it may.
+    private func refusal(of resource: DescribeConfigsRequest.DescribeConfigsResource, _ access: Access) -> ErrorCode? {
+        switch ConfigResource.Kind(rawValue: resource.resourceType) {
+        case .topic: access.allows(.describeConfigs, .topic, resource.resourceName) ? nil : .topicAuthorizationFailed
+        case .group: access.allows(.describeConfigs, .group, resource.resourceName) ? nil : .groupAuthorizationFailed
+        case .broker, .brokerLogger, .clientMetrics: access.allowsCluster(.describeConfigs) ? nil : .clusterAuthorizationFailed
+        case nil: nil
+        }
     }
 
     private struct ConfigResourceProblem: Error {

@@ -7,6 +7,11 @@ import Storage
 extension BrokerServices {
     func describeLogDirs(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(DescribeLogDirsRequest.self)
+        guard access(context).allowsCluster(.describe) else {
+            var response = DescribeLogDirsResponse()
+            response.errorCode = .clusterAuthorizationFailed
+            return context.responder.send(response)
+        }
         let asked = request.topics.map { topics in
             Set(topics.flatMap { topic in topic.partitions.map { TopicPartition(topic.topic, $0) } })
         }

@@ -10,7 +10,8 @@ extension BrokerServices {
 
     func incrementalAlterConfigs(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(IncrementalAlterConfigsRequest.self)
-        let answered = request.resources.map { answerHere($0, request) }
+        let access = access(context)
+        let answered = request.resources.map { answerHere($0, request, access) }
         var rest = request
         rest.resources = zip(request.resources, answered).filter { $0.1 == nil }.map(\.0)
         try forward(context, rest) { decided in
@@ -23,10 +24,13 @@ extension BrokerServices {
 
     /// The answer to what needs no controller; nil for the rest.
     private func answerHere(
-        _ resource: IncrementalAlterConfigsRequest.AlterConfigsResource, _ request: IncrementalAlterConfigsRequest
+        _ resource: IncrementalAlterConfigsRequest.AlterConfigsResource, _ request: IncrementalAlterConfigsRequest, _ access: Access
     ) -> Answer? {
         if let refusal = foreignBroker(resource.resourceType, resource.resourceName) { return Self.answer(refusal, resource) }
         guard resource.resourceType == ConfigResource.Kind.brokerLogger.rawValue else { return nil }
+        guard access.allowsCluster(.alterConfigs) else {
+            return Self.answer(RequestFailure(.clusterAuthorizationFailed), resource)
+        }
         let alike = request.resources.count { $0.resourceType == resource.resourceType && $0.resourceName == resource.resourceName }
         if alike > 1 { return Self.answer(RequestFailure(.invalidRequest, "Each resource must appear at most once."), resource) }
         do throws(RequestFailure) {

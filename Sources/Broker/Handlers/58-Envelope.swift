@@ -1,4 +1,5 @@
 // Envelope: a client's request that a broker passed on. The controller answers it as if the client stood before it (KIP-590).
+import Authorization
 import KafkaMessages
 import KafkaRecords
 import KafkaWire
@@ -9,7 +10,7 @@ extension ControllerServices {
     func envelope(_ call: ControllerRequest) throws(WireError) {
         let envelope = try call.decode(EnvelopeRequest.self)
         guard let clientHost = Self.address(envelope.clientHostAddress) else { return call.send(EnvelopeResponse.failed(.invalidRequest)) }
-        guard let principal = envelope.requestPrincipal, Self.isPrincipal(principal) else {
+        guard let principal = envelope.requestPrincipal.flatMap(Self.principal) else {
             return call.send(EnvelopeResponse.failed(.principalDeserializationFailure))
         }
         let header: RequestFrameHeader
@@ -22,8 +23,8 @@ extension ControllerServices {
         guard Self.serves(header.apiKey, header.version) else { return call.send(EnvelopeResponse.failed(.unsupportedVersion)) }
         handle(
             ControllerRequest(
-                apiKey: header.apiKey, version: header.version, clientID: header.clientID, clientHost: clientHost, body: header.body,
-                listenerName: call.listenerName, connection: nil
+                apiKey: header.apiKey, version: header.version, clientID: header.clientID, clientHost: clientHost,
+                principal: principal, body: header.body, listenerName: call.listenerName, connection: nil
             ) { reply in
                 switch reply {
                 case .body(let body):
@@ -45,11 +46,13 @@ extension ControllerServices {
         return (try? SocketAddress(packedIPAddress: bytes, port: 0))?.ipAddress
     }
 
-    /// Kafka's default form: the version of `DefaultPrincipalData`, then the data. Nobody looks at who it is until there is an authorizer.
-    private static func isPrincipal(_ bytes: ByteBuffer) -> Bool {
+    /// Kafka's default form: the version of `DefaultPrincipalData`, then the data.
+    private static func principal(_ bytes: ByteBuffer) -> KafkaPrincipal? {
         var rest = bytes
-        guard let version = rest.readInteger(as: Int16.self) else { return false }
-        return (try? DefaultPrincipalData(decoding: rest, version: version)) != nil
+        guard let version = rest.readInteger(as: Int16.self), let data = try? DefaultPrincipalData(decoding: rest, version: version) else {
+            return nil
+        }
+        return KafkaPrincipal(type: data.type, name: data.name)
     }
 }
 

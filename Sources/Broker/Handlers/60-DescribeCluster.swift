@@ -29,7 +29,10 @@ extension BrokerServices {
             if context.version >= 2 { broker.isFenced = node.isFenced }
             return broker
         }
-        if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
+        if request.includeClusterAuthorizedOperations {
+            let access = access(context)
+            response.clusterAuthorizedOperations = access.allowsCluster(.describe) ? access.clusterOperations : 0
+        }
         context.responder.send(response)
     }
 }
@@ -60,7 +63,7 @@ extension ControllerServices {
             node.port = Int32(endpoint.port)
             return node
         }
-        if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = AuthorizedOperations.cluster }
+        if request.includeClusterAuthorizedOperations { response.clusterAuthorizedOperations = access(call).clusterOperations }
         call.send(response)
     }
 }

@@ -7,11 +7,20 @@ import Storage
 extension BrokerServices {
     func describeProducers(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(DescribeProducersRequest.self)
+        let access = access(context)
         var response = DescribeProducersResponse()
         response.topics = request.topics.map { topic in
             var answer = DescribeProducersResponse.TopicResponse()
             answer.name = topic.name
-            answer.partitions = topic.partitionIndexes.map { producers(of: TopicPartition(topic.name, $0)) }
+            let isPermitted = access.allows(.read, .topic, topic.name)
+            answer.partitions = topic.partitionIndexes.map { index in
+                if isPermitted { return producers(of: TopicPartition(topic.name, index)) }
+                var refusal = DescribeProducersResponse.PartitionResponse()
+                refusal.partitionIndex = index
+                refusal.errorCode = .topicAuthorizationFailed
+                refusal.errorMessage = ErrorCode.topicAuthorizationFailed.defaultMessage
+                return refusal
+            }
             return answer
         }
         context.responder.send(response)

@@ -10,6 +10,10 @@ extension BrokerServices {
         let supported: [ConfigResource.Kind] =
             context.version == 0 ? [.clientMetrics] : [.topic, .broker, .brokerLogger, .clientMetrics, .group]
         var response = ListConfigResourcesResponse()
+        guard access(context).allowsCluster(.describeConfigs) else {
+            response.errorCode = .clusterAuthorizationFailed
+            return context.responder.send(response)
+        }
         let kinds = request.resourceTypes.isEmpty ? supported : request.resourceTypes.compactMap(ConfigResource.Kind.init(rawValue:))
         guard kinds.count == max(request.resourceTypes.count, request.resourceTypes.isEmpty ? kinds.count : 0),
             kinds.allSatisfy(supported.contains)

@@ -12,7 +12,10 @@ extension BrokerServices {
         let first = request.cursor?.topicName ?? ""
         let asksForAll = request.topics.isEmpty
         let asked = asksForAll ? view.image.topics.all.map(\.name) : request.topics.map(\.name)
-        let names = Set(asked).filter { $0 >= first }.sorted()
+        let access = access(context)
+        // What is listed without being asked for is left out where it may not be seen.
+        let visible = Set(asked.filter { access.allows(.describe, .topic, $0, isLogged: !asksForAll) })
+        let names = Set(asked).filter { $0 >= first && (visible.contains($0) || !asksForAll) }.sorted()
         if let cursor = request.cursor, !asksForAll, !names.contains(cursor.topicName) {
             return context.responder.send(invalidCursor(asked))
         }
@@ -26,13 +29,17 @@ extension BrokerServices {
                 response.nextCursor = .at(name, 0)
                 break
             }
+            guard visible.contains(name) else {
+                response.topics.append(deniedTopic(name))
+                continue
+            }
             guard let topic = view.image.topics.topic(named: name) else {
-                if !asksForAll { response.topics.append(unknownTopic(name)) }
+                if !asksForAll { response.topics.append(unknownTopic(name, access)) }
                 continue
             }
             let start = name == first ? Int(request.cursor?.partitionIndex ?? 0) : 0
             let page = topic.partitions.dropFirst(start).prefix(remaining)
-            response.topics.append(describe(topic, page, view))
+            response.topics.append(describe(topic, page, view, access))
             remaining -= page.count
             if start + page.count < topic.partitions.count {
                 response.nextCursor = .at(name, Int32(start + page.count))
@@ -54,23 +61,30 @@ extension BrokerServices {
         return response
     }
 
-    private func unknownTopic(_ name: String) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {
+    private func deniedTopic(_ name: String) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {
+        var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
+        answer.errorCode = .topicAuthorizationFailed
+        answer.name = name
+        return answer
+    }
+
+    private func unknownTopic(_ name: String, _ access: Access) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {
         var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
         answer.errorCode = topicNameProblem(name) == nil ? .unknownTopicOrPartition : .invalidTopicException
         answer.name = name
         answer.isInternal = TopicName.isInternal(name)
-        answer.topicAuthorizedOperations = AuthorizedOperations.topic
+        answer.topicAuthorizedOperations = access.operations(on: .topic, name)
         return answer
     }
 
     private func describe(
-        _ topic: TopicImage, _ partitions: ArraySlice<PartitionImage>, _ view: ClusterView
+        _ topic: TopicImage, _ partitions: ArraySlice<PartitionImage>, _ view: ClusterView, _ access: Access
     ) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic {
         var answer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic()
         answer.name = topic.name
         answer.topicId = topic.id
         answer.isInternal = TopicName.isInternal(topic.name)
-        answer.topicAuthorizedOperations = AuthorizedOperations.topic
+        answer.topicAuthorizedOperations = access.operations(on: .topic, topic.name)
         answer.partitions = partitions.map { partition in
             var entry = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition()
             entry.partitionIndex = partition.index

@@ -4,8 +4,8 @@ extension ConfigTable {
     static let nodeKeys: [ConfigDefinition] = [
         .string(
             "authorizer.class.name", "", .any, .low,
-            support: .refused("there is no authorizer yet, and to start without the one asked for would let everyone in"),
-            doc: "The class that decides who may do what."),
+            doc: "org.apache.kafka.metadata.authorizer.StandardAuthorizer to have access control lists decide who may do what; empty for no "
+                + "authorizer."),
         .int("background.threads", 10, .atLeast(1), .high, mode: .clusterWide, support: .ownThreads),
         .int("broker.id", -1, .any, .high, doc: "The old name of node.id; must be equal to it when both are given."),
         .string(

@@ -71,7 +71,7 @@ extension ConfigTable {
             doc: "How often an idle controller writes a record that does nothing, so that followers see life."),
         .long("metadata.max.retention.bytes", 104_857_600, .any, .high, doc: "Bytes of metadata log and snapshots to keep."),
         .long("metadata.max.retention.ms", 604_800_000, .any, .high, doc: "Time to keep metadata log and snapshots."),
-        .string("sasl.mechanism.controller.protocol", "GSSAPI", .any, .high, support: .noSASL),
+        .string("sasl.mechanism.controller.protocol", "GSSAPI", .any, .high, doc: "SASL mechanism towards controllers."),
         .long(
             "server.max.startup.time.ms", .max, .atLeast(0), .medium, internal: true,
             support: .acceptedWithoutEffect("the start is not bounded in time")),

@@ -1,0 +1,169 @@
+// SASL as both sides see it: a mechanism's name, then messages back and forth until it is settled who the client is.
+import Primitives
+
+/// What the server does after a client's message.
+public enum SaslServerStep: Sendable, Equatable {
+    /// Sends this and waits for the next message.
+    case challenge([UInt8])
+    /// Sends this; the client is that user.
+    case complete([UInt8], user: String)
+    case failed(SaslFailure)
+}
+
+/// Why an authentication came to nothing.
+public enum SaslFailure: Error, Sendable, Hashable {
+    /// No such user, or another password; which of them, the client is not told.
+    case invalidCredentials(user: String)
+    /// A client may only act as the user that it authenticates as.
+    case otherAuthorizationID(user: String)
+    case malformed
+    case noUser
+    case noPassword
+
+    /// Who was to be authenticated, as far as that got known.
+    public var user: String? {
+        switch self {
+        case .invalidCredentials(let user), .otherAuthorizationID(let user): user
+        case .malformed, .noUser, .noPassword: nil
+        }
+    }
+}
+
+/// What the client does after a server's message.
+public enum SaslClientStep: Sendable, Equatable {
+    case respond([UInt8])
+    case complete
+    /// The reason is for people and holds no secret.
+    case failed(String)
+}
+
+/// One authentication, on the server's side.
+public struct SaslServerExchange: Sendable {
+    private enum Mechanism: Sendable {
+        case plain
+        case scram(ScramServer)
+    }
+
+    private var mechanism: Mechanism
+    /// The mechanism's name.
+    public let mechanismName: String
+
+    /// PLAIN (RFC 4616).
+    public static func plain() -> Self { Self(mechanism: .plain, mechanismName: "PLAIN") }
+
+    /// - Parameter nonce: unpredictable, printable, without commas.
+    public static func scram(_ mechanism: ScramMechanism, nonce: String) -> Self {
+        Self(mechanism: .scram(ScramServer(mechanism, nonce: nonce)), mechanismName: mechanism.name)
+    }
+
+    /// Takes the client's next message.
+    ///
+    /// - Parameters:
+    ///   - password: the password of a user of PLAIN, nil when there is no such user.
+    ///   - keys: what is stored of a SCRAM user's password, nil when there is no such user.
+    public mutating func step(_ token: [UInt8], password: (String) -> String?, keys: (String, ScramMechanism) -> ScramKeys?)
+        -> SaslServerStep
+    {
+        switch mechanism {
+        case .plain: return PlainMessage.check(token, password: password)
+        case .scram(var server):
+            let step = server.step(token) { keys($0, server.mechanism) }
+            mechanism = .scram(server)
+            return step
+        }
+    }
+}
+
+/// One authentication, on the client's side.
+public struct SaslClientExchange: Sendable {
+    private enum Mechanism: Sendable {
+        case plain
+        case scram(ScramClient)
+    }
+
+    private var mechanism: Mechanism
+    /// The first message to the server.
+    public let firstMessage: [UInt8]
+
+    /// - Parameter nonce: unpredictable, printable, without commas.
+    public init(_ credentials: SaslCredentials, nonce: String) {
+        switch credentials.mechanism {
+        case .plain:
+            mechanism = .plain
+            firstMessage = Array("\u{0}\(credentials.user)\u{0}\(credentials.password)".utf8)
+        case .scram(let scram):
+            let client = ScramClient(scram, user: credentials.user, password: credentials.password, nonce: nonce)
+            mechanism = .scram(client)
+            firstMessage = client.firstMessage
+        }
+    }
+
+    /// Takes the server's answer. PLAIN has one message only, and an error code says whether it was right.
+    public mutating func step(_ challenge: [UInt8]) -> SaslClientStep {
+        switch mechanism {
+        case .plain: return .complete
+        case .scram(var client):
+            let step = client.step(challenge)
+            mechanism = .scram(client)
+            return step
+        }
+    }
+}
+
+/// Who a client is and how it proves it. Printing it shows no password.
+public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, CustomDebugStringConvertible {
+    public enum Mechanism: Sendable, Hashable {
+        case plain
+        case scram(ScramMechanism)
+
+        /// The name on the wire; nil for mechanisms that this software does not speak.
+        public init?(name: String) {
+            if name == "PLAIN" {
+                self = .plain
+            } else if let scram = ScramMechanism(name: name) {
+                self = .scram(scram)
+            } else {
+                return nil
+            }
+        }
+
+        public var name: String {
+            switch self {
+            case .plain: "PLAIN"
+            case .scram(let mechanism): mechanism.name
+            }
+        }
+
+        /// Every name that a configuration may use.
+        public static let names = ["PLAIN"] + ScramMechanism.allCases.map(\.name)
+    }
+
+    public var mechanism: Mechanism
+    public var user: String
+    public var password: String
+
+    public init(mechanism: Mechanism, user: String, password: String) {
+        self.mechanism = mechanism
+        self.user = user
+        self.password = password
+    }
+
+    public var description: String { "\(user) by \(mechanism.name)" }
+    public var debugDescription: String { description }
+}
+
+/// A nonce for SCRAM from random bytes, as printable text without commas.
+public enum SaslNonce {
+    public static func random(using generator: inout some RandomNumberGenerator) -> String {
+        let bytes = (0..<24).map { _ in UInt8.random(in: .min ... .max, using: &generator) }
+        return Base64.encode(bytes)
+    }
+
+    /// From the system's own source of randomness.
+    public static func random() -> String {
+        var generator = SystemRandomNumberGenerator()
+        return random(using: &generator)
+    }
+}
+
+func encoded(_ bytes: [UInt8]) -> String { Base64.encode(bytes) }

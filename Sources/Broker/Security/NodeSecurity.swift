@@ -1,0 +1,110 @@
+// The security of a whole node, made before anything listens or connects: listeners, what the node shows of itself to others, the
+// authorizer, the audit log.
+import Authentication
+import ClusterMetadata
+import Configuration
+import Logging
+import NIOCore
+import Network
+import Primitives
+import Runtime
+import Synchronization
+import TransportSecurity
+
+/// A node's security. Thread-safe.
+final class NodeSecurity: Sendable {
+    let audit: AuditLog
+    /// Nil when everybody may do everything.
+    let authorizer: Authorizer?
+    private let listeners: [String: ListenerSecurity]
+    private let outgoing: [String: TLSClientContext]
+    private let settings: SecuritySettings
+    private let image: ScramImage
+    private let logger: Logger
+
+    /// The credentials of the newest metadata; filled once there are metadata.
+    private final class ScramImage: Sendable {
+        let credentials = Mutex(SecurityImage())
+
+        func keys(of user: String, _ mechanism: ScramMechanism) -> ScramKeys? {
+            let image = credentials.withLock { $0 }
+            guard let stored = image.scramCredentials[ScramUser(name: user, mechanism: mechanism.rawValue)] else { return nil }
+            return ScramKeys(
+                salt: Array(stored.salt.readableBytesView), storedKey: Array(stored.storedKey.readableBytesView),
+                serverKey: Array(stored.serverKey.readableBytesView), iterations: stored.iterations)
+        }
+    }
+
+    init(_ settings: SecuritySettings, auditLogger: Logger, logger: Logger) throws(BrokerStartFailure) {
+        self.settings = settings
+        self.logger = logger
+        audit = try AuditLog(path: settings.auditLogFile, logger: auditLogger)
+        authorizer = settings.authorizer.map { [audit] in Authorizer($0, audit: audit) }
+        let image = ScramImage()
+        self.image = image
+        var listeners: [String: ListenerSecurity] = [:]
+        for (name, listener) in settings.listeners where listener.securityProtocol != .plaintext {
+            listeners[name] = try ListenerSecurity(name: name, listener, settings, audit: audit, logger: logger) { image.keys(of: $0, $1) }
+        }
+        self.listeners = listeners
+        var outgoing: [String: TLSClientContext] = [:]
+        for (name, settings) in settings.outgoing {
+            guard let tls = settings.tls else { continue }
+            do throws(TLSFailure) {
+                outgoing[name] = try TLSClientContext(tls)
+            } catch {
+                throw BrokerStartFailure("connections to listener \(name) of other nodes cannot be secured: \(error)")
+            }
+        }
+        self.outgoing = outgoing
+    }
+
+    /// The security of a listener; nil for plaintext, where nobody is asked who they are.
+    func listener(_ name: String) -> ListenerSecurity? { listeners[name] }
+
+    /// TLS by listener, for the network.
+    var tls: [String: TLSServerContext] { listeners.compactMapValues(\.tls) }
+
+    /// What this node connects to that listener of other nodes with.
+    func peerOptions(clientID: String, listener name: String) -> PeerOptions {
+        var options = PeerOptions(clientID: clientID)
+        options.tls = outgoing[name]
+        options.credentials = settings.outgoing[name]?.credentials
+        return options
+    }
+
+    /// Follows the metadata: access control entries and credentials.
+    func follow(_ metadata: MetadataRuntime) {
+        metadata.subscribe { [weak self] publication in
+            guard let self else { return }
+            let security = publication.image.security
+            image.credentials.withLock { $0 = security }
+            authorizer?.update(
+                security, hasChanges: publication.changes.accessControlEntries, isLoaded: publication.image.features.metadataVersion != nil)
+        }
+    }
+
+    /// Goes over to the settings that dynamic configuration left.
+    func update(_ settings: SecuritySettings) {
+        for (name, listener) in settings.listeners { listeners[name]?.update(listener) }
+        for (name, outgoing) in settings.outgoing {
+            if let tls = outgoing.tls, let context = self.outgoing[name] { reload(context, name, tls) }
+        }
+    }
+
+    /// Reads files again that changed.
+    func refresh() {
+        for listener in listeners.values { listener.refresh() }
+        for (name, context) in outgoing { reload(context, name, nil) }
+    }
+
+    private func reload(_ context: TLSClientContext, _ name: String, _ settings: TLSSettings?) {
+        do throws(TLSFailure) {
+            if try context.reload(settings) {
+                logger.notice("new keys and certificates are in use", metadata: ["connections": "\(name)"])
+            }
+        } catch {
+            logger.error("keys and certificates stay as they were", metadata: ["connections": "\(name)", "reason": "\(error)"])
+        }
+    }
+}

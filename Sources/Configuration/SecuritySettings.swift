@@ -1,0 +1,59 @@
+// What a configuration says about security, as typed values: who may connect to a listener and how, what a node itself logs in with at
+// others, and whether there is an authorizer.
+import Authentication
+import Authorization
+
+/// Security of a whole node.
+public struct SecuritySettings: Sendable, Equatable {
+    /// By the listener's name in capitals; every listener has an entry.
+    public var listeners: [String: ListenerSecuritySettings] = [:]
+    /// Nil when `authorizer.class.name` is empty: everybody may do everything.
+    public var authorizer: AccessRules?
+    /// What this node uses towards the listener of that name at other nodes: `inter.broker.listener.name` and the first of
+    /// `controller.listener.names`.
+    public var outgoing: [String: OutgoingSecuritySettings] = [:]
+    /// `connection.failed.authentication.delay.ms`.
+    public var failedAuthenticationDelayMilliseconds: Int64 = 100
+    /// `sasl.server.max.receive.size`.
+    public var maximumTokenBytes: Int = 524_288
+    /// `martlet.audit.log.file`; nil for the node's own log.
+    public var auditLogFile: String?
+
+    public init() {}
+}
+
+/// Security of one listener.
+public struct ListenerSecuritySettings: Sendable, Equatable {
+    public var securityProtocol: SecurityProtocol
+    /// Nil without SASL.
+    public var sasl: SaslListenerSettings?
+    /// Nil without TLS.
+    public var tls: TLSSettings?
+    /// `ssl.principal.mapping.rules`.
+    public var principalMapping = PrincipalMappingRules.standard
+
+    public init(_ securityProtocol: SecurityProtocol) {
+        self.securityProtocol = securityProtocol
+    }
+}
+
+/// Who may log in at a listener by SASL. Printing it shows no password.
+public struct SaslListenerSettings: Sendable, Equatable, CustomStringConvertible {
+    /// `sasl.enabled.mechanisms`, those that are spoken here.
+    public var mechanisms: [SaslCredentials.Mechanism]
+    /// PLAIN's users with their passwords, from `sasl.jaas.config`.
+    public var plainUsers: [String: String]
+    /// `martlet.sasl.plain.users.file`: more of them.
+    public var plainUsersFile: String?
+    /// `connections.max.reauth.ms` by mechanism (KIP-368); absent for sessions without end.
+    public var maximumReauthenticationMilliseconds: [SaslCredentials.Mechanism: Int64]
+
+    public var description: String { mechanisms.map(\.name).joined(separator: ", ") }
+}
+
+/// How this node connects to a listener of other nodes.
+public struct OutgoingSecuritySettings: Sendable, Equatable {
+    public var securityProtocol: SecurityProtocol
+    public var credentials: SaslCredentials?
+    public var tls: TLSSettings?
+}

@@ -26,6 +26,10 @@ public struct JAASEntry: Sendable, Equatable, CustomStringConvertible, CustomDeb
 /// What is wrong with a JAAS value; never contains a value of an option.
 public struct JAASError: Error, Sendable, Equatable, CustomStringConvertible {
     public let description: String
+
+    public init(description: String) {
+        self.description = description
+    }
 }
 
 /// Reads JAAS values.

@@ -67,7 +67,8 @@ public struct SaslServerExchange: Sendable {
         switch mechanism {
         case .plain: return PlainMessage.check(token, password: password)
         case .scram(var server):
-            let step = server.step(token) { keys($0, server.mechanism) }
+            let scram = server.mechanism
+            let step = server.step(token) { keys($0, scram) }
             mechanism = .scram(server)
             return step
         }

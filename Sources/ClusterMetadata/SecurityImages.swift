@@ -13,6 +13,19 @@ public struct AccessControlEntry: Hashable, Sendable {
     public var host: String
     public var operation: Int8
     public var permissionType: Int8
+
+    public init(
+        resourceType: Int8, resourceName: String, patternType: Int8, principal: String, host: String, operation: Int8,
+        permissionType: Int8
+    ) {
+        self.resourceType = resourceType
+        self.resourceName = resourceName
+        self.patternType = patternType
+        self.principal = principal
+        self.host = host
+        self.operation = operation
+        self.permissionType = permissionType
+    }
 }
 
 /// A user's SCRAM credential for one mechanism (RFC 5802).
@@ -61,7 +74,8 @@ extension AccessControlEntry {
             principal: record.principal, host: record.host, operation: record.operation, permissionType: record.permissionType)
     }
 
-    func record(id: KafkaUUID) -> AccessControlEntryRecord {
+    /// The record that writes the entry under that id.
+    public func record(id: KafkaUUID) -> AccessControlEntryRecord {
         var record = AccessControlEntryRecord()
         record.id = id
         record.resourceType = resourceType

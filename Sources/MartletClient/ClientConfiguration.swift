@@ -64,6 +64,8 @@ public struct ClientConfiguration: Sendable {
     public var maximumQueuedRequests = 10_000
     /// Bytes; a larger response ends the connection.
     public var maximumResponseSize = 256 << 20
+    /// TLS and SASL (`security.protocol` and the rest).
+    public var security = ClientSecurity.none
     /// Where connections live. The default is the process-wide group, which needs no shutdown.
     public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     public var logger = Logger(label: "martlet.client", factory: { _ in SwiftLogNoOpLogHandler() })

@@ -28,6 +28,8 @@ public struct KafkaError: Error, Hashable, Sendable {
         case cancelled
         /// An argument or setting is not valid.
         case invalidArgument
+        /// The broker refused the login, or is not the one it claims to be.
+        case authenticationFailed
         /// A consumer has no position for a partition and no reset policy (`auto.offset.reset=none`).
         case noOffset
     }

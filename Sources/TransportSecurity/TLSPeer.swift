@@ -27,7 +27,7 @@ public enum TLSPeer {
     static func codes(in error: any Error) -> String? {
         guard error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError else { return nil }
         let words = "\(error)".split { !$0.isUppercase && !$0.isNumber && $0 != "_" }.filter { $0.count > 6 && $0.contains("_") }
-        return words.isEmpty ? nil : words.joined(separator: " ")
+        return words.isEmpty ? nil : words.map { String($0) }.joined(separator: " ")
     }
 
     /// Why a connection failed; nil when there is nothing to be said, such as for a peer that left without goodbye.

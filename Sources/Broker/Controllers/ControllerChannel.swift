@@ -218,7 +218,7 @@ final class ControllerChannel: Sendable {
             ) { [self] outcome in
                 switch outcome {
                 case .success(let response):
-                    if Self.saysNotController(attempt.api, response.body) { return retry(attempt) }
+                    if Self.saysNotController(attempt.api, response.version, response.body) { return retry(attempt) }
                     finish(attempt, .success(Answer(version: response.version, body: response.body)))
                 case .failure(.unsupportedVersion): finish(attempt, .failure(.unsupportedVersion))
                 case .failure(let failure):
@@ -235,12 +235,12 @@ final class ControllerChannel: Sendable {
         guard let encoded = attempt.encode(attempt.api.stableVersions) else { return finish(attempt, .failure(.unsupportedVersion)) }
         local.handle(
             ControllerRequest(
-                apiKey: attempt.api, version: encoded.version, clientID: clientID, clientHost: "127.0.0.1", body: encoded.body,
-                listenerName: nil, connection: nil
+                apiKey: attempt.api, version: encoded.version, clientID: clientID, clientHost: "127.0.0.1", principal: nil,
+                body: encoded.body, listenerName: nil, connection: nil
             ) { [self] reply in
                 switch reply {
                 case .body(let body):
-                    if attempt.api == .envelope, Self.saysNotController(.envelope, body) { return retry(attempt) }
+                    if attempt.api == .envelope, Self.saysNotController(.envelope, 0, body) { return retry(attempt) }
                     finish(attempt, .success(Answer(version: encoded.version, body: body)))
                 case .notController: retry(attempt)
                 case .refused(let reason): finish(attempt, .failure(.refused(reason)))
@@ -282,9 +282,13 @@ final class ControllerChannel: Sendable {
 
     /// Whether a response says NOT_CONTROLLER. All requests that nodes send to the controller are answered with the throttle time and the
     /// error code in front, an Envelope with the inner response and the error code.
-    private static func saysNotController(_ api: ApiKey, _ body: ByteBuffer) -> Bool {
+    private static func saysNotController(_ api: ApiKey, _ version: Int16, _ body: ByteBuffer) -> Bool {
         if api == .envelope {
             return (try? EnvelopeResponse(decoding: body, version: 0))?.errorCode == .notController
+        }
+        if api == .createTopics {
+            // Says it topic by topic.
+            return (try? CreateTopicsResponse(decoding: body, version: version))?.topics.first?.errorCode == .notController
         }
         return body.getInteger(at: body.readerIndex + 4, as: Int16.self) == ErrorCode.notController.rawValue
     }

@@ -97,33 +97,35 @@ final class ControllerServices: Sendable {
         }
     }
 
-    /// Lets the controller decide. The answer goes out when the records are committed and this node has taken them over.
+    /// Lets the controller decide. `finish` adds to the answer what was not for the controller to decide. The answer goes out when the records are committed and this node has taken them over.
     func decide<Request: ControllerDecidedRequest>(
-        _ call: ControllerRequest, _ request: Request,
+        _ call: ControllerRequest, _ request: Request, finish: @escaping @Sendable (Request.Response) -> Request.Response = { $0 },
         at step: @escaping @Sendable (inout Controller, Offset) throws(RequestFailure) -> ControllerResult<Request.Response>
     ) {
         metadataRuntime.submit(at: step) { outcome in
             switch outcome {
-            case .success(let response): call.send(response)
-            case .failure(let failure): call.refuse(request, failure)
+            case .success(let response): call.send(finish(response))
+            case .failure(let failure): call.refuse(request, failure, finish)
             }
         }
     }
 
     /// As above, for decisions that do not depend on where their records will lie.
     func decide<Request: ControllerDecidedRequest>(
-        _ call: ControllerRequest, _ request: Request,
+        _ call: ControllerRequest, _ request: Request, finish: @escaping @Sendable (Request.Response) -> Request.Response = { $0 },
         _ step: @escaping @Sendable (inout Controller) throws(RequestFailure) -> ControllerResult<Request.Response>
     ) {
-        decide(call, request, at: { (controller, _) throws(RequestFailure) in try step(&controller) })
+        decide(call, request, finish: finish, at: { (controller, _) throws(RequestFailure) in try step(&controller) })
     }
 }
 
 extension ControllerRequest {
     /// Answers for a request that was not decided.
-    func refuse<Request: ControllerDecidedRequest>(_ request: Request, _ failure: RequestFailure) {
+    func refuse<Request: ControllerDecidedRequest>(
+        _ request: Request, _ failure: RequestFailure, _ finish: (Request.Response) -> Request.Response = { $0 }
+    ) {
         do throws(WireError) {
-            let body = try request.refused(failure, version: version).encoded(version: version)
+            let body = try finish(request.refused(failure, version: version)).encoded(version: version)
             reply(failure.code == .notController ? .notController(body) : .body(body))
         } catch {
             reply(.refused("the refusal of \(apiKey) version \(version) cannot be encoded: \(error)"))

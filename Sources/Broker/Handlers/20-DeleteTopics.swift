@@ -11,8 +11,11 @@ extension BrokerServices {
 
 extension ControllerServices {
     func deleteTopics(_ call: ControllerRequest) throws(WireError) {
-        let request = try call.decode(DeleteTopicsRequest.self)
+        let asked = try call.decode(DeleteTopicsRequest.self)
         let version = call.version
-        decide(call, request) { (controller) throws(RequestFailure) in try controller.deleteTopics(request, apiVersion: version) }
+        let permitted = asked.permitted(access(call), metadataRuntime.image.topics, version: version)
+        guard !permitted.isNothing else { return call.send(permitted.complete(DeleteTopicsResponse())) }
+        let request = permitted.request
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in try controller.deleteTopics(request, apiVersion: version) }
     }
 }

@@ -31,7 +31,9 @@ extension BrokerServices {
 
 extension ControllerServices {
     func alterConfigs(_ call: ControllerRequest) throws(WireError) {
-        let request = try call.decode(AlterConfigsRequest.self)
-        decide(call, request) { (controller) throws(RequestFailure) in controller.alterConfigs(request) }
+        let permitted = try call.decode(AlterConfigsRequest.self).permitted(access(call))
+        let request = permitted.request
+        if request.resources.isEmpty { return call.send(permitted.complete(AlterConfigsResponse())) }
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in controller.alterConfigs(request) }
     }
 }

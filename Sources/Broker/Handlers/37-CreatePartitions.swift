@@ -11,7 +11,9 @@ extension BrokerServices {
 
 extension ControllerServices {
     func createPartitions(_ call: ControllerRequest) throws(WireError) {
-        let request = try call.decode(CreatePartitionsRequest.self)
-        decide(call, request) { (controller) throws(RequestFailure) in controller.createPartitions(request) }
+        let permitted = try call.decode(CreatePartitionsRequest.self).permitted(access(call))
+        let request = permitted.request
+        if request.topics.isEmpty { return call.send(permitted.complete(CreatePartitionsResponse())) }
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in controller.createPartitions(request) }
     }
 }

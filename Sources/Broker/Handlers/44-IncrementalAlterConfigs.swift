@@ -57,7 +57,9 @@ extension BrokerServices {
 
 extension ControllerServices {
     func incrementalAlterConfigs(_ call: ControllerRequest) throws(WireError) {
-        let request = try call.decode(IncrementalAlterConfigsRequest.self)
-        decide(call, request) { (controller) throws(RequestFailure) in controller.incrementalAlterConfigs(request) }
+        let permitted = try call.decode(IncrementalAlterConfigsRequest.self).permitted(access(call))
+        let request = permitted.request
+        if request.resources.isEmpty { return call.send(permitted.complete(IncrementalAlterConfigsResponse())) }
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in controller.incrementalAlterConfigs(request) }
     }
 }

@@ -42,6 +42,9 @@ package final class BrokerConnection: Sendable {
                         let handler = ConnectionHandler(
                             address: address, maximumInFlight: configuration.maximumInFlightRequests,
                             maximumQueued: configuration.maximumQueuedRequests, maximumResponseSize: configuration.maximumResponseSize)
+                        if let tls = configuration.security.tls {
+                            try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: address.host))
+                        }
                         try channel.pipeline.syncOperations.addHandler(handler)
                         return (channel, NIOLoopBound(handler, eventLoop: channel.eventLoop))
                     }
@@ -54,8 +57,12 @@ package final class BrokerConnection: Sendable {
             handler: connected.1, clientID: configuration.clientID)
         do throws(KafkaError) {
             let versions = try await bare.negotiate(timeout: configuration.requestTimeout)
-            return BrokerConnection(
+            let connection = BrokerConnection(
                 address: address, versions: versions, channel: connected.0, handler: connected.1, clientID: configuration.clientID)
+            if let credentials = configuration.security.credentials {
+                try await connection.logIn(credentials, timeout: configuration.requestTimeout)
+            }
+            return connection
         } catch {
             bare.close()
             throw error

@@ -3,6 +3,7 @@ import DequeModule
 import KafkaWire
 import NIOCore
 import Primitives
+import TransportSecurity
 
 /// A request ready to be written.
 struct OutboundRequest: Sendable {
@@ -158,7 +159,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        close(disconnected("failed: \(error)"))
+        close(disconnected("failed: \(TLSPeer.explain(error, isServer: false, in: context.channel) ?? "\(error)")"))
     }
 
     private func disconnected(_ what: String) -> KafkaError {

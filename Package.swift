@@ -92,8 +92,8 @@ let services: [Target] = [
     library(
         "MartletClient",
         [
-            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Authentication", "TransportSecurity", nioCore,
-            nioPosix, collections, logging,
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Authentication",
+            "Authorization", "TransportSecurity", nioCore, nioPosix, collections, logging,
         ]),
 ]
 
@@ -103,9 +103,8 @@ let programs: [Target] = [
         dependencies: [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Authentication", "Authorization", "TransportSecurity", "Controlling",
-            "Storage", "Runtime", "Configuration", "Observability", "Broker", "MartletClient", certificates, crypto, argumentParser, logging, nioCore, nioPosix,
-            collections,
+            "Authentication", "Authorization", "Controlling", "Storage", "Runtime", "Configuration", "Observability", "Broker",
+            "MartletClient", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix, collections,
         ],
         swiftSettings: strict)
 ]

@@ -14,6 +14,11 @@ public struct AccessDecision: Sendable, Equatable {
 
     public var isAllowed: Bool
     public var rule: Rule
+
+    public init(isAllowed: Bool, rule: Rule) {
+        self.isAllowed = isAllowed
+        self.rule = rule
+    }
 }
 
 /// The settings of an authorizer.

@@ -8,7 +8,7 @@ import Synchronization
 public final class RunningNode: Sendable {
     public let directory: ScratchDirectory
     private let overrides: [String]
-    private let running: Mutex<(server: BrokerServer, port: Int)>
+    private let running: Mutex<(server: BrokerServer, ports: [String: Int])>
 
     /// - Parameter overrides: settings, `key=value`.
     public init(overrides: [String] = []) throws {
@@ -23,12 +23,13 @@ public final class RunningNode: Sendable {
         }
     }
 
-    private static func start(_ directory: ScratchDirectory, _ overrides: [String]) throws -> (server: BrokerServer, port: Int) {
+    private static func start(_ directory: ScratchDirectory, _ overrides: [String]) throws -> (server: BrokerServer, ports: [String: Int]) {
         let configuration = try BrokerConfiguration.development(
             port: 0, dataDirectory: directory.path, adminPort: nil, overrides: overrides)
         let server = BrokerServer(configuration: configuration, log: StructuredLog(level: .critical), version: "test")
         do {
-            return (server, try server.start(formatIfNeeded: true).listeners.first { $0.name == "PLAINTEXT" }?.port ?? 0)
+            let listeners = try server.start(formatIfNeeded: true).listeners
+            return (server, Dictionary(uniqueKeysWithValues: listeners.map { ($0.name, $0.port) }))
         } catch {
             server.stop()
             throw error
@@ -36,7 +37,10 @@ public final class RunningNode: Sendable {
     }
 
     /// Where Kafka clients connect to, on 127.0.0.1; another one after ``restart()``.
-    public var port: Int { running.withLock { $0.port } }
+    public var port: Int { port(of: "PLAINTEXT") }
+
+    /// The port of a listener; 0 when there is none of that name.
+    public func port(of listener: String) -> Int { running.withLock { $0.ports[listener] ?? 0 } }
 
     public var bootstrap: String { "127.0.0.1:\(port)" }
 

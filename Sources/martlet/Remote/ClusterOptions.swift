@@ -1,5 +1,6 @@
 // Which cluster a command speaks to, and what people are told when that does not work.
 import ArgumentParser
+import Configuration
 import Glibc
 import MartletClient
 import Primitives
@@ -13,6 +14,12 @@ struct ClusterOptions: ParsableArguments {
         help: ArgumentHelp(
             "Brokers to begin with, separated by commas (default: $MARTLET_BOOTSTRAP_SERVER, or 127.0.0.1:9092).", valueName: "host:port"))
     var bootstrapServer: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Client properties with security.protocol, sasl.* and ssl.* (default: $MARTLET_COMMAND_CONFIG).", valueName: "file"),
+        completion: .file())
+    var commandConfig: String?
 
     @Option(help: "Seconds to go on trying before giving up.")
     var timeout = 15.0
@@ -36,10 +43,29 @@ struct ClusterOptions: ParsableArguments {
             throw ValidationError("--bootstrap-server: \(error)")
         }
         configuration.clientID = "martlet-cli"
+        configuration.security = try security()
         configuration.operationTimeout = .milliseconds(Int64(timeout * 1000))
         configuration.requestTimeout = .milliseconds(Int64(min(timeout, 30) * 1000))
         configuration.connectTimeout = .milliseconds(Int64(min(timeout, 5) * 1000))
         return configuration
+    }
+
+    static let configurationVariable = "MARTLET_COMMAND_CONFIG"
+
+    /// What the properties of `--command-config` say; plaintext without.
+    private func security() throws -> ClientSecurity {
+        var path = commandConfig
+        if path == nil, let variable = getenv(Self.configurationVariable), variable.pointee != 0 { path = String(cString: variable) }
+        guard let path else { return .none }
+        let content = ConfigurationFile.read(path)
+        if let mistake = content.mistakes.first(where: { $0.severity == .error }) { throw CommandFailure("--command-config: \(mistake)") }
+        var properties: [String: String] = [:]
+        for entry in content.entries { properties[entry.key] = entry.value }
+        do throws(KafkaError) {
+            return try ClientSecurity { properties[$0] }
+        } catch {
+            throw CommandFailure("--command-config \(path): \(error)")
+        }
     }
 
     /// Runs with an admin client, which is closed in the end.

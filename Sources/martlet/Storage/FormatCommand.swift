@@ -50,7 +50,7 @@ struct FormatCommand: ParsableCommand {
     @Flag(name: [.customShort("N"), .long], help: "The voters are those of the quorum that this node will find.")
     var noInitialControllers = false
 
-    @Option(name: [.customShort("S"), .long], help: "Not available yet: a SCRAM credential for the first start.")
+    @Option(name: [.customShort("S"), .long], help: "A user from the first start on: SCRAM-SHA-256=[name=alice,password=…]. May be given several times.")
     var addScram: [String] = []
 
     @OptionGroup var output: OutputOptions
@@ -62,9 +62,6 @@ struct FormatCommand: ParsableCommand {
         }
         if [standalone, initialControllers != nil, noInitialControllers].filter(\.self).count > 1 {
             throw ValidationError("--standalone, --initial-controllers and --no-initial-controllers exclude each other.")
-        }
-        if !addScram.isEmpty {
-            throw ValidationError("--add-scram is refused: SASL is not available yet, so nobody could log in with the credential.")
         }
     }
 
@@ -85,6 +82,7 @@ struct FormatCommand: ParsableCommand {
         format.quorum = try quorum(loaded)
         format.releaseVersion = try release()
         format.featureLevels = try levels()
+        format.scramCredentials = try addScram.map(ScramOption.record)
         do throws(MetadataStorageError) {
             show(try format.run(), clusterID: id, nodeID: loaded.nodeID)
         } catch {

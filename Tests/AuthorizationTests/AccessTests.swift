@@ -6,12 +6,25 @@ import Testing
 @testable import Authorization
 
 private func entry(
-    _ principal: String, _ operation: AccessOperation, _ permission: AccessPermission = .allow, _ type: ResourceType = .topic,
-    _ name: String, _ pattern: PatternType = .literal, host: String = "*"
+    _ principal: String, _ operation: AccessOperation, _ permission: AccessPermission, _ type: ResourceType, _ name: String,
+    _ pattern: PatternType = .literal, host: String = "*"
 ) -> AccessControlEntry {
     AccessControlEntry(
         resourceType: type.rawValue, resourceName: name, patternType: pattern.rawValue, principal: principal, host: host,
         operation: operation.rawValue, permissionType: permission.rawValue)
+}
+
+private func entry(
+    _ principal: String, _ operation: AccessOperation, _ permission: AccessPermission, _ name: String,
+    _ pattern: PatternType = .literal, host: String = "*"
+) -> AccessControlEntry {
+    entry(principal, operation, permission, .topic, name, pattern, host: host)
+}
+
+private func entry(
+    _ principal: String, _ operation: AccessOperation, _ name: String, _ pattern: PatternType = .literal, host: String = "*"
+) -> AccessControlEntry {
+    entry(principal, operation, .allow, .topic, name, pattern, host: host)
 }
 
 private let alice = KafkaPrincipal(user: "alice")

@@ -197,9 +197,10 @@ struct MigrationChecks {
         if response.errorCode == .securityDisabled { return diagnosis.isSound("there is no authorizer") }
         try response.errorCode.check(response.errorMessage, about: "DescribeAcls")
         let count = response.resources.reduce(0) { $0 + $1.acls.count }
+        if count == 0 { return diagnosis.isSound("there is an authorizer and no ACL") }
         problem(
-            .error, "acls", "\(count) ACL(s)", "are enforced by an authorizer, and Martlet has none: whoever connects may do everything",
-            "leave the cluster to Apache Kafka while it depends on them")
+            .warning, "acls", "\(count) ACL(s)", "are enforced by a node of Martlet only if its configuration has an authorizer",
+            "set authorizer.class.name and super.users on every node as they are on Apache Kafka's")
     }
 
     private mutating func quotas() async throws {
@@ -221,9 +222,7 @@ struct MigrationChecks {
         try response.errorCode.check(response.errorMessage, about: "DescribeUserScramCredentials")
         let users = response.results.map(\.user)
         if users.isEmpty { return diagnosis.isSound("no user has SCRAM credentials") }
-        problem(
-            .error, "scram", "\(users.count) user(s)", "have SCRAM credentials, and Martlet has no SASL: \(Self.some(users.sorted()))",
-            "leave the cluster to Apache Kafka while clients log in")
+        diagnosis.isSound("\(users.count) user(s) with SCRAM credentials, which Martlet takes over")
     }
 
     private mutating func tokens() async throws {

@@ -12,8 +12,9 @@ struct Issuer {
 
     /// Makes a new one.
     init(name: String, days: Int) throws {
-        key = P256.Signing.PrivateKey()
+        let key = P256.Signing.PrivateKey()
         let subject = try DistinguishedName { CommonName(name) }
+        self.key = key
         certificate = try Certificate(
             version: .v3, serialNumber: Certificate.SerialNumber(), publicKey: .init(key.publicKey),
             notValidBefore: Self.begin, notValidAfter: Self.end(days), issuer: subject, subject: subject,

@@ -80,6 +80,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         let socket =
             isSecured ? nil : try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
         attached = Attached(connection: connection, context: context, socket: socket ?? nil)
+        if let socket { server.congestionControl.adopt(connection: socket, isLocal: connection.isLocal) }
         lastActiveTick = loop.tick
         loop.add(self)
         server.delegate.connectionOpened(connection)

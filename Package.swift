@@ -66,7 +66,8 @@ let shells: [Target] = [
     library(
         "Network",
         [
-            "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS, collections,
+            "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS,
+            collections,
             logging,
         ]),
     library(

@@ -47,10 +47,12 @@ public enum ScramMechanism: Int8, Sendable, Hashable, CaseIterable {
             switch self {
             case .sha256:
                 try? KDF.Insecure.PBKDF2.deriveKey(
-                    from: Array(password.utf8), salt: salt, using: .sha256, outputByteCount: keyLength, unsafeUncheckedRounds: Int(iterations))
+                    from: Array(password.utf8), salt: salt, using: .sha256, outputByteCount: keyLength,
+                    unsafeUncheckedRounds: Int(iterations))
             case .sha512:
                 try? KDF.Insecure.PBKDF2.deriveKey(
-                    from: Array(password.utf8), salt: salt, using: .sha512, outputByteCount: keyLength, unsafeUncheckedRounds: Int(iterations))
+                    from: Array(password.utf8), salt: salt, using: .sha512, outputByteCount: keyLength,
+                    unsafeUncheckedRounds: Int(iterations))
             }
         return key.map { $0.withUnsafeBytes { Array($0) } }
     }

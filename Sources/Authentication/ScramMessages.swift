@@ -73,7 +73,8 @@ struct ScramClientFirst {
         var fields = bare.split(separator: ",", omittingEmptySubsequences: false)
         // A reserved field of a mandatory extension: nobody knows any.
         if fields.first?.hasPrefix("m=") == true { fields.removeFirst() }
-        guard fields.count >= 2, fields[0].hasPrefix("n="), fields[1].hasPrefix("r="), let user = ScramName.unescape(fields[0].dropFirst(2)),
+        guard fields.count >= 2, fields[0].hasPrefix("n="), fields[1].hasPrefix("r="),
+            let user = ScramName.unescape(fields[0].dropFirst(2)),
             !user.isEmpty, fields[1].count > 2
         else { throw .malformed }
         self.user = user

@@ -35,7 +35,8 @@ extension TLSSettings {
         if let names = list("ssl.enabled.protocols") {
             for name in names where !Self.knownProtocols.contains(name) {
                 throw SecuritySettingError(
-                    key: "ssl.enabled.protocols", reason: "has '\(name)'; only \(Self.knownProtocols.joined(separator: " and ")) are spoken")
+                    key: "ssl.enabled.protocols", reason: "has '\(name)'; only \(Self.knownProtocols.joined(separator: " and ")) are spoken"
+                )
             }
             if names.isEmpty { throw SecuritySettingError(key: "ssl.enabled.protocols", reason: "must not be empty") }
             protocols = names
@@ -58,7 +59,8 @@ extension TLSSettings {
         if key != nil || chain != nil {
             guard location == nil else {
                 throw SecuritySettingError(
-                    key: "ssl.keystore.location", reason: "must not be set together with ssl.keystore.key and ssl.keystore.certificate.chain")
+                    key: "ssl.keystore.location",
+                    reason: "must not be set together with ssl.keystore.key and ssl.keystore.certificate.chain")
             }
             guard key != nil, chain != nil else {
                 throw SecuritySettingError(
@@ -97,14 +99,17 @@ extension TLSSettings {
         guard let kind = TLSStore.Kind(rawValue: text.uppercased()) else {
             throw SecuritySettingError(key: key, reason: "must be PEM or PKCS12")
         }
-        if isInline, kind != .pem { throw SecuritySettingError(key: key, reason: "must be PEM for keys and certificates in the configuration") }
+        if isInline, kind != .pem {
+            throw SecuritySettingError(key: key, reason: "must be PEM for keys and certificates in the configuration")
+        }
         return kind
     }
 
     private static func javaStore(_ key: String) -> SecuritySettingError {
         SecuritySettingError(
             key: key,
-            reason: "is JKS, a format of Java's own that is not read here; convert the store with 'keytool -importkeystore -srckeystore OLD "
+            reason:
+                "is JKS, a format of Java's own that is not read here; convert the store with 'keytool -importkeystore -srckeystore OLD "
                 + "-destkeystore NEW.p12 -deststoretype PKCS12' and set \(key)=PKCS12")
     }
 }

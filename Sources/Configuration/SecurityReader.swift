@@ -69,7 +69,10 @@ extension ConfigurationReader {
             if let mechanism = SaslCredentials.Mechanism(name: name) {
                 mechanisms.append(mechanism)
             } else {
-                error(key, "listener \(listener) is to offer \(name), but only \(SaslCredentials.Mechanism.names.joined(separator: ", ")) are spoken")
+                error(
+                    key,
+                    "listener \(listener) is to offer \(name), but only \(SaslCredentials.Mechanism.names.joined(separator: ", ")) are spoken"
+                )
             }
         }
         require(!names.isEmpty, key, "listener \(listener) needs at least one mechanism")
@@ -183,7 +186,9 @@ extension ConfigurationReader {
     /// The most specific key that was set: of listener and mechanism, of the listener, or the plain one.
     private func keyInForce(_ listener: String, _ key: String, _ mechanism: SaslCredentials.Mechanism? = nil) -> String {
         let prefix = "listener.name.\(listener.lowercased())."
-        if let mechanism, isSet("\(prefix)\(mechanism.name.lowercased()).\(key)") { return "\(prefix)\(mechanism.name.lowercased()).\(key)" }
+        if let mechanism, isSet("\(prefix)\(mechanism.name.lowercased()).\(key)") {
+            return "\(prefix)\(mechanism.name.lowercased()).\(key)"
+        }
         return isSet(prefix + key) ? prefix + key : key
     }
 }

@@ -78,7 +78,8 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         countedAddress = address
         // Absent for transports without a socket of their own, and not to be touched below TLS; everything then goes through NIO.
         let socket =
-            isSecured ? nil : try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
+            isSecured
+            ? nil : try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
         attached = Attached(connection: connection, context: context, socket: socket ?? nil)
         if let socket { server.congestionControl.adopt(connection: socket, isLocal: connection.isLocal) }
         lastActiveTick = loop.tick
@@ -135,7 +136,9 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if isSecured, let connection = attached?.connection, connection.isOpen, let explanation = TLSPeer.explain(error, isServer: true, in: context.channel) {
+        if isSecured, let connection = attached?.connection, connection.isOpen,
+            let explanation = TLSPeer.explain(error, isServer: true, in: context.channel)
+        {
             server.warn(
                 .failedHandshake, "listener \(listener.name): \(explanation)",
                 ["listener": "\(listener.name)", "client": "\(connection.remoteHost)"])

@@ -20,7 +20,8 @@ private struct LoadedContext: Sendable {
         do {
             context = try NIOSSLContext(configuration: configuration)
         } catch {
-            throw TLSFailure("the key does not belong to the certificate, or a setting cannot be used: \(TLSPeer.codes(in: error) ?? "\(error)")")
+            throw TLSFailure(
+                "the key does not belong to the certificate, or a setting cannot be used: \(TLSPeer.codes(in: error) ?? "\(error)")")
         }
     }
 }

@@ -61,7 +61,8 @@ struct JAASTests {
         arguments: [
             ("", "names no login module"), ("a.b.C", "no control flag"), ("a.b.C maybe x=\"s3cret\";", "no control flag"),
             ("a.b.C required x;", "no value for the option x"), ("a.b.C required x=\"s3cret\"", "semicolon"),
-            ("a.b.C required x=\"s3cret;", "not closed"), ("a required;b required;", "2 entries"), ("a required =\"s3cret\";", "without a key"),
+            ("a.b.C required x=\"s3cret;", "not closed"), ("a required;b required;", "2 entries"),
+            ("a required =\"s3cret\";", "without a key"),
         ])
     func mistakes(_ text: String, _ expected: String) {
         let error = #expect(throws: JAASError.self) { try JAASConfiguration.parse(text) }

@@ -47,27 +47,55 @@ extension AccessRow {
     private static let records: [AccessRow] = [
         AccessRow(ProduceRequest(), version: 12, .write, .topic, "t") {
             $0.acks = 1
-            $0.topicData = [.init { $0.name = "t"; $0.partitionData = [.init()] }]
+            $0.topicData = [
+                .init {
+                    $0.name = "t"; $0.partitionData = [.init()]
+                }
+            ]
         },
         AccessRow(ProduceRequest(), version: 12, besides: [(.write, .topic, "t")], .write, .transactionalID, "x") {
             $0.acks = 1
             $0.transactionalId = "x"
-            $0.topicData = [.init { $0.name = "t"; $0.partitionData = [.init()] }]
+            $0.topicData = [
+                .init {
+                    $0.name = "t"; $0.partitionData = [.init()]
+                }
+            ]
         },
         AccessRow(FetchRequest(), version: 12, .read, .topic, "t") {
-            $0.topics = [.init { $0.topic = "t"; $0.partitions = [.init()] }]
+            $0.topics = [
+                .init {
+                    $0.topic = "t"; $0.partitions = [.init()]
+                }
+            ]
         },
         AccessRow(ListOffsetsRequest(), .describe, .topic, "t") {
-            $0.topics = [.init { $0.name = "t"; $0.partitions = [.init()] }]
+            $0.topics = [
+                .init {
+                    $0.name = "t"; $0.partitions = [.init()]
+                }
+            ]
         },
         AccessRow(OffsetForLeaderEpochRequest(), .describe, .topic, "t") {
-            $0.topics = [.init { $0.topic = "t"; $0.partitions = [.init()] }]
+            $0.topics = [
+                .init {
+                    $0.topic = "t"; $0.partitions = [.init()]
+                }
+            ]
         },
         AccessRow(DeleteRecordsRequest(), .delete, .topic, "t") {
-            $0.topics = [.init { $0.name = "t"; $0.partitions = [.init()] }]
+            $0.topics = [
+                .init {
+                    $0.name = "t"; $0.partitions = [.init()]
+                }
+            ]
         },
         AccessRow(DescribeProducersRequest(), .read, .topic, "t") {
-            $0.topics = [.init { $0.name = "t"; $0.partitionIndexes = [0] }]
+            $0.topics = [
+                .init {
+                    $0.name = "t"; $0.partitionIndexes = [0]
+                }
+            ]
         },
         AccessRow(InitProducerIdRequest(), .idempotentWrite, .cluster) {
             $0.producerId = -1
@@ -97,15 +125,32 @@ extension AccessRow {
         AccessRow(DeleteGroupsRequest(), .delete, .group, "g") { $0.groupsNames = ["g"] },
         AccessRow(OffsetCommitRequest(), version: 9, besides: [(.read, .topic, "t")], .read, .group, "g") {
             $0.groupId = "g"
-            $0.topics = [.init { $0.name = "t"; $0.partitions = [.init()] }]
+            $0.topics = [
+                .init {
+                    $0.name = "t"; $0.partitions = [.init()]
+                }
+            ]
         },
         AccessRow(OffsetCommitRequest(), version: 9, besides: [(.read, .group, "g")], .read, .topic, "t") {
             $0.groupId = "g"
-            $0.topics = [.init { $0.name = "t"; $0.partitions = [.init()] }]
+            $0.topics = [
+                .init {
+                    $0.name = "t"; $0.partitions = [.init()]
+                }
+            ]
         },
         AccessRow(OffsetFetchRequest(), version: 9, .describe, .group, "g") { $0.groups = [.init { $0.groupId = "g" }] },
         AccessRow(OffsetFetchRequest(), version: 9, besides: [(.describe, .group, "g")], .describe, .topic, "t") {
-            $0.groups = [.init { $0.groupId = "g"; $0.topics = [.init { $0.name = "t"; $0.partitionIndexes = [0] }] }]
+            $0.groups = [
+                .init {
+                    $0.groupId = "g";
+                    $0.topics = [
+                        .init {
+                            $0.name = "t"; $0.partitionIndexes = [0]
+                        }
+                    ]
+                }
+            ]
         },
         AccessRow(OffsetFetchRequest(), version: 5, .describe, .group, "g") {
             $0.groupId = "g"
@@ -122,50 +167,94 @@ extension AccessRow {
         AccessRow(DescribeTopicPartitionsRequest(), .describe, .topic, "t") { $0.topics = [.init { $0.name = "t" }] },
         AccessRow(CreateTopicsRequest(), .create, .topic, "new") {
             $0.validateOnly = true
-            $0.topics = [.init { $0.name = "new"; $0.numPartitions = 1; $0.replicationFactor = 1 }]
+            $0.topics = [
+                .init {
+                    $0.name = "new"; $0.numPartitions = 1; $0.replicationFactor = 1
+                }
+            ]
         },
         AccessRow(CreateTopicsRequest(), besides: [(.describeConfigs, .topic, "new")], .create, .topic, "new") {
             $0.validateOnly = true
-            $0.topics = [.init { $0.name = "new"; $0.numPartitions = 1; $0.replicationFactor = 1 }]
+            $0.topics = [
+                .init {
+                    $0.name = "new"; $0.numPartitions = 1; $0.replicationFactor = 1
+                }
+            ]
         },
         AccessRow(DeleteTopicsRequest(), .delete, .topic, "gone") { $0.topics = [.init { $0.name = "gone" }] },
         AccessRow(DeleteTopicsRequest(), version: 5, .delete, .topic, "gone") { $0.topicNames = ["gone"] },
         AccessRow(CreatePartitionsRequest(), .alter, .topic, "t") {
             $0.validateOnly = true
-            $0.topics = [.init { $0.name = "t"; $0.count = 5 }]
+            $0.topics = [
+                .init {
+                    $0.name = "t"; $0.count = 5
+                }
+            ]
         },
     ]
 
     private static let configurations: [AccessRow] = [
         AccessRow(DescribeConfigsRequest(), .describeConfigs, .topic, "t") {
-            $0.resources = [.init { $0.resourceType = 2; $0.resourceName = "t" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 2; $0.resourceName = "t"
+                }
+            ]
         },
         AccessRow(DescribeConfigsRequest(), .describeConfigs, .cluster) {
-            $0.resources = [.init { $0.resourceType = 4; $0.resourceName = "1" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 4; $0.resourceName = "1"
+                }
+            ]
         },
         AccessRow(DescribeConfigsRequest(), .describeConfigs, .group, "g") {
-            $0.resources = [.init { $0.resourceType = 32; $0.resourceName = "g" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 32; $0.resourceName = "g"
+                }
+            ]
         },
         AccessRow(ListConfigResourcesRequest(), .describeConfigs, .cluster),
         AccessRow(AlterConfigsRequest(), .alterConfigs, .topic, "t") {
             $0.validateOnly = true
-            $0.resources = [.init { $0.resourceType = 2; $0.resourceName = "t" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 2; $0.resourceName = "t"
+                }
+            ]
         },
         AccessRow(AlterConfigsRequest(), .alterConfigs, .cluster) {
             $0.validateOnly = true
-            $0.resources = [.init { $0.resourceType = 4; $0.resourceName = "" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 4; $0.resourceName = ""
+                }
+            ]
         },
         AccessRow(IncrementalAlterConfigsRequest(), .alterConfigs, .topic, "t") {
             $0.validateOnly = true
-            $0.resources = [.init { $0.resourceType = 2; $0.resourceName = "t" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 2; $0.resourceName = "t"
+                }
+            ]
         },
         AccessRow(IncrementalAlterConfigsRequest(), .alterConfigs, .group, "g") {
             $0.validateOnly = true
-            $0.resources = [.init { $0.resourceType = 32; $0.resourceName = "g" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 32; $0.resourceName = "g"
+                }
+            ]
         },
         AccessRow(IncrementalAlterConfigsRequest(), .alterConfigs, .cluster) {
             $0.validateOnly = true
-            $0.resources = [.init { $0.resourceType = 8; $0.resourceName = "1" }]
+            $0.resources = [
+                .init {
+                    $0.resourceType = 8; $0.resourceName = "1"
+                }
+            ]
         },
     ]
 
@@ -202,7 +291,11 @@ extension AccessRow {
         },
         AccessRow(DescribeUserScramCredentialsRequest(), .describe, .cluster) { $0.users = nil },
         AccessRow(AlterUserScramCredentialsRequest(), .alter, .cluster) {
-            $0.deletions = [.init { $0.name = "nobody"; $0.mechanism = 1 }]
+            $0.deletions = [
+                .init {
+                    $0.name = "nobody"; $0.mechanism = 1
+                }
+            ]
         },
     ]
 }

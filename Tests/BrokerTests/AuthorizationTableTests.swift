@@ -33,7 +33,11 @@ private final class GuardedNode {
         #expect(try admin.ask(login, version: 2).errorCode == .none)
         var topic = CreateTopicsRequest()
         topic.timeoutMs = 10_000
-        topic.topics = [.init { $0.name = "t"; $0.numPartitions = 1; $0.replicationFactor = 1 }]
+        topic.topics = [
+            .init {
+                $0.name = "t"; $0.numPartitions = 1; $0.replicationFactor = 1
+            }
+        ]
         #expect(try admin.ask(topic, version: 7).topics.first?.errorCode == ErrorCode.none)
     }
 

@@ -59,7 +59,8 @@ final class ControllerListener: ConnectionDelegate {
         // A version of ApiVersions that does not exist yet is answered in version 0, with the versions that do.
         let responseVersion = isServed ? header.version : 0
         let request = ControllerRequest(
-            apiKey: header.apiKey, version: header.version, clientID: header.clientID, clientHost: connection.remoteHost, principal: state.authentication.principal,
+            apiKey: header.apiKey, version: header.version, clientID: header.clientID, clientHost: connection.remoteHost,
+            principal: state.authentication.principal,
             body: header.body, listenerName: connection.listenerName, connection: handle
         ) { reply in
             switch reply {

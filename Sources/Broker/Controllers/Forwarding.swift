@@ -20,7 +20,8 @@ extension BrokerServices {
     ) throws(WireError) {
         let responder = context.responder
         try forward(
-            request, version: context.version, client: ForwardedClient(id: context.clientID, host: context.connection.remoteHost, principal: context.principal)
+            request, version: context.version,
+            client: ForwardedClient(id: context.clientID, host: context.connection.remoteHost, principal: context.principal)
         ) { outcome in
             switch outcome {
             case .success(let response): responder.send(finish(response))

@@ -28,7 +28,8 @@ final class ReplicaFetchers: Sendable {
     private let logger: Logger
 
     init(
-        environment: ReplicationEnvironment, options: PeerOptions, eventLoopGroup: any EventLoopGroup, brokerEpoch: @escaping @Sendable () -> Int64,
+        environment: ReplicationEnvironment, options: PeerOptions, eventLoopGroup: any EventLoopGroup,
+        brokerEpoch: @escaping @Sendable () -> Int64,
         logger: Logger
     ) {
         self.environment = environment

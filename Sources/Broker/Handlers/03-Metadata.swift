@@ -32,7 +32,9 @@ extension BrokerServices {
         // Version 0 asks for all topics with an empty list, later versions with null.
         guard let asked = request.topics, !(context.version == 0 && asked.isEmpty) else {
             return context.responder.send(
-                metadataResponse(request, context, view, topics: image.topics.all.compactMap { topic in
+                metadataResponse(
+                    request, context, view,
+                    topics: image.topics.all.compactMap { topic in
                         access.allows(.describe, .topic, topic.name, isLogged: false) ? view.topic(topic, context.version) : nil
                     }))
         }

@@ -2,7 +2,6 @@
 import KafkaMessages
 import KafkaWire
 
-
 extension BrokerServices {
     func offsetFetch(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(OffsetFetchRequest.self)

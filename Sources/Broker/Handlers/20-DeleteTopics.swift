@@ -16,6 +16,8 @@ extension ControllerServices {
         let permitted = asked.permitted(access(call), metadataRuntime.image.topics, version: version)
         guard !permitted.isNothing else { return call.send(permitted.complete(DeleteTopicsResponse())) }
         let request = permitted.request
-        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in try controller.deleteTopics(request, apiVersion: version) }
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in
+            try controller.deleteTopics(request, apiVersion: version)
+        }
     }
 }

@@ -60,6 +60,8 @@ extension ControllerServices {
         let permitted = try call.decode(IncrementalAlterConfigsRequest.self).permitted(access(call))
         let request = permitted.request
         if request.resources.isEmpty { return call.send(permitted.complete(IncrementalAlterConfigsResponse())) }
-        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in controller.incrementalAlterConfigs(request) }
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in
+            controller.incrementalAlterConfigs(request)
+        }
     }
 }

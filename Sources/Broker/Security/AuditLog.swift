@@ -91,7 +91,8 @@ final class AuditLog: Sendable {
             line.withUTF8 { bytes in Glibc.write(state.descriptor, bytes.baseAddress, bytes.count) == bytes.count ? 0 : errno }
         }
         if failure != 0 {
-            logger.error("the audit log cannot be written", metadata: ["reason": "\(String(cString: strerror(failure)))", "line": "\(line)"])
+            logger.error(
+                "the audit log cannot be written", metadata: ["reason": "\(String(cString: strerror(failure)))", "line": "\(line)"])
         }
     }
 }

@@ -92,7 +92,8 @@ final class ConnectionAuthentication {
             if header.apiKey == .apiVersions { return true }
             if header.apiKey == .saslHandshake { return handshake(header, connection) }
             connection.close(
-                reason: "\(header.apiKey) came before the login: listener \(connection.listenerName) wants SASL, the client does not speak it")
+                reason:
+                    "\(header.apiKey) came before the login: listener \(connection.listenerName) wants SASL, the client does not speak it")
             return false
         case .exchanging, .otherMechanism:
             if header.apiKey == .saslAuthenticate { return authenticate(header, connection) }
@@ -146,7 +147,8 @@ final class ConnectionAuthentication {
         if case .open = phase { isRenewal = true }
         if isRenewal, let mechanism, mechanism != wanted {
             phase = .otherMechanism(
-                "SASL mechanism '\(wanted.name)' requested by client is not supported for re-authentication of mechanism '\(mechanism.name)'")
+                "SASL mechanism '\(wanted.name)' requested by client is not supported for re-authentication of mechanism '\(mechanism.name)'"
+            )
         } else {
             mechanism = wanted
             phase = .exchanging(Self.exchange(wanted), hasHeaders: header.version >= 1)
@@ -264,7 +266,8 @@ final class ConnectionAuthentication {
         case .invalidCredentials where mechanism == "PLAIN": return "Authentication failed: Invalid username or password"
         case .malformed where mechanism == "PLAIN": return "Invalid SASL/PLAIN response"
         case .invalidCredentials, .malformed:
-            return "Authentication failed during \(isRenewal ? "re-authentication" : "authentication") due to invalid credentials with SASL "
+            return
+                "Authentication failed during \(isRenewal ? "re-authentication" : "authentication") due to invalid credentials with SASL "
                 + "mechanism \(mechanism)"
         }
     }
@@ -273,7 +276,8 @@ final class ConnectionAuthentication {
         ClientIdentity(principal: principal, host: connection.remoteHost, listenerName: connection.listenerName)
     }
 
-    private func send(_ response: some KafkaResponse, _ header: RequestFrameHeader, _ connection: Connection, closing reason: String? = nil) {
+    private func send(_ response: some KafkaResponse, _ header: RequestFrameHeader, _ connection: Connection, closing reason: String? = nil)
+    {
         do throws(WireError) {
             let frame = try Frame.response(
                 response, version: header.version, correlationId: header.correlationID, withSize: true)

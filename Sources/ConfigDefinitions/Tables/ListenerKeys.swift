@@ -7,7 +7,8 @@ extension ConfigTable {
             doc:
                 "Addresses that clients and other brokers are told to connect to, one per listener; the listeners themselves when not given."
         ),
-        .int("connection.failed.authentication.delay.ms", 100, .atLeast(0), .low, doc: "How long the answer to a failed login is held back."),
+        .int(
+            "connection.failed.authentication.delay.ms", 100, .atLeast(0), .low, doc: "How long the answer to a failed login is held back."),
         .long("connections.max.idle.ms", 600_000, .any, .medium, doc: "A connection without requests for this long is closed."),
         .list(
             "controller.listener.names", nil, .nonEmptyList, .high,

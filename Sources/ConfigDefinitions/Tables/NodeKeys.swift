@@ -4,7 +4,8 @@ extension ConfigTable {
     static let nodeKeys: [ConfigDefinition] = [
         .string(
             "authorizer.class.name", "", .any, .low,
-            doc: "org.apache.kafka.metadata.authorizer.StandardAuthorizer to have access control lists decide who may do what; empty for no "
+            doc:
+                "org.apache.kafka.metadata.authorizer.StandardAuthorizer to have access control lists decide who may do what; empty for no "
                 + "authorizer."),
         .int("background.threads", 10, .atLeast(1), .high, mode: .clusterWide, support: .ownThreads),
         .int("broker.id", -1, .any, .high, doc: "The old name of node.id; must be equal to it when both are given."),

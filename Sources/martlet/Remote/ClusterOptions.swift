@@ -98,7 +98,8 @@ struct ClusterOptions: ParsableArguments {
         where error.explanation.contains("was closed by") || error.explanation.contains("unreadable")
             || error.explanation.contains("Kafka listener"),
             .protocolViolation:
-            "\(servers) does not speak Kafka's protocol: \(error.explanation). A port that speaks TLS, or another protocol, does that"
+            "\(servers) does not speak Kafka's protocol: \(error.explanation). A port that speaks TLS (--command-config), or another "
+                + "protocol, does that"
         case .connectionFailed where error.explanation.contains("refused"):
             "no broker listens on \(servers); start one with `martlet dev`, or name the cluster with --bootstrap-server (-b)"
         case .connectionFailed where error.explanation.contains("is not part of the cluster"):
@@ -106,7 +107,8 @@ struct ClusterOptions: ParsableArguments {
         case .connectionFailed:
             "\(servers) cannot be reached: \(error.explanation). Name the cluster with --bootstrap-server (-b)"
         case .disconnected:
-            "the connection to \(servers) ended: \(error.explanation). A port that speaks TLS, or another protocol than Kafka's, does that"
+            "the connection to \(servers) ended: \(error.explanation). A listener that wants a login or TLS (--command-config) does that, and "
+                + "a port that speaks another protocol than Kafka's"
         case .timedOut:
             "\(servers) does not answer in time: \(error.explanation). --timeout gives it longer"
         default: error.withRemedy

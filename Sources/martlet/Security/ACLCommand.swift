@@ -94,13 +94,16 @@ extension AccessEntryFilter {
     fileprivate static func all(
         _ resources: [(type: String, name: String)], principals: [String], patternType: String?
     ) -> [AccessEntryFilter] {
-        let ofResources = resources.isEmpty ? [AccessEntryFilter()] : resources.map { type, name in
-            var filter = AccessEntryFilter()
-            filter.resourceType = type
-            filter.resourceName = name
-            filter.patternType = patternType
-            return filter
-        }
+        let ofResources =
+            resources.isEmpty
+            ? [AccessEntryFilter()]
+            : resources.map { type, name in
+                var filter = AccessEntryFilter()
+                filter.resourceType = type
+                filter.resourceName = name
+                filter.patternType = patternType
+                return filter
+            }
         if principals.isEmpty { return ofResources }
         return ofResources.flatMap { filter in
             principals.map { principal in

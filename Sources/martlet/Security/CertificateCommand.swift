@@ -21,7 +21,9 @@ struct CertificateCommand: ParsableCommand {
             A node's file holds its key and its chain, as ssl.keystore.location with ssl.keystore.type=PEM takes it; ca.pem is everybody's
             ssl.truststore.location. Keep ca.key to yourself.
             """,
-        subcommands: [CertificateAuthorityCommand.self, CertificateNodeCommand.self, CertificateClientCommand.self, CertificateShowCommand.self])
+        subcommands: [
+            CertificateAuthorityCommand.self, CertificateNodeCommand.self, CertificateClientCommand.self, CertificateShowCommand.self,
+        ])
 }
 
 /// Where certificates are put and for how long they hold.

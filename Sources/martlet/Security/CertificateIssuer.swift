@@ -74,8 +74,10 @@ struct Issuer {
     private static func generalName(_ host: String) throws -> GeneralName {
         guard let address = try? SocketAddress(ipAddress: host, port: 0) else { return .dnsName(host) }
         switch address {
-        case .v4(let address): return .ipAddress(ASN1OctetString(contentBytes: withUnsafeBytes(of: address.address.sin_addr) { [UInt8]($0)[...] }))
-        case .v6(let address): return .ipAddress(ASN1OctetString(contentBytes: withUnsafeBytes(of: address.address.sin6_addr) { [UInt8]($0)[...] }))
+        case .v4(let address):
+            return .ipAddress(ASN1OctetString(contentBytes: withUnsafeBytes(of: address.address.sin_addr) { [UInt8]($0)[...] }))
+        case .v6(let address):
+            return .ipAddress(ASN1OctetString(contentBytes: withUnsafeBytes(of: address.address.sin6_addr) { [UInt8]($0)[...] }))
         case .unixDomainSocket: throw CommandFailure("'\(host)' is no name of a host")
         }
     }

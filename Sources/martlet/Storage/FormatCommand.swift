@@ -50,7 +50,9 @@ struct FormatCommand: ParsableCommand {
     @Flag(name: [.customShort("N"), .long], help: "The voters are those of the quorum that this node will find.")
     var noInitialControllers = false
 
-    @Option(name: [.customShort("S"), .long], help: "A user from the first start on: SCRAM-SHA-256=[name=alice,password=…]. May be given several times.")
+    @Option(
+        name: [.customShort("S"), .long],
+        help: "A user from the first start on: SCRAM-SHA-256=[name=alice,password=…]. May be given several times.")
     var addScram: [String] = []
 
     @OptionGroup var output: OutputOptions

@@ -78,10 +78,12 @@ private final class GuardedNode {
 /// Every error code in a response, wherever it stands.
 private func errorCodes(_ value: JSONValue) -> [ErrorCode] {
     switch value {
-    case .object(let members):
-        members.flatMap { name, member -> [ErrorCode] in
-            if case .integer(let number) = member, name.lowercased().hasSuffix("errorcode") { return [ErrorCode(rawValue: Int16(number))] }
-            return errorCodes(member)
+    case .object(let object):
+        object.members.flatMap { member -> [ErrorCode] in
+            if let number = member.value.integerValue, member.name.lowercased().hasSuffix("errorcode") {
+                return [ErrorCode(rawValue: Int16(number))]
+            }
+            return errorCodes(member.value)
         }
     case .array(let elements): elements.flatMap(errorCodes)
     default: []

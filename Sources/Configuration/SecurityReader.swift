@@ -154,7 +154,11 @@ extension ConfigurationReader {
 
     private mutating func readTLS(_ listener: String, isServer: Bool) -> TLSSettings? {
         do throws(SecuritySettingError) {
-            let settings = try TLSSettings { key in value(keyInForce(listener, key))?.text }
+            let settings = try TLSSettings { key in
+                // What nobody set is left to TLSSettings, which knows more than Kafka's table: the kind of a store by its name.
+                let key = keyInForce(listener, key)
+                return isSet(key) ? value(key)?.text : nil
+            }
             if isServer, settings.keyStore == nil {
                 throw SecuritySettingError(
                     key: "ssl.keystore.location", reason: "must be set: listener \(listener) needs a key and a certificate")

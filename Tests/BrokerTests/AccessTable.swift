@@ -98,6 +98,7 @@ extension AccessRow {
             ]
         },
         AccessRow(InitProducerIdRequest(), .idempotentWrite, .cluster) {
+            $0.transactionalId = nil
             $0.producerId = -1
             $0.producerEpoch = -1
         },

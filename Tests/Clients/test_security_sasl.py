@@ -131,6 +131,7 @@ def test_wrong_passwords_are_refused_late_and_with_reason(secured, mechanism):
         "socket.timeout.ms": 5000})
     with pytest.raises(KafkaException):
         client.list_topics(timeout=3)
+    client.poll(1)
     assert any(error.code() == KafkaError._AUTHENTICATION for error in errors), errors
     before = time.monotonic()
     done = martlet_client(secured, mechanism, user, "wrong")

@@ -2,7 +2,9 @@
 
 extension ConfigTable {
     static let securityKeys: [ConfigDefinition] = [
-        .long("connections.max.reauth.ms", 0, .any, .medium),
+        .long(
+            "connections.max.reauth.ms", 0, .any, .medium,
+            doc: "Milliseconds after which a client has to log in again (KIP-368); 0 for never."),
         .long("delegation.token.expiry.check.interval.ms", 3_600_000, .atLeast(1), .low, support: .noDelegationTokens),
         .long("delegation.token.expiry.time.ms", 86_400_000, .atLeast(1), .medium, support: .noDelegationTokens),
         .long("delegation.token.max.lifetime.ms", 604_800_000, .atLeast(1), .medium, support: .noDelegationTokens),
@@ -37,7 +39,7 @@ extension ConfigTable {
             "sasl.mechanism.inter.broker.protocol", "GSSAPI", .any, .medium, mode: .perBroker,
             doc: "SASL mechanism between brokers."),
         .className("sasl.server.callback.handler.class", nil, .medium, support: .noPlugins),
-        .int("sasl.server.max.receive.size", 524_288, .any, .medium),
+        .int("sasl.server.max.receive.size", 524_288, .any, .medium, doc: "Bytes that a message may have before the client has logged in."),
         .string("security.providers", nil, .any, .low, support: .noPlugins),
     ]
 

@@ -140,7 +140,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
             let explanation = TLSPeer.explain(error, isServer: true, in: context.channel)
         {
             server.warn(
-                .failedHandshake, "listener \(listener.name): \(explanation)",
+                handshake: explanation, "listener \(listener.name): \(explanation)",
                 ["listener": "\(listener.name)", "client": "\(connection.remoteHost)"])
         }
         // A reset by the peer; the channel closes itself after most errors, but not after all.

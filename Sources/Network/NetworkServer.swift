@@ -243,7 +243,7 @@ extension NetworkServer {
     final class Shared: Sendable {
         /// Messages that clients can provoke, each limited by itself.
         enum Warning: Int, CaseIterable, Sendable {
-            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, connectionsExhausted, acceptFailed, failedHandshake
+            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, connectionsExhausted, acceptFailed
         }
 
         private static let warningIntervalMilliseconds: Int64 = 10_000
@@ -257,6 +257,8 @@ extension NetworkServer {
         let congestionControl = LocalCongestionControl()
         private let lastConnectionID = Atomic<UInt64>(0)
         private let limiters: [MessageRateLimiter]
+        private let handshakes = Mutex<[String: MessageRateLimiter]>([:])
+        private static let maximumHandshakeKinds = 64
 
         init(listeners: [ListenerEndpoint], limits: NetworkLimits, delegate: any ConnectionDelegate, logger: Logger) {
             self.listeners = listeners
@@ -270,6 +272,23 @@ extension NetworkServer {
 
         func nextConnectionID() -> ConnectionID {
             ConnectionID(value: lastConnectionID.wrappingAdd(1, ordering: .relaxed).newValue)
+        }
+
+        /// Logs why a handshake failed, at most once per interval for each reason.
+        func warn(handshake explanation: String, _ message: String, _ metadata: Logger.Metadata) {
+            // What stands behind the colon is about one certificate.
+            let kind = String(explanation.prefix { $0 != ":" })
+            let limiter = handshakes.withLock { limiters -> MessageRateLimiter in
+                if let known = limiters[kind] { return known }
+                if limiters.count >= Self.maximumHandshakeKinds { limiters = [:] }
+                let limiter = MessageRateLimiter(intervalMilliseconds: Self.warningIntervalMilliseconds)
+                limiters[kind] = limiter
+                return limiter
+            }
+            guard let suppressed = limiter.admit(now: SystemClock.monotonicMilliseconds()) else { return }
+            var metadata = metadata
+            if suppressed > 0 { metadata["repeated"] = "\(suppressed)" }
+            logger.warning("\(message)", metadata: metadata)
         }
 
         /// Logs a warning at most once per interval and kind, with the number of those held back.

@@ -38,7 +38,7 @@ class SecuredBroker(Broker):
             "inter.broker.listener.name": "PLAINTEXT",
             "martlet.sasl.plain.users.file": str(users),
             **{
-                f"listener.name.{name.lower()}.{key}": value.replace("\\", "\\\\")
+                f"listener.name.{name.lower()}.{key}": value.replace("\\", "\\\\").replace("\n", "\\n")
                 for name, (_, own) in listeners.items() for key, value in own.items()
             },
             **(settings or {}),

@@ -119,7 +119,7 @@ def test_users_of_the_file(secured, name):
 def martlet_client(secured, mechanism: str, user: str, password: str) -> subprocess.CompletedProcess:
     file = secured.client_file(
         f"{mechanism}-{user}", security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism, sasl_username=user, sasl_password=password)
-    return martlet("topic", "list", "--command-config", file, "-b", secured.address("CLIENTS"), check=False)
+    return martlet("topic", "list", "--timeout", "5", "--command-config", file, "-b", secured.address("CLIENTS"), check=False)
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
@@ -153,7 +153,7 @@ def test_a_mechanism_that_is_not_enabled(secured):
 
 
 def test_a_client_without_sasl_is_turned_away(secured):
-    done = martlet("topic", "list", "-b", secured.address("CLIENTS"), check=False)
+    done = martlet("topic", "list", "--timeout", "3", "-b", secured.address("CLIENTS"), check=False)
     assert done.returncode == 1 and "closed by the broker" in done.stderr
 
 

@@ -142,7 +142,8 @@ package final class ClusterClient: Sendable {
                 state.withLock { $0.nextBootstrap = position }
                 return connection
             } catch {
-                if error.kind == .closed || error.kind == .cancelled { throw error }
+                // Another server would refuse the same password.
+                if [.closed, .cancelled, .authenticationFailed].contains(error.kind) { throw error }
                 reasons.append(error.explanation)
             }
         }

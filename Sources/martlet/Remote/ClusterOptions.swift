@@ -90,6 +90,8 @@ struct ClusterOptions: ParsableArguments {
 
     func explanation(of error: KafkaError) -> String {
         switch error.kind {
+        case .authenticationFailed:
+            "\(error.explanation); --command-config names the file with the user and the password"
         // Connecting includes asking for the broker's versions, so another protocol shows here.
         case .connectionFailed where error.explanation.contains("did not answer"):
             "\(servers) takes connections and does not answer: \(error.explanation). A port that speaks TLS, or another protocol than "
@@ -100,7 +102,7 @@ struct ClusterOptions: ParsableArguments {
             .protocolViolation:
             "\(servers) does not speak Kafka's protocol: \(error.explanation). A port that speaks TLS (--command-config), or another "
                 + "protocol, does that"
-        case .connectionFailed where error.explanation.contains("refused"):
+        case .connectionFailed where error.explanation.contains("onnection refused"):
             "no broker listens on \(servers); start one with `martlet dev`, or name the cluster with --bootstrap-server (-b)"
         case .connectionFailed where error.explanation.contains("is not part of the cluster"):
             "\(error.explanation); `martlet cluster describe` shows the brokers"

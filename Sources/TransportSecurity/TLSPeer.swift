@@ -48,7 +48,7 @@ public enum TLSPeer {
         guard let codes = codes(in: error) ?? ((error is NIOSSLError) ? "\(error)" : nil) else { return nil }
         for (code, explanation) in isServer ? server : client where codes.contains(code) {
             if code == "CERTIFICATE_VERIFY_FAILED", let certificate = channel.flatMap(certificate) {
-                return "\(explanation): \(problem(of: certificate))"
+                return "\(explanation) because \(problem(of: certificate))"
             }
             return explanation
         }
@@ -91,16 +91,16 @@ public enum TLSPeer {
         ("EOF during handshake", "the server closed the connection during the TLS handshake; is there a TLS listener at this port?"),
     ]
 
-    /// What is wrong with a certificate that was not accepted, as far as it shows by itself.
+    /// What is wrong with a certificate that was not accepted, as far as it shows by itself; whose it is stands behind the colon.
     private static func problem(of certificate: Certificate) -> String {
         let now = Int64(time(nil))
         let from = Int64(certificate.notValidBefore.timeIntervalSince1970)
         let until = Int64(certificate.notValidAfter.timeIntervalSince1970)
         let subject = certificate.subject.description
-        if now > until { return "the certificate of \(subject) has expired" }
-        if now < from { return "the certificate of \(subject) is not valid yet; are the clocks right?" }
+        if now > until { return "it has expired: \(subject)" }
+        if now < from { return "it is not valid yet (are the clocks right?): \(subject)" }
         let issuer = certificate.issuer == certificate.subject ? "itself" : certificate.issuer.description
-        return "the certificate of \(subject) is signed by \(issuer), which is not in the trust store (ssl.truststore.location)"
+        return "nobody in the trust store (ssl.truststore.location) signed it: \(subject), signed by \(issuer)"
     }
 
     private static func names(of certificate: Certificate) -> String {

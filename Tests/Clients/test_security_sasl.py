@@ -141,8 +141,10 @@ def test_wrong_passwords_are_refused_late_and_with_reason(secured, mechanism):
         KafkaProducer(
             bootstrap_servers=secured.address("CLIENTS"), security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism,
             sasl_plain_username=user, sasl_plain_password="wrong", max_block_ms=5000)
-    failed = [event for event in events(secured) if event["event"] == "login-failed" and event.get("user") == user]
-    assert failed and failed[-1]["mechanism"] == mechanism and failed[-1]["host"] == "127.0.0.1"
+    failed = [
+        event for event in events(secured)
+        if event["event"] == "login-failed" and event.get("user") == user and event["mechanism"] == mechanism]
+    assert failed and failed[-1]["host"] == "127.0.0.1" and "password" in failed[-1]["reason"]
 
 
 def test_a_mechanism_that_is_not_enabled(secured):

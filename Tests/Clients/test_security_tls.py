@@ -24,6 +24,7 @@ def secured():
     certs = certificates(broker.directory)
     store = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(certs / "node.pem")}
     trust = {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(certs / "ca.pem")}
+    martlet("cert", "node", "elsewhere", "--host", "elsewhere.example", "--directory", certs)
     run_openssl(certs)
     bundle = {
         "ssl.keystore.type": "PKCS12", "ssl.keystore.location": str(certs / "node.p12"), "ssl.keystore.password": "bundle-secret"}
@@ -39,6 +40,7 @@ def secured():
             "TLS": ("SSL", {**store}),
             "MUTUAL": ("SSL", {**store, **trust, "ssl.client.auth": "required", "ssl.principal.mapping.rules": rules}),
             "ASKED": ("SSL", {**inline, "ssl.client.auth": "requested"}),
+            "MISNAMED": ("SSL", {**store, "ssl.keystore.location": str(certs / "elsewhere.pem")}),
             "OLD": ("SSL", {**bundle, "ssl.enabled.protocols": "TLSv1.2"}),
             "BOTH": ("SASL_SSL", {
                 **store, "sasl.enabled.mechanisms": "PLAIN", "plain.sasl.jaas.config": jaas(PLAIN, user_admin="admin-secret")}),
@@ -180,12 +182,12 @@ def test_errors_say_what_is_wrong(secured, tmp_path):
     logged(secured, "showed no certificate")
     martlet("cert", "ca", "--directory", tmp_path, "--name", "Stranger")
     martlet("cert", "client", "mallory", "--directory", tmp_path)
-    assert "is not in the trust store" in refused(secured, "TLS", ssl_truststore_location=str(tmp_path / "ca.pem"))
+    assert "nobody in the trust store" in refused(secured, "TLS", ssl_truststore_location=str(tmp_path / "ca.pem"))
     stranger = refused(
         secured, "MUTUAL", ssl_truststore_location=trust, ssl_keystore_location=str(tmp_path / "mallory.pem"))
     assert "trust" in stranger
     logged(secured, "signed by CN=Stranger")
-    assert "other names" in refused(secured, "TLS", host="127.0.0.2", ssl_truststore_location=trust)
+    assert "other names" in refused(secured, "MISNAMED", ssl_truststore_location=trust)
     assert "does not speak TLS" in refused(secured, "PLAINTEXT", ssl_truststore_location=trust)
     done = martlet("topic", "list", "--timeout", "5", "-b", secured.address("TLS"), check=False)
     assert done.returncode == 1

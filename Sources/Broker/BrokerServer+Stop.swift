@@ -29,6 +29,7 @@ extension BrokerServer {
         parts.network?.close(drainingFor: Self.drain)
         parts.services?.replication.close()
         parts.services?.directoryAssignments.close()
+        parts.services?.cleaner.stop()
         backgroundWork.stop()
         let isClean = closeLogs(parts.services)
         parts.metadata?.close()

@@ -25,6 +25,7 @@ final class BrokerServices: Sendable {
     let directories: LogDirectories
     let partitions = PartitionRegistry()
     let loadedLogs = LoadedLogTable()
+    let cleaner: LogCleaner
     let metadataRuntime: MetadataRuntime
     /// The controller in this process, if there is one.
     let controllerServices: ControllerServices?
@@ -65,6 +66,8 @@ final class BrokerServices: Sendable {
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        cleaner = LogCleaner(partitions: partitions, settings: configuration.cleaner, logger: log.logger("cleaner"))
+        configurationInForce.follow { [cleaner] in cleaner.update($0.cleaner) }
         configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(

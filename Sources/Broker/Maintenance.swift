@@ -44,6 +44,7 @@ final class Maintenance: Sendable {
         inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
         inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
         inBackground("scrub", every: Self.scrubTickMilliseconds, after: first) { $0.scrub() }
+        services.cleaner.start(on: eventLoop)
         inBackground("resources", every: Self.idleResourceMilliseconds, after: first) { $0.releaseIdleResources() }
     }
 

@@ -49,6 +49,7 @@ extension BrokerServices {
         var state = KafkaState(metadataRuntime, image, isController: controllerServices != nil)
         state.brokerState = 3
         state.offlineLogDirectoryCount = directories.directories.count { $0.isOffline } + directories.unavailable.count
+        state.cleaner = cleanerState()
         state.groupCount = groups.classicGroupCounts().reduce(0) { $0 + $1.count }
         for partition in partitions.all {
             if partition.isOffline { state.offlineReplicaCount += 1 }

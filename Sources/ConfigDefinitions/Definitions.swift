@@ -110,7 +110,6 @@ extension ConfigSupport {
     static let noDelegationTokens = acceptedWithoutEffect("delegation tokens are not available yet")
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")
     static let noQuotas = acceptedWithoutEffect("quotas are not enforced yet")
-    static let noCompaction = acceptedWithoutEffect("logs are not compacted yet")
     static let oneCheckpoint = acceptedWithoutEffect(
         "all checkpoints are written together, as often as log.flush.offset.checkpoint.interval.ms says")
     static let ownThreads = acceptedWithoutEffect("requests are worked on by the event loops of num.network.threads")

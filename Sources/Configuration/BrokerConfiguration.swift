@@ -39,6 +39,7 @@ public struct BrokerConfiguration: Sendable {
     public var logLevel: String
     public var network: NetworkSettings
     public var storage: StorageSettings
+    public var cleaner: CleanerSettings
     public var metadataLog: MetadataLogSettings
     public var topics: TopicSettings
     public var groups: GroupSettings

@@ -60,8 +60,8 @@ extension ConfigurationReader {
             controllerQuorumVoters: voters, controllerQuorumBootstrapServers: bootstrapServers, cluster: readCluster(),
             quorum: readQuorum(),
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
-            storage: readStorage(directories), metadataLog: readMetadataLog(directories), topics: readTopics(layers),
-            groups: readGroups(), offsets: readOffsets(), layers: layers)
+            storage: readStorage(directories), cleaner: readCleaner(), metadataLog: readMetadataLog(directories),
+            topics: readTopics(layers), groups: readGroups(), offsets: readOffsets(), layers: layers)
     }
 
     private func readRoles() -> ProcessRoles {

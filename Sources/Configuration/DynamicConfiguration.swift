@@ -23,6 +23,8 @@ extension BrokerConfiguration {
         result.layers.dynamicBroker = layers.dynamicBroker
         result.network = reader.readNetwork(listeners)
         result.storage = reader.readStorage(storage.logDirectories)
+        result.cleaner = reader.readCleaner()
+        result.cleaner.isEnabled = cleaner.isEnabled
         result.topics = reader.readTopics(result.layers)
         result.groups = reader.readGroups()
         result.offsets = reader.readOffsets()

@@ -75,6 +75,8 @@ public struct KafkaState: Sendable {
     public var offlineLogDirectoryCount = 0
     public var groupCount = 0
     public var raft: Raft?
+    /// Nil where nothing is compacted.
+    public var cleaner: Cleaner?
     /// The furthest that a replica of this node is behind its leader, in records.
     public var maximumLag: Int64 = 0
     /// Whether the node is a broker, and has replicas.
@@ -88,6 +90,7 @@ public struct KafkaState: Sendable {
         if isBroker { writeReplicaGauges(to: &text) }
         if isController { writeControllerGauges(to: &text) }
         if isBroker { writePartitionGauges(to: &text) }
+        cleaner?.write(to: &text)
         if let raft { Self.write(raft, to: &text) }
     }
 

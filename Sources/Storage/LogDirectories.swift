@@ -171,6 +171,7 @@ public final class LogDirectories: Sendable {
             do throws(StorageError) {
                 try FileSystem.syncAll(directory.path)
                 try directory.writeCheckpoints(checkpoints.filter { $0.directory === directory }.map(\.checkpoint))
+                try directory.writeCleanerCheckpoint()
                 if clean { try directory.writeCleanShutdown(brokerEpoch: brokerEpoch) }
             } catch {
                 failure = failure ?? error
@@ -195,6 +196,8 @@ extension LogDirectory {
             throw error
         }
         do throws(StorageError) {
+            // Of a log of the same name that was here before.
+            noteCleaned(topicPartition, upTo: nil)
             if topicID != .zero { try PartitionMetadataFile.write(topicID, to: path + "/" + PartitionMetadataFile.name) }
             var state = LoadedState()
             state.segments = [try LogSegment.create(directory: path, baseOffset: 0, now: now)]

@@ -15,6 +15,8 @@ public final class LogDirectory: Sendable {
     private let state: Mutex<State>
     /// Held while checkpoints are written: two writers of one file would mix.
     private let checkpointing = Mutex(())
+    /// Up to where logs have been cleaned.
+    let cleanerCheckpoint = Mutex(CleanerCheckpoint())
 
     private struct State {
         var properties: MetaProperties?
@@ -176,7 +178,7 @@ public final class LogDirectory: Sendable {
         }
     }
 
-    private func withCheckpointing(_ body: () throws(StorageError) -> Void) throws(StorageError) {
+    func withCheckpointing(_ body: () throws(StorageError) -> Void) throws(StorageError) {
         let outcome = checkpointing.withLock { _ in Result { () throws(StorageError) in try withHeadroom(body) } }
         if case .failure(let error) = outcome { noteFailure(error) }
         try outcome.get()
@@ -199,6 +201,7 @@ public final class LogDirectory: Sendable {
     func markForDeletion(_ topicPartition: TopicPartition, path old: String, due: Timestamp) throws(StorageError) -> String {
         let new = path + "/" + PartitionDirectoryName.marked(topicPartition, suffix: "-delete")
         try withHeadroom { () throws(StorageError) in try FileSystem.rename(old, to: new) }
+        noteCleaned(topicPartition, upTo: nil)
         state.withLock { state in
             state.deletedDirectories.append((new, due))
             state.partitionCount -= 1
@@ -215,6 +218,7 @@ public final class LogDirectory: Sendable {
     func setAside(_ topicPartition: TopicPartition, path old: String) throws(StorageError) -> String {
         let new = path + "/" + PartitionDirectoryName.marked(topicPartition, suffix: "-stray")
         try FileSystem.rename(old, to: new)
+        noteCleaned(topicPartition, upTo: nil)
         return new
     }
 

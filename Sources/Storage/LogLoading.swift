@@ -43,6 +43,7 @@ final class LogLoading: Sendable {
         _ directory: LogDirectory, excluding excluded: Set<String> = [], only: TopicPartition? = nil, asAfterCrash: Bool = false
     ) throws(StorageError) {
         try directory.beginUse()
+        directory.loadCleanerCheckpoint()
         // Without recovery points everything is scanned, without high watermarks leaders find them again: neither is worth refusing
         // to start for. Log starts stand nowhere else.
         let recoveryPoints = (try? directory.file(OffsetCheckpointFile.Name.recoveryPoint).read()) ?? [:]

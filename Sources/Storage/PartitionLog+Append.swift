@@ -172,7 +172,7 @@ extension PartitionLog {
         for batch in batches {
             let header = batch.header
             if header.partitionLeaderEpoch >= 0 { epochs.assign(header.partitionLeaderEpoch, startOffset: header.baseOffset) }
-            recentBatches.append(header.baseOffset, position: active.size)
+            recentBatches.append(header.baseOffset, lastOffset: header.lastOffset, position: active.size)
             try active.didAppend(header, configuration: configuration)
             logEndOffset = header.nextOffset
             if header.isTransactional { hasTransactions = true }
@@ -187,7 +187,7 @@ extension PartitionLog {
         if active.size > configuration.segmentBytes - size { return true }
         if lastOffset - active.baseOffset > Offset(Int32.max) { return true }
         let waited = try active.timeWaited(now: now, timestamp: maxTimestamp)
-        if active.size > 0, waited > configuration.segmentMilliseconds - active.rollJitter { return true }
+        if active.size > 0, waited > configuration.rollMilliseconds - active.rollJitter { return true }
         if try active.offsetIndex().isFull(limit: configuration.segmentIndexBytes) { return true }
         return try active.timeIndex().isFull(limit: configuration.segmentIndexBytes)
     }

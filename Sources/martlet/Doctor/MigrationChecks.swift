@@ -110,26 +110,15 @@ struct MigrationChecks {
 
     private mutating func topicSettings() async throws {
         var findings = SettingFindings(table: .topic)
-        var compacted: [String] = []
         let topics = try await admin.listTopics(includingInternal: true).map(\.name)
         for start in stride(from: 0, to: topics.count, by: 200) {
             let some = topics[start..<min(topics.count, start + 200)]
             for outcome in try await admin.describeConfigs(some.map { .topic($0) }) {
-                for setting in try outcome.result.get() where setting.source == .topic || setting.name == "cleanup.policy" {
-                    let isInternal = outcome.item.name.hasPrefix("__")
-                    if setting.name == "cleanup.policy" {
-                        if !isInternal, setting.value?.contains("compact") == true { compacted.append(outcome.item.name) }
-                    } else if !isInternal {
-                        findings.add(setting, at: "topic \(outcome.item.name)")
-                    }
+                if outcome.item.name.hasPrefix("__") { continue }
+                for setting in try outcome.result.get() where setting.source == .topic {
+                    findings.add(setting, at: "topic \(outcome.item.name)")
                 }
             }
-        }
-        if !compacted.isEmpty {
-            problem(
-                .warning, "compaction", "\(compacted.count) compacted topic(s)",
-                "are not compacted while Martlet holds them, so that they only grow: \(Self.some(compacted))",
-                "leave their replicas on Apache Kafka, or have disk for all of their records")
         }
         report(findings, "topics")
     }

@@ -38,16 +38,16 @@ struct CompactionLifeTests {
         for index in 30..<40 { try fixture.put([Entry("k", "\(index)")]) }
         try fixture.roll()
         #expect(throws: CleaningFailure.aborted) {
-            try fixture.clean(beforeReplacement: { try fixture.log.truncate(to: 25, now: fixture.now) })
+            try fixture.clean(beforeReplacement: { try fixture.log.truncate(to: 27, now: fixture.now) })
         }
         #expect(!fixture.log.isBeingCleaned)
-        #expect(fixture.log.logEndOffset == 25)
-        #expect(fixture.directories.directories[0].cleanedOffset(of: fixture.topicPartition) == 25)
+        #expect(fixture.log.logEndOffset == 27)
+        #expect(fixture.directories.directories[0].cleanedOffset(of: fixture.topicPartition) == 27)
         #expect(try fixture.leftovers().filter { !$0.hasSuffix(".deleted") }.isEmpty)
         try fixture.reopen()
         try fixture.put([Entry("k0", "new")])
         try fixture.roll()
-        #expect(try #require(try fixture.clean()).endOffset == 26)
+        #expect(try #require(try fixture.clean()).endOffset == 28)
     }
 
     @Test("A reset, a deletion and a stop abort it as well", arguments: ["reset", "delete", "close", "control"])
@@ -65,7 +65,8 @@ struct CompactionLifeTests {
             }
         }
         #expect(!fixture.log.isBeingCleaned)
-        #expect(try FileSystem.names(in: fixture.log.path).allSatisfy { !$0.name.hasSuffix(".cleaned") })
+        // What was deleted takes them along.
+        if kind != "delete" { #expect(try fixture.leftovers().allSatisfy { $0.hasSuffix(".deleted") }) }
         if kind == "control" { #expect(try fixture.clean() != nil) }
         if kind == "delete" { #expect(fixture.directories.directories[0].cleanedOffset(of: fixture.topicPartition) == nil) }
     }

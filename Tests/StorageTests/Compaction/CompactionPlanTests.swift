@@ -83,11 +83,10 @@ struct CompactionPlanTests {
 
     // MARK: Groups
 
-    private func groups(_ segments: [SegmentOutline], limit: Offset? = nil, _ change: (inout LogConfiguration) -> Void = { _ in }) -> [[Int]] {
+    private func groups(_ segments: [SegmentOutline], limit: Offset? = nil) -> [[Int]] {
         var configuration = configuration
         configuration.segmentBytes = 100
         configuration.segmentIndexBytes = 50
-        change(&configuration)
         let end = limit ?? (segments.last?.baseOffset ?? 0) + 100
         return CompactionPlan.groups(segments, configuration: configuration, firstUncleanableOffset: end).map(Array.init)
     }

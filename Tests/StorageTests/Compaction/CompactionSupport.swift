@@ -33,7 +33,8 @@ extension Make {
         }
         for entry in entries {
             builder.append(
-                timestamp: entry.timestamp, key: entry.key.map { ByteBuffer(string: $0) }, value: entry.value.map { ByteBuffer(string: $0) })
+                timestamp: entry.timestamp, key: entry.key.map { ByteBuffer(string: $0) },
+                value: entry.value.map { ByteBuffer(string: $0) })
         }
         return try builder.build()
     }

@@ -31,7 +31,7 @@ struct CompactionTests {
     func faithful() throws {
         let fixture = try LogFixture(.compacted)
         var builder = RecordBatchBuilder()
-        let headers = RecordHeaders([RecordHeader(key: "h", value: ByteBuffer(string: "x")), RecordHeader(key: "n", value: nil)])
+        let headers = RecordHeaders([RecordHeader("h", ByteBuffer(string: "x")), RecordHeader("n", nil)])
         for (index, key) in ["a", "b", "c", "b"].enumerated() {
             builder.append(
                 timestamp: 1000 - Int64(index) * 300, key: ByteBuffer(string: key), value: ByteBuffer(string: "\(index)"), headers: headers)
@@ -122,6 +122,7 @@ struct CompactionTests {
             try? FileManager.default.removeItem(atPath: fixture.segmentPath(base, suffix))
         }
         try fixture.kill()
+        fixture.log.advanceHighWatermark(to: 4)
         try fixture.roll()
         try fixture.clean()
         #expect(try view(fixture) == ["0 z=1", "2 a=2", "3 b"])

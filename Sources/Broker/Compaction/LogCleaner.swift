@@ -101,9 +101,9 @@ final class LogCleaner: Sendable {
 
     private func work(_ worker: Int) {
         while !state.withLock({ $0.isStopped }), cleanFilthiest(worker) {}
-        for partition in partitions.all where !partition.isOffline {
-            let directory = partition.logDirectory
-            // Where only a checkpoint was mended, or a log forgotten. Costs nothing when nothing changed.
+        // Where only a checkpoint was mended, or a log forgotten.
+        var written: Set<ObjectIdentifier> = []
+        for directory in partitions.all.map(\.logDirectory) where written.insert(ObjectIdentifier(directory)).inserted {
             try? directory.writeCleanerCheckpoint()
         }
     }

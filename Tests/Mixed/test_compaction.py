@@ -154,9 +154,14 @@ def test_both_clean_the_same(cluster):
         names = {name for name in ours if not name.endswith(".txnindex")}
         assert names == {name for name in theirs[topic] if not name.endswith(".txnindex")}, topic
         assert ours.get("00000000000000000000.txnindex", b"") == theirs[topic].get("00000000000000000000.txnindex", b"")
-        horizons = rewritten = 0
-        for (mine, my_bytes), (other, other_bytes) in zip(
-                batches(ours["00000000000000000000.log"]), batches(theirs[topic]["00000000000000000000.log"]), strict=True):
+        my_batches, other_batches = list(batches(ours["00000000000000000000.log"])), list(batches(theirs[topic]["00000000000000000000.log"]))
+        # Kafka 4.1 keeps the last batch of each cleaning, if need be empty; Kafka 4.5 and Martlet the last below the high watermark.
+        last = other_batches[-1][0]
+        has_extra = last[12] == 0 and last[0] + last[6] + 1 == offsets[topic] and last[0] != my_batches[-1][0][0]
+        if has_extra:
+            other_batches.pop()
+        horizons = 0
+        for (mine, my_bytes), (other, other_bytes) in zip(my_batches, other_batches, strict=True):
             attributes = mine[5]
             if attributes & 0x40:
                 # The horizon is the time of cleaning and a day; what is counted from it differs with it.
@@ -166,12 +171,11 @@ def test_both_clean_the_same(cluster):
                     each for index, each in enumerate(other) if index not in skipped], (topic, mine, other)
                 assert abs(mine[7] - other[7]) < 600_000
             elif attributes & 7:
-                rewritten += my_bytes != other_bytes
                 assert [*mine[:1], *mine[2:4], *mine[5:]] == [*other[:1], *other[2:4], *other[5:]], (topic, mine, other)
             else:
                 assert my_bytes == other_bytes, (topic, mine, other)
         assert horizons, "there are tombstones"
-        if not topic.startswith("codec"):
+        if not topic.startswith("codec") and not has_extra:
             assert ours["00000000000000000000.index"] == theirs[topic]["00000000000000000000.index"], topic
             assert ours["00000000000000000000.timeindex"] == theirs[topic]["00000000000000000000.timeindex"], topic
 

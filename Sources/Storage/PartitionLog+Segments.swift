@@ -141,6 +141,7 @@ extension PartitionLog {
 
     /// Renames the directory to `topic-N.HEX-delete`; its files go when `LogDirectory.maintain` finds it due.
     public func delete(now: Timestamp) throws(StorageError) {
+        logDirectory.recoveryPointsWentBack()
         guard !isClosed else { return }
         path = try logDirectory.markForDeletion(
             topicPartition, path: path, due: now + max(0, configuration.fileDeleteDelayMilliseconds))

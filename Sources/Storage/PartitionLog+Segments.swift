@@ -141,11 +141,11 @@ extension PartitionLog {
 
     /// Renames the directory to `topic-N.HEX-delete`; its files go when `LogDirectory.maintain` finds it due.
     public func delete(now: Timestamp) throws(StorageError) {
-        logDirectory.recoveryPointsWentBack()
         guard !isClosed else { return }
         path = try logDirectory.markForDeletion(
             topicPartition, path: path, due: now + max(0, configuration.fileDeleteDelayMilliseconds))
         isClosed = true
+        logDirectory.recoveryPointsWentBack()
         for segment in segmentList { segment.releaseResources() }
     }
 }

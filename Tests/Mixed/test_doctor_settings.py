@@ -62,7 +62,7 @@ def test_a_secured_node():
         expect(found, "migrate-acls", "error", "2 ACL(s)")
         expect(found, "migrate-tokens", "error", "broker 1", "delegation.token.secret.key")
         expect(found, "migrate-setting-refused", "error", "authorizer.class.name", "broker 1")
-        expect(found, "migrate-setting-refused", "error", "config.providers", "broker 1")
+        # Where secrets come from only the configuration tells.
         said = mistakes(cluster, node)
         assert "authorizer.class.name" in said and "config.providers" in said and "error" in said, said
         # It does not start with what it would not honour, and leaves the node to Apache Kafka.

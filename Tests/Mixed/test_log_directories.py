@@ -75,8 +75,10 @@ def lying(cluster, topic: str) -> dict[tuple[int, int], str]:
 
 
 def wait_told(cluster, topic: str) -> None:
-    wait_until(lambda: told(cluster, topic) == lying(cluster, topic), f"the controller knows where {topic} lies", 40, pause=0.5)
-    assert len(told(cluster, topic)) == 2 * PARTITIONS and UNASSIGNED not in told(cluster, topic).values()
+    wait_until(lambda: len(lying(cluster, topic)) == 2 * PARTITIONS, f"every replica of {topic} is there", 30)
+    known = wait_until(
+        lambda: (found := told(cluster, topic)) == lying(cluster, topic) and found, f"the controller knows where {topic} lies", 40, pause=0.5)
+    assert UNASSIGNED not in known.values()
 
 
 def produce(cluster, topic: str, label: str, count: int = 200) -> None:
@@ -102,9 +104,9 @@ def mend_directory(path) -> None:
 
 def test_the_controller_knows_where_each_replica_lies(cluster):
     cluster.create("spread", PARTITIONS)
+    wait_told(cluster, "spread")
     for node in cluster.brokers:
         assert all(held(path, "spread") for path in paths(node)), node
-    wait_told(cluster, "spread")
 
 
 @pytest.mark.parametrize("program", [MARTLET, KAFKA])
@@ -136,7 +138,7 @@ def test_a_directory_that_fails_takes_out_what_lies_there(cluster, program):
         # What is created meanwhile lies in the other directory, and the controller knows.
         later = f"later-{program}"
         cluster.create(later, PARTITIONS)
-        assert held(kept, later) == set(range(PARTITIONS))
+        wait_until(lambda: held(kept, later) == set(range(PARTITIONS)), "all of it lies there", 30)
         wait_until(
             lambda: {told(cluster, later).get((index, node.number)) for index in range(PARTITIONS)} == {directory_id(kept)},
             "the controller knows the one that is left", 40, pause=0.5)

@@ -97,7 +97,7 @@ def test_the_same_node_with_the_other_program():
             assert "All is well: 3 brokers" in operator.run("martlet cluster health --until-healthy")
             clients.go_on()
         assert [row[2] for row in table(operator.run("martlet broker list"))] == ["a", "b", "c"]
-        operator.run("martlet partition elect")
+        operator.run("martlet partition elect --all")
         rows = table(operator.run("martlet broker list"))
         assert all(row[3] == "alive" and int(row[4]) > 0 and row[6] == "0" for row in rows), rows
         # The one that is named as what not to do.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from broker import binary
 from clusters import Cluster
-from kafka_nodes import MixedNode
+from kafka_nodes import MixedNode, wait_until
 
 # Kafka takes no id that begins with a dash.
 DIRECTORY_IDS = {number: f"MkU3OEVBNTcwNTJENDM2{letter}" + "g" for number, letter in enumerate("RSTUVW", start=1)}
@@ -70,6 +70,10 @@ class MixedCluster(Cluster):
             node.wait_ready(seconds)
         self.wait_whole(seconds)
         return self
+
+    def partitions(self, topic: str) -> dict:
+        """By some broker that knows the topic: one of the other program may learn of it a little later."""
+        return wait_until(lambda: Cluster.partitions(self, topic), f"{topic} is known", 30)
 
     def numbers_of(self, program: str) -> list[int]:
         return [node.number for node in self.nodes if node.program == program]

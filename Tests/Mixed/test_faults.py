@@ -36,7 +36,13 @@ def test_nothing_acknowledged_is_lost(cluster, fault):
     def go_on():
         before = writer.acknowledged, readers[1].polled
         wait_until(lambda: writer.acknowledged > before[0] + 30, "the writer is acknowledged", 60)
-        wait_until(lambda: readers[1].polled > before[1] + 30, "the group reads on", 60)
+        try:
+            wait_until(lambda: readers[1].polled > before[1] + 30, "the group reads on", 60)
+        except AssertionError as error:
+            places = [f"{each.topic}-{each.partition}" for each in readers[1].consumer.assignment()]
+            raise AssertionError(
+                f"{error}; assigned {places}, read {readers[1].polled}; the reader without a group read {readers[0].polled} of "
+                f"{writer.acknowledged}") from None
 
     go_on()
     Nemesis(cluster, recorder, topic, seed=len(fault), say=lambda _: None).strike(fault, 3)

@@ -32,6 +32,7 @@ final class BrokerServices: Sendable {
     let lifecycle: BrokerLifecycle
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
+    let transactions: TransactionServices
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
@@ -56,6 +57,9 @@ final class BrokerServices: Sendable {
         self.lifecycle = lifecycle
         self.groups = groups
         self.producerIDs = producerIDs
+        transactions = TransactionServices(
+            configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
+            logger: log.logger("transactions"))
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log
@@ -65,6 +69,7 @@ final class BrokerServices: Sendable {
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        configurationInForce.follow { [transactions] in transactions.update($0.transactions) }
         configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(

@@ -32,6 +32,7 @@ final class Maintenance: Sendable {
         let storage = services.configuration.storage
         let first = TimeAmount.milliseconds(storage.initialTaskDelayMilliseconds)
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
+        every(.milliseconds(200), after: .milliseconds(200)) { [services] in services.transactions.runtime.advance() }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("retention", every: storage.retentionCheckIntervalMilliseconds, after: first) { $0.enforceRetention() }
         // As often as Kafka: a follower leaves at most half as late again as `replica.lag.time.max.ms` says.

@@ -45,11 +45,12 @@ extension CoordinatorRuntime {
             return completion(response)
         }
         let request = admitted
+        guard !request.groupId.isEmpty else { return completion(request.response(error: .invalidGroupId)) }
         let now = now
         shard(for: request.groupId).submit(
             now: now, transaction: TransactionTerms(verification: verification),
             step: { $0.commitTransactionalOffsets(request, context: context, now: now) },
-            failed: { request.response(error: request.groupId.isEmpty ? .invalidGroupId : $0) },
+            failed: { request.response(error: $0) },
             completion: { completion($0.merged(with: refused, version: context.apiVersion)) })
     }
 

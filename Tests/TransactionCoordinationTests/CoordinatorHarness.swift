@@ -131,7 +131,7 @@ struct CoordinatorHarness {
 
 extension TopicPartition: ExpressibleByStringLiteral {
     public init(stringLiteral value: String) {
-        let parts = value.split(separator: "-")
-        self.init(String(parts[0]), Int32(parts[1])!)
+        let dash = value.lastIndex(of: "-")!
+        self.init(String(value[..<dash]), Int32(value[value.index(after: dash)...])!)
     }
 }

@@ -86,7 +86,8 @@ def fill(cluster, topic: str, count: int, first: int = 0) -> None:
 
 def committed_offsets(cluster, group: str, topic: str) -> int:
     asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, number) for number in range(PARTITIONS)])]
-    found = cluster.admin().list_consumer_group_offsets(asked)[group].result(20).topic_partitions
+    admin = cluster.admin()
+    found = admin.list_consumer_group_offsets(asked)[group].result(20).topic_partitions
     return sum(max(0, each.offset) for each in found)
 
 
@@ -210,7 +211,8 @@ def test_deleted_topics_do_not_hold_up_a_transaction(cluster, topic):
     transactional.begin()
     transactional.send(topic, ["kept"])
     transactional.send(doomed, ["gone"])
-    cluster.admin().delete_topics([doomed], operation_timeout=30)[doomed].result(60)
+    admin = cluster.admin()
+    admin.delete_topics([doomed], operation_timeout=30)[doomed].result(60)
     transactional.commit()
     transactional.begin()
     transactional.send(topic, ["next"])

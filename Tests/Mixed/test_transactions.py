@@ -110,7 +110,8 @@ def test_offsets_in_a_transaction(cluster, coordinator, group_at):
 
     def committed():
         asked = [ConsumerGroupTopicPartitions(group, [TopicPartition("spanning", 0)])]
-        [found] = cluster.admin().list_consumer_group_offsets(asked)[group].result(20).topic_partitions
+        admin = cluster.admin()
+        [found] = admin.list_consumer_group_offsets(asked)[group].result(20).topic_partitions
         return found.offset
 
     for number, is_committed in [(1, True), (2, False), (3, True)]:

@@ -125,6 +125,9 @@ struct CoordinatorHarness {
         }
     }
 
+    /// Whether there may be more.
+    mutating func removeExpired() -> Bool { take(coordinator.removeExpired(maximum: 3, moment: moment)) }
+
     func state(_ id: String = "t") -> TransactionState? { coordinator.metadata(of: id)?.state }
     func identity(_ id: String = "t") -> ProducerIdentity? { coordinator.metadata(of: id)?.identity }
 }

@@ -67,13 +67,12 @@ final class RuntimeHarness: Sendable {
         var markers: [TransactionMarkerTask] = []
     }
 
-    let state: Mutex<State>
+    let state = StateBox()
     let runtime: TransactionRuntime
     let log = MemoryTransactionLog()
 
     init() {
-        let box = StateBox()
-        state = box.state
+        let box = state
         var configuration = TransactionRuntimeConfiguration()
         configuration.partitionCount = 1
         configuration.timeoutCheckIntervalMilliseconds = 100
@@ -83,7 +82,7 @@ final class RuntimeHarness: Sendable {
             configuration: configuration,
             environment: TransactionRuntimeEnvironment(
                 newProducerID: { reply in
-                    let id = box.state.withLock { state -> ProducerID?? in
+                    let id = box.withLock { state -> ProducerID?? in
                         if state.holdsProducerIDs {
                             state.waiting.append(reply)
                             return .none
@@ -93,8 +92,8 @@ final class RuntimeHarness: Sendable {
                     }
                     if let id { reply(id) }
                 },
-                writeMarkers: { task in box.state.withLock { $0.markers.append(task) } },
-                transactionVersion: { box.state.withLock { $0.version } }, now: { box.state.withLock { $0.now } }))
+                writeMarkers: { task in box.withLock { $0.markers.append(task) } },
+                transactionVersion: { box.withLock { $0.version } }, now: { box.withLock { $0.now } }))
     }
 
     func load(epoch: LeaderEpoch = 1) throws {
@@ -146,10 +145,11 @@ final class RuntimeHarness: Sendable {
     }
 }
 
-private final class StateBox: Sendable {
-    let state: Mutex<RuntimeHarness.State>
+/// Shared with what the runtime calls.
+final class StateBox: Sendable {
+    private let state = Mutex(RuntimeHarness.State())
 
-    init() { state = Mutex(RuntimeHarness.State()) }
+    func withLock<Value>(_ body: (inout sending RuntimeHarness.State) -> sending Value) -> sending Value { state.withLock(body) }
 }
 
 /// Holds what a completion brought.

@@ -224,11 +224,11 @@ struct TransactionTests {
         let producer = harness.producer("busy")
         _ = harness.add(["a-0"], to: "busy", producer)
         harness.now += 604_800_000 - 1
-        #expect(!harness.take(harness.coordinator.removeExpired(maximum: 3, moment: harness.moment)))
+        #expect(harness.removeExpired() == false)
         #expect(harness.coordinator.entries.count == 6)
         harness.now += 1
-        #expect(harness.take(harness.coordinator.removeExpired(maximum: 3, moment: harness.moment)))
-        #expect(!harness.take(harness.coordinator.removeExpired(maximum: 3, moment: harness.moment)))
+        #expect(harness.removeExpired() == true)
+        #expect(harness.removeExpired() == false)
         #expect(Array(harness.coordinator.entries.keys) == ["busy"])
         #expect(harness.log.suffix(5).allSatisfy { $0.metadata == nil })
         let next = harness.successor(epoch: 9)

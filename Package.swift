@@ -116,7 +116,10 @@ let beside: [Target] = [
         ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
     tests(
         "TransactionCoordinationTests",
-        ["TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives", nioCore]),
+        [
+            "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
+            nioCore,
+        ]),
     tests(
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),

@@ -110,7 +110,9 @@ final class CoordinatorShard: Sendable {
                 outbox.append { completion(response) }
                 return
             }
-            append(write, transaction: transaction, now: now, &state, &outbox) { error in completion(error == .none ? response : failed(error)) }
+            append(write, transaction: transaction, now: now, &state, &outbox) { error in
+                completion(error == .none ? response : failed(error))
+            }
         }
         if let refusal { completion(failed(refusal)) }
     }

@@ -71,7 +71,9 @@ public struct TransactionCoordinator: Sendable {
         var result = TransactionResult(())
         var forgotten: Set<String> = []
         for record in write.records {
-            guard let index = entries.index(forKey: record.transactionalID), let transition = entries.values[index].transition else { continue }
+            guard let index = entries.index(forKey: record.transactionalID), let transition = entries.values[index].transition else {
+                continue
+            }
             guard record.metadata != nil else {
                 forgotten.insert(record.transactionalID)
                 continue
@@ -90,7 +92,9 @@ public struct TransactionCoordinator: Sendable {
     /// A write is lost: its steps are undone. The end of a transaction is written again, by ``retryCompletions(moment:)``.
     public mutating func failed(_ write: TransactionWrite) {
         for record in write.records {
-            guard let index = entries.index(forKey: record.transactionalID), let transition = entries.values[index].transition else { continue }
+            guard let index = entries.index(forKey: record.transactionalID), let transition = entries.values[index].transition else {
+                continue
+            }
             entries.values[index].transition = nil
             if transition.isEpochFence {
                 entries.values[index].metadata.producerEpoch = transition.metadata.producerEpoch
@@ -136,7 +140,9 @@ public struct TransactionCoordinator: Sendable {
         else { return result }
         let before = entry.unmarked.count
         entries[markers.transactionalID]?.unmarked.subtract(partitions)
-        if before > 0, entries[markers.transactionalID]?.unmarked.isEmpty == true { complete(markers.transactionalID, moment: moment, &result) }
+        if before > 0, entries[markers.transactionalID]?.unmarked.isEmpty == true {
+            complete(markers.transactionalID, moment: moment, &result)
+        }
         return result
     }
 

@@ -128,7 +128,8 @@ struct TransactionalOffsetTests {
         #expect(error(commit(5) { $0.generationIdOrMemberEpoch = 3 }) == .illegalGeneration)
         #expect(error(commit(5, version: 6) { $0.generationIdOrMemberEpoch = 3 }) == .groupIdNotFound)
         #expect(error(commit(5)) == ErrorCode.none)
-        #expect(error(commit(5) { $0.memberId = "nobody" }) == ErrorCode.none, "an empty group takes offsets from anybody without a generation")
+        #expect(
+            error(commit(5) { $0.memberId = "nobody" }) == ErrorCode.none, "an empty group takes offsets from anybody without a generation")
         let stranger = commit(5) { request in
             request.generationIdOrMemberEpoch = 1
             request.memberId = "nobody"

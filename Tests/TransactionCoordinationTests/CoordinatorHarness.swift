@@ -67,7 +67,8 @@ struct CoordinatorHarness {
     // MARK: Requests
 
     mutating func initialize(
-        _ id: String = "t", timeout: Int32 = 60_000, expecting: ProducerIdentity = .none, change: (inout InitProducerIdRequest) -> Void = { _ in }
+        _ id: String = "t", timeout: Int32 = 60_000, expecting: ProducerIdentity = .none,
+        change: (inout InitProducerIdRequest) -> Void = { _ in }
     ) -> InitProducerIDOutcome {
         var request = InitProducerIdRequest()
         request.transactionalId = id

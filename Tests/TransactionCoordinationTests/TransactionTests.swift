@@ -112,7 +112,8 @@ struct TransactionTests {
             ("empty", TransactionOutcome.abort, false, nil), ("empty", .commit, false, ErrorCode.invalidTxnState),
             ("empty", .abort, true, .producerFenced), ("empty", .commit, true, .producerFenced),
             ("aborted", .abort, false, nil), ("aborted", .commit, false, .invalidTxnState), ("aborted", .abort, true, ErrorCode.none),
-            ("aborted", .commit, true, .invalidTxnState), ("committed", .abort, false, nil), ("committed", .commit, false, .invalidTxnState),
+            ("aborted", .commit, true, .invalidTxnState), ("committed", .abort, false, nil),
+            ("committed", .commit, false, .invalidTxnState),
             ("committed", .abort, true, .invalidTxnState), ("committed", .commit, true, ErrorCode.none),
         ] as [(String, TransactionOutcome, Bool, ErrorCode?)])
     func endingBumpingEpoch(before: String, outcome: TransactionOutcome, isRetry: Bool, error: ErrorCode?) {

@@ -30,7 +30,8 @@ extension BrokerServices {
     }
 
     private func verify(
-        _ request: TxnOffsetCommitRequest, version: Int16, completion: @escaping @Sendable (Result<TransactionVerification, Refusal>) -> Void
+        _ request: TxnOffsetCommitRequest, version: Int16,
+        completion: @escaping @Sendable (Result<TransactionVerification, Refusal>) -> Void
     ) {
         let isVerified = transactions.isVerificationEnabled
         let support = TransactionSupport(offsetCommitVersion: version)

@@ -135,7 +135,8 @@ final class MarkerSender: Sendable {
     // MARK: Sending
 
     private func flush(_ leader: NodeID) {
-        let batch = state.withLock { state -> (entries: [Entry], services: BrokerServices, connections: PeerConnections, loop: any EventLoop)? in
+        let batch = state.withLock {
+            state -> (entries: [Entry], services: BrokerServices, connections: PeerConnections, loop: any EventLoop)? in
             guard !state.isClosed, !state.inFlight.contains(leader), let services = state.services, let connections = state.connections,
                 let loop = state.eventLoop, var queue = state.queues[leader], !queue.isEmpty
             else { return nil }

@@ -105,7 +105,8 @@ struct TransactionFindHangingCommand: AsyncParsableCommand {
     var partitions: [PartitionName] = []
 
     @Option(
-        help: ArgumentHelp("Only producers that have not written for so long; the brokers' transaction.max.timeout.ms.", valueName: "seconds"))
+        help: ArgumentHelp(
+            "Only producers that have not written for so long; the brokers' transaction.max.timeout.ms.", valueName: "seconds"))
     var olderThan = 900.0
 
     @OptionGroup var cluster: ClusterOptions

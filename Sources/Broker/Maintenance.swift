@@ -34,6 +34,10 @@ final class Maintenance: Sendable {
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
         every(.milliseconds(200), after: .milliseconds(200)) { [services] in services.transactions.runtime.advance() }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
+        inBackground("old checkpoints", every: 1_000, after: .seconds(1)) { services in
+            // All are asked, so that each has said what it needs.
+            if services.directories.online.count(where: { $0.takeNeedForCheckpoints() }) > 0 { services.checkpoint() }
+        }
         inBackground("retention", every: storage.retentionCheckIntervalMilliseconds, after: first) { $0.enforceRetention() }
         // As often as Kafka: a follower leaves at most half as late again as `replica.lag.time.max.ms` says.
         let lag = services.replication.environment.settings.lagTimeMaxMilliseconds

@@ -3,8 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -31,8 +35,8 @@ int martlet_sync_file_system(int descriptor) {
 }
 
 int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length) {
-    // Pages come and go together with their neighbours, and every sample costs a fraction of a microsecond.
-    enum { STRIDE = 512 * 1024 };
+    // Pages come and go together with their neighbours, and every sample costs a microsecond.
+    enum { STRIDE = 1024 * 1024 };
     char byte;
     struct iovec room = {.iov_base = &byte, .iov_len = 1};
     for (int64_t at = STRIDE - 1;; at += STRIDE) {
@@ -40,6 +44,16 @@ int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length) {
         if (preadv2(descriptor, &room, 1, offset + at, RWF_NOWAIT) < 0 && errno == EAGAIN) return 0;
         if (at == length - 1) return 1;
     }
+}
+
+int martlet_congestion_control(int descriptor, char *name) {
+    socklen_t length = MARTLET_CONGESTION_CONTROL_ROOM;
+    memset(name, 0, MARTLET_CONGESTION_CONTROL_ROOM);
+    return getsockopt(descriptor, IPPROTO_TCP, TCP_CONGESTION, name, &length) == 0 ? 0 : errno;
+}
+
+int martlet_choose_congestion_control(int descriptor, const char *name) {
+    return setsockopt(descriptor, IPPROTO_TCP, TCP_CONGESTION, name, (socklen_t)strlen(name)) == 0 ? 0 : errno;
 }
 
 void martlet_end_with_parent(void) {

@@ -41,6 +41,12 @@ public final class Connection {
         self.transport = transport
     }
 
+    /// Whether the client runs on this machine, as far as addresses tell: a loopback address, or the same at both ends.
+    var isLocal: Bool {
+        if remoteHost == "::1" || remoteHost.hasPrefix("127.") { return true }
+        return remoteAddress?.ipAddress != nil && remoteAddress?.ipAddress == localAddress?.ipAddress
+    }
+
     /// Answers the request in progress. Called on the loop, from within `received` or at any time later.
     /// - Parameter reason: if given, the connection is closed once the answer is with the kernel.
     public func send(_ frame: OutboundFrame, closingAfterwards reason: String? = nil) {

@@ -74,6 +74,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         // Absent for transports without a socket of their own, such as a future TLS handler's; everything then goes through NIO.
         let socket = try? context.channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
         attached = Attached(connection: connection, context: context, socket: socket ?? nil)
+        if let socket { server.congestionControl.adopt(connection: socket, isLocal: connection.isLocal) }
         lastActiveTick = loop.tick
         loop.add(self)
         server.delegate.connectionOpened(connection)

@@ -185,8 +185,8 @@ final class FrameAssembler: RecvByteBufferAllocator, @unchecked Sendable {
     /// A pooled buffer with the carried bytes in front, limited if the next frame is likely to be large.
     private func takeScratch() {
         let carried = buffer
-        let likely = carried.readableBytes == 0 && lastFrameBytes >= Self.largeFrame ? lastFrameBytes + 2 * Self.prefixLength : 0
-        buffer = pool.take(minimumCapacity: max(BufferPool.scratchCapacity, 2 * carried.readableBytes))
+        let likely = lastFrameBytes >= Self.largeFrame ? lastFrameBytes + 2 * Self.prefixLength : 0
+        buffer = pool.take(minimumCapacity: max(BufferPool.scratchCapacity, 2 * carried.readableBytes, min(likely, firstStage)))
         isCarry = false
         buffer.writeImmutableBuffer(carried)
         if likely > 0, likely < buffer.capacity {

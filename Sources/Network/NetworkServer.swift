@@ -198,6 +198,9 @@ public final class NetworkServer: Sendable {
                         warn: { shared.warn(.connectionsExhausted, "listener \(listener): no more connections for now (max.connections)") },
                         failed: { shared.warn(.acceptFailed, "listener \(listener): cannot accept a connection: \($0)") })
                     try channel.pipeline.syncOperations.addHandler(gate)
+                    try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+                        shared.congestionControl.prepare(listener: $0)
+                    }
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -242,6 +245,7 @@ extension NetworkServer {
         let logger: Logger
         let admission: ConnectionAdmission
         let memory: RequestMemory
+        let congestionControl = LocalCongestionControl()
         private let lastConnectionID = Atomic<UInt64>(0)
         private let limiters: [MessageRateLimiter]
 

@@ -26,6 +26,7 @@ public final class LogDirectory: Sendable {
         var inUse = false
         /// Checkpoints of partitions that could not be opened: they are carried over.
         var carriedOver: [PartitionCheckpoint] = []
+        var hasOldCheckpoints = false
         var onFailure: (@Sendable (LogDirectory) -> Void)?
     }
 
@@ -164,6 +165,20 @@ public final class LogDirectory: Sendable {
             try file(OffsetCheckpointFile.Name.logStart).write(
                 all.filter { $0.logStartOffset > $0.firstSegmentBaseOffset }.map { ($0.topicPartition, $0.logStartOffset) })
             try file(OffsetCheckpointFile.Name.highWatermark).write(all.map { ($0.topicPartition, $0.highWatermark) })
+        }
+    }
+
+    /// Some recovery point on disk is beyond what is there now, since a log was cut or deleted: what is appended anew below it would not be
+    /// looked at after a loss of power.
+    func recoveryPointsWentBack() {
+        state.withLock { $0.hasOldCheckpoints = true }
+    }
+
+    /// Whether the checkpoints have to be written soon; says so once.
+    public func takeNeedForCheckpoints() -> Bool {
+        state.withLock { state in
+            defer { state.hasOldCheckpoints = false }
+            return state.hasOldCheckpoints
         }
     }
 

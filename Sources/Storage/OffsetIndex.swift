@@ -38,6 +38,9 @@ final class OffsetIndex: IndexFile {
         last(where: { Int(load($0, 4, as: Int32.self)) <= position }).map { entry($0) }
     }
 
+    /// The first entry above a position.
+    func firstEntry(above position: Int) -> OffsetPosition? { firstEntry(atOrAbove: position + 1) }
+
     /// The first entry at or above a position: its offset bounds what lies before.
     func firstEntry(atOrAbove position: Int) -> OffsetPosition? {
         let below = last(where: { Int(load($0, 4, as: Int32.self)) < position })

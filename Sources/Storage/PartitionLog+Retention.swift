@@ -138,6 +138,7 @@ extension PartitionLog {
         // Batches are not cut: the log ends with the last one that lies wholly below `offset`.
         let end = min(offset, first?.baseOffset ?? offset)
         // The recovery point first: a crash in between must not believe what is about to change.
+        if end < recoveryPoint { logDirectory.recoveryPointsWentBack() }
         recoveryPoint = min(recoveryPoint, end)
         while segmentList.count > kept + 1 { retire(segmentList.removeLast(), now: now) }
         try segment.truncate(to: position, offset: end, now: now)
@@ -155,6 +156,7 @@ extension PartitionLog {
     /// Empties the log; it goes on at `offset`.
     public func truncateFullyAndStart(at offset: Offset, now: Timestamp) throws(StorageError) {
         try checkOpen()
+        if offset < recoveryPoint { logDirectory.recoveryPointsWentBack() }
         recoveryPoint = min(recoveryPoint, offset)
         let removed = segmentList
         for segment in removed { retire(segment, now: now) }

@@ -145,6 +145,7 @@ extension PartitionLog {
         path = try logDirectory.markForDeletion(
             topicPartition, path: path, due: now + max(0, configuration.fileDeleteDelayMilliseconds))
         isClosed = true
+        logDirectory.recoveryPointsWentBack()
         for segment in segmentList { segment.releaseResources() }
     }
 }

@@ -54,8 +54,11 @@ struct SegmentReader {
     private var buffer: [UInt8] = []
     private var bufferStart = 0
 
-    /// - Parameter readAhead: bytes to read at once; what lies between two index entries for a lookup, more for a walk.
-    init(file: SegmentFile, from position: Int, to end: Int, readAhead: Int = 4096) {
+    /// About what lies between two index entries where batches are small (index.interval.bytes).
+    static let lookupReadAhead = 4096
+
+    /// - Parameter readAhead: bytes to read at once; more than the default for a walk.
+    init(file: SegmentFile, from position: Int, to end: Int, readAhead: Int = lookupReadAhead) {
         self.file = file
         self.position = position
         self.end = end

@@ -136,6 +136,31 @@ struct AppendTests {
         #expect(try read(47, 1 << 20, .logEnd).slice?.length == 3 * size)
     }
 
+    @Test("Every offset is found among small and large batches, and between them where some are missing")
+    func findsEveryOffset() throws {
+        let fixture = try LogFixture()
+        var expected: [ClosedRange<Offset>] = []
+        var next: Offset = 0
+        for step in 0..<60 {
+            // Small batches share an index entry, large ones have one each; as a replica's, with gaps as compaction leaves them.
+            if step % 7 == 3 { next += 5 }
+            let batch = try Make.batch(
+                count: 3, valueBytes: step % 20 < 8 ? 100 : 9000, baseOffset: next, epoch: 0)
+            try fixture.append(batch, origin: .replica)
+            expected.append(next...next + 2)
+            next += 3
+        }
+        for reopened in [false, true] {
+            if reopened { try fixture.reopen() }
+            for offset in 0..<next {
+                let bytes = try fixture.log.readBytes(from: offset, maxBytes: 1, minOneBatch: true, isolation: .logEnd)
+                let header = try RecordBatchHeader.verify(in: bytes)
+                let wanted = try #require(expected.first { $0.upperBound >= offset })
+                #expect(header.baseOffset == wanted.lowerBound && header.lastOffset == wanted.upperBound, "offset \(offset)")
+            }
+        }
+    }
+
     @Test("A slice survives the deletion of its segment")
     func sliceSurvivesDeletion() throws {
         let fixture = try LogFixture()

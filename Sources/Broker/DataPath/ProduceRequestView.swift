@@ -51,6 +51,21 @@ struct ProduceRequestView {
         guard cursor.remaining == 0 else { throw FrameCursorError(field: "end of request", offset: cursor.position) }
     }
 
+    /// Takes out of the body what the answer needs, so that a request that waits for replicas does not hold the memory that its records
+    /// came in: the next request finds it free again. Returns what takes the body's place.
+    mutating func detachNames(from body: ByteBuffer) -> ByteBuffer {
+        var names = ByteBuffer()
+        for index in topics.indices where !topics[index].name.isEmpty {
+            let name = topics[index].name
+            let start = names.writerIndex
+            if let slice = body.getSlice(at: body.readerIndex + name.lowerBound, length: name.count) { names.writeImmutableBuffer(slice) }
+            topics[index].name = start..<names.writerIndex
+        }
+        transactionalID = nil
+        for index in partitions.indices { partitions[index].records = nil }
+        return names
+    }
+
     private mutating func readTopic(_ cursor: inout FrameCursor, version: Int16, flexible: Bool) throws(FrameCursorError) {
         var name = 0..<0
         var id = TopicID.zero

@@ -44,9 +44,11 @@ extension BrokerServices {
 
     /// Answers once all shares are on their replicas in sync, or the request's time is over.
     private func awaitReplicas(_ context: RequestContext, _ state: ConnectionState) {
+        var context = context
+        context.body = state.produce.detachNames(from: context.body)
         let operation = ProduceOperation(state.produce.waits) { [unowned state] index, error in
             state.produce.partitions[index].result.error = error
-        } complete: { [self, unowned state] in
+        } complete: { [self, unowned state, context] in
             state.pendingProduce = nil
             answer(context, state)
         }

@@ -21,6 +21,15 @@ int martlet_sync_file_system(int descriptor);
 /// Returns 1 also where the file system cannot say.
 int martlet_is_in_memory(int descriptor, int64_t offset, int64_t length);
 
+/// Room for the name of a congestion control algorithm, terminating zero included.
+#define MARTLET_CONGESTION_CONTROL_ROOM 16
+
+/// The congestion control algorithm of a TCP socket (TCP_CONGESTION). Returns 0 or an errno value.
+int martlet_congestion_control(int descriptor, char *name);
+
+/// Chooses the congestion control algorithm of a TCP socket. Returns 0 or an errno value.
+int martlet_choose_congestion_control(int descriptor, const char *name);
+
 /// Has this process get SIGTERM when the thread that started it ends, also when that was killed; ends it when that has happened
 /// already.
 void martlet_end_with_parent(void);

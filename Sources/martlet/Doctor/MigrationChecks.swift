@@ -10,6 +10,9 @@ struct MigrationChecks {
     let admin: AdminClient
     private(set) var diagnosis = Diagnosis()
     private var brokers: [Int32] = []
+    /// Those that are configured to give out delegation tokens.
+    private var withTokens: [Int32] = []
+    private static let tokenKey = "delegation.token.secret.key"
 
     init(admin: AdminClient) {
         self.admin = admin
@@ -87,6 +90,7 @@ struct MigrationChecks {
             var values: [String: String] = [:]
             for setting in settings { values[setting.name] = setting.value }
             listeners(values, of: broker)
+            if settings.contains(where: { $0.name == Self.tokenKey && $0.source != .defaultConfig }) { withTokens.append(broker) }
             for setting in settings where setting.source != .defaultConfig { findings.add(setting, at: "broker \(broker)") }
         }
         report(findings, "brokers")
@@ -230,7 +234,17 @@ struct MigrationChecks {
         var request = DescribeDelegationTokenRequest()
         request.owners = nil
         let response = try await admin.cluster.send(request, to: .any)
-        if [.delegationTokenAuthDisabled, .delegationTokenRequestNotAllowed].contains(response.errorCode) { return }
+        if response.errorCode == .delegationTokenAuthDisabled { return }
+        if response.errorCode == .delegationTokenRequestNotAllowed {
+            // Nobody is told over a connection without authentication, whether there are any or not.
+            for broker in withTokens {
+                problem(
+                    .error, "tokens", "broker \(broker)",
+                    "gives out delegation tokens (\(Self.tokenKey) is set), and Martlet has none; how many are in use is not told here",
+                    "leave the cluster to Apache Kafka while clients use them")
+            }
+            return
+        }
         try response.errorCode.check(about: "DescribeDelegationToken")
         guard !response.tokens.isEmpty else { return }
         problem(

@@ -35,7 +35,7 @@ def test_what_is_in_use_is_named(cluster):
     cluster.create("table", 1, **{"cleanup.policy": "compact"})
     transact(cluster, "plain", "open", commits=True)
     expected = [
-        ("migrate-transactions", "error", "transaction-open"), ("migrate-scram", "error", "alice"),
+        ("migrate-scram", "error", "alice"),
         ("migrate-quotas", "warning", "noisy"), ("migrate-compaction", "warning", "table"),
     ]
     # On by default from 4.0 on.

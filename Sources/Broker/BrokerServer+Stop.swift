@@ -26,6 +26,7 @@ extension BrokerServer {
         parts.maintenance?.stop()
         parts.lifecycle?.close()
         parts.services?.groups.endAllTerms()
+        parts.services?.transactions.close()
         parts.network?.close(drainingFor: Self.drain)
         parts.services?.replication.close()
         parts.services?.directoryAssignments.close()

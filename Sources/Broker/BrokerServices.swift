@@ -33,6 +33,7 @@ final class BrokerServices: Sendable {
     let lifecycle: BrokerLifecycle
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
+    let transactions: TransactionServices
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
@@ -57,6 +58,9 @@ final class BrokerServices: Sendable {
         self.lifecycle = lifecycle
         self.groups = groups
         self.producerIDs = producerIDs
+        transactions = TransactionServices(
+            configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
+            logger: log.logger("transactions"))
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log
@@ -68,6 +72,7 @@ final class BrokerServices: Sendable {
             logger: log.logger("replication"))
         cleaner = LogCleaner(partitions: partitions, settings: configuration.cleaner, logger: log.logger("cleaner"))
         configurationInForce.follow { [cleaner] in cleaner.update($0.cleaner) }
+        configurationInForce.follow { [transactions] in transactions.update($0.transactions) }
         configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(

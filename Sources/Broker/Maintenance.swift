@@ -32,6 +32,7 @@ final class Maintenance: Sendable {
         let storage = services.configuration.storage
         let first = TimeAmount.milliseconds(storage.initialTaskDelayMilliseconds)
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
+        every(.milliseconds(200), after: .milliseconds(200)) { [services] in services.transactions.runtime.advance() }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("old checkpoints", every: 1_000, after: .seconds(1)) { services in
             // All are asked, so that each has said what it needs.

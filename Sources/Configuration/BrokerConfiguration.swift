@@ -44,6 +44,7 @@ public struct BrokerConfiguration: Sendable {
     public var topics: TopicSettings
     public var groups: GroupSettings
     public var offsets: OffsetsSettings
+    public var transactions: TransactionSettings
     /// The texts that were given, without dynamic layers: for DescribeConfigs and as the ground of dynamic configuration.
     public var layers: BrokerConfigLayers
 

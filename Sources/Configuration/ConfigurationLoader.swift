@@ -66,7 +66,7 @@ extension ConfigurationReader {
             quorum: readQuorum(),
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
             storage: readStorage(directories), cleaner: readCleaner(), metadataLog: readMetadataLog(directories),
-            topics: readTopics(layers), groups: readGroups(), offsets: readOffsets(), layers: layers)
+            topics: readTopics(layers), groups: readGroups(), offsets: readOffsets(), transactions: readTransactions(), layers: layers)
     }
 
     private func readRoles() -> ProcessRoles {

@@ -28,6 +28,7 @@ extension BrokerConfiguration {
         result.topics = reader.readTopics(result.layers)
         result.groups = reader.readGroups()
         result.offsets = reader.readOffsets()
+        result.transactions = reader.readTransactions()
         return result
     }
 

@@ -34,6 +34,7 @@ public final class PartitionLog: @unchecked Sendable {
     var segmentList: [LogSegment]
     var producers: ProducerStates
     var epochs: LeaderEpochs
+    var verifications = TransactionVerifications()
     /// Offsets of the snapshot files, ascending.
     var snapshotOffsets: [Offset]
     /// What the producers have seen; a snapshot is taken up to here.
@@ -170,6 +171,7 @@ public final class PartitionLog: @unchecked Sendable {
     /// Forgets producers that were idle for `producer.id.expiration.ms` and have no open transaction.
     public func removeExpiredProducers(now: Timestamp) {
         producers.removeExpired(now: now, after: configuration.producerIDExpirationMilliseconds)
+        verifications.removeExpired(now: now, after: configuration.producerIDExpirationMilliseconds)
     }
 }
 

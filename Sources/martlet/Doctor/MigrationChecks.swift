@@ -142,29 +142,10 @@ struct MigrationChecks {
     // MARK: What clients use
 
     private mutating func transactions() async throws {
-        var ids: Set<String> = []
-        var open: [String] = []
-        for broker in brokers {
-            let response = try await admin.cluster.send(ListTransactionsRequest(), to: .node(broker))
-            try response.errorCode.check(about: "ListTransactions")
-            for state in response.transactionStates {
-                ids.insert(state.transactionalId)
-                if !["Empty", "CompleteCommit", "CompleteAbort", "Dead"].contains(state.transactionState) {
-                    open.append("\(state.transactionalId) (\(state.transactionState))")
-                }
-            }
-        }
-        if !open.isEmpty {
-            problem(
-                .error, "open-transaction", "\(open.count) transaction(s)", "are open: \(Self.some(open.sorted()))",
-                "end them first: a partition that Martlet leads is never told how they end")
-        }
-        if ids.isEmpty { return diagnosis.isSound("no transactional id is in use") }
-        problem(
-            .error, "transactions", "\(ids.count) transactional id(s)",
-            "are known; Martlet has no transaction coordinator yet, and its partitions take no part in transactions: "
-                + Self.some(ids.sorted()),
-            "leave the topics of these producers (and __transaction_state) on Apache Kafka; ids of producers that are gone expire")
+        let listings = try await admin.listTransactions()
+        guard !listings.isEmpty else { return diagnosis.isSound("no transactional id is in use") }
+        let open = listings.filter { ["Ongoing", "PrepareCommit", "PrepareAbort"].contains($0.state) }.count
+        diagnosis.isSound("transactions are served as they are: \(listings.count) transactional id(s), \(open) of them with one open")
     }
 
     private mutating func groups() async throws {

@@ -58,6 +58,7 @@ let cores: [Target] = [
         ]),
     library("Replication", ["Primitives", "KafkaWire", collections, nioCore]),
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
+    library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
 ]
 
 let shells: [Target] = [
@@ -74,7 +75,7 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
+            "GroupCoordination", "TransactionCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", "Authentication", "Authorization", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
@@ -86,8 +87,8 @@ let services: [Target] = [
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Controlling", "Replication", "GroupCoordination", "Authentication", "Authorization", "TransportSecurity", "Storage", "Network",
-            "Runtime", "Configuration", "Observability",
+            "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "Authentication", "Authorization",
+            "TransportSecurity", "Storage", "Network", "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
     library(
@@ -135,7 +136,13 @@ let beside: [Target] = [
         ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
-        ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+    tests(
+        "TransactionCoordinationTests",
+        [
+            "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
+            nioCore,
+        ]),
     tests(
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),

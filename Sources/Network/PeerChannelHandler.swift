@@ -9,6 +9,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
     /// Which attempt to connect this socket came from.
     let attempt: Int
     private let assembler: FrameAssembler
+    private let traffic: PeerTraffic?
     private var connection: PeerConnection?
     private var context: ChannelHandlerContext?
     private var reason = "closed by the peer"
@@ -16,10 +17,13 @@ final class PeerChannelHandler: ChannelInboundHandler {
     /// Whether TLS is between this and the socket.
     private let isSecured: Bool
 
-    init(connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int, isSecured: Bool) {
+    init(
+        connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int, isSecured: Bool, traffic: PeerTraffic?
+    ) {
         self.isSecured = isSecured
         self.connection = connection
         self.attempt = attempt
+        self.traffic = traffic
         assembler = FrameAssembler(pool: pool, maximumFrameBytes: maximumFrameBytes, firstStage: pool.largestPooled)
     }
 
@@ -28,6 +32,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     func write(_ head: ByteBuffer, _ body: ByteBuffer?) {
         guard let context else { return }
+        traffic?.sent(bytes: head.readableBytes + (body?.readableBytes ?? 0))
         context.write(wrapOutboundOut(head), promise: nil)
         if let body { context.write(wrapOutboundOut(body), promise: nil) }
     }
@@ -49,14 +54,18 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let bytes = unwrapInboundIn(data)
+        traffic?.received(bytes: bytes.readableBytes)
         if isSecured {
-            assembler.append(unwrapInboundIn(data))
+            assembler.append(bytes)
         } else {
-            _ = assembler.received(unwrapInboundIn(data))
+            _ = assembler.received(bytes)
         }
         while let connection {
             switch assembler.nextFrame() {
-            case .complete(let frame): connection.received(frame, on: self)
+            case .complete(let frame):
+                traffic?.answered()
+                connection.received(frame, on: self)
             case .incomplete: return
             case .invalidSize(let size): return fail(context, "a response of \(size) bytes; is this a Kafka listener?")
             }

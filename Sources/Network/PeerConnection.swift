@@ -119,7 +119,8 @@ final class PeerConnection {
                     }
                     let handler = PeerChannelHandler(
                         connection: connection, attempt: current, pool: connection.pool,
-                        maximumFrameBytes: connection.options.maximumResponseBytes, isSecured: connection.options.tls != nil)
+                        maximumFrameBytes: connection.options.maximumResponseBytes, isSecured: connection.options.tls != nil,
+                        traffic: connection.options.traffic)
                     if let tls = connection.options.tls {
                         try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: connection.address.host))
                     } else {

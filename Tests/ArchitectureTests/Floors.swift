@@ -30,6 +30,7 @@ enum House {
             name: "cores",
             targets: [
                 "ClusterMetadata", "Authentication", "Authorization", "Consensus", "Controlling", "Replication", "GroupCoordination",
+                "TransactionCoordination",
             ],
             foreignModules: everywhere.union(["Crypto", "CryptoExtras", "_StringProcessing"])),
         Floor(

@@ -40,9 +40,9 @@ struct AccessRow {
 
 extension AccessRow {
     /// Served to everybody: what they tell is filtered, or no secret.
-    static let free: Set<ApiKey> = [.apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups]
+    static let free: Set<ApiKey> = [.apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions]
 
-    static let all: [AccessRow] = records + groups + topics + configurations + cluster + security
+    static let all: [AccessRow] = records + transactions + groups + topics + configurations + cluster + security
 
     private static let records: [AccessRow] = [
         AccessRow(ProduceRequest(), version: 12, .write, .topic, "t") {
@@ -105,6 +105,86 @@ extension AccessRow {
         AccessRow(InitProducerIdRequest(), .write, .transactionalID, "x") {
             $0.transactionalId = "x"
             $0.transactionTimeoutMs = 1000
+        },
+    ]
+
+    private static let transactions: [AccessRow] = [
+        AccessRow(AddPartitionsToTxnRequest(), version: 3, besides: [(.write, .topic, "t")], .write, .transactionalID, "x") {
+            $0.v3AndBelowTransactionalId = "x"
+            $0.v3AndBelowTopics = [
+                .init {
+                    $0.name = "t"
+                    $0.partitions = [0]
+                }
+            ]
+        },
+        AccessRow(AddPartitionsToTxnRequest(), version: 3, besides: [(.write, .transactionalID, "x")], .write, .topic, "t") {
+            $0.v3AndBelowTransactionalId = "x"
+            $0.v3AndBelowTopics = [
+                .init {
+                    $0.name = "t"
+                    $0.partitions = [0]
+                }
+            ]
+        },
+        AccessRow(AddPartitionsToTxnRequest(), .clusterAction, .cluster) { $0.transactions = [.init { $0.transactionalId = "x" }] },
+        AccessRow(AddOffsetsToTxnRequest(), besides: [(.read, .group, "g")], .write, .transactionalID, "x") {
+            $0.transactionalId = "x"
+            $0.groupId = "g"
+        },
+        AccessRow(AddOffsetsToTxnRequest(), besides: [(.write, .transactionalID, "x")], .read, .group, "g") {
+            $0.transactionalId = "x"
+            $0.groupId = "g"
+        },
+        AccessRow(EndTxnRequest(), .write, .transactionalID, "x") { $0.transactionalId = "x" },
+        AccessRow(DescribeTransactionsRequest(), .describe, .transactionalID, "x") { $0.transactionalIds = ["x"] },
+        AccessRow(WriteTxnMarkersRequest(), .clusterAction, .cluster) {
+            $0.markers = [
+                .init {
+                    $0.topics = [
+                        .init {
+                            $0.name = "t"
+                            $0.partitionIndexes = [9]
+                        }
+                    ]
+                }
+            ]
+        },
+        AccessRow(
+            TxnOffsetCommitRequest(), version: 3, besides: [(.read, .group, "g"), (.read, .topic, "t")], .write, .transactionalID, "x"
+        ) {
+            $0.transactionalId = "x"
+            $0.groupId = "g"
+            $0.topics = [
+                .init {
+                    $0.name = "t"
+                    $0.partitions = [.init()]
+                }
+            ]
+        },
+        AccessRow(
+            TxnOffsetCommitRequest(), version: 3, besides: [(.write, .transactionalID, "x"), (.read, .topic, "t")], .read, .group, "g"
+        ) {
+            $0.transactionalId = "x"
+            $0.groupId = "g"
+            $0.topics = [
+                .init {
+                    $0.name = "t"
+                    $0.partitions = [.init()]
+                }
+            ]
+        },
+        AccessRow(
+            TxnOffsetCommitRequest(), version: 3, besides: [(.write, .transactionalID, "x"), (.read, .group, "g")], .read, .topic, "t"
+        ) {
+            $0.transactionalId = "x"
+            $0.groupId = "g"
+            $0.topics = [
+                .init {
+                    $0.name = "t"
+                    $0.partitions = [.init()]
+                }
+            ]
         },
     ]
 

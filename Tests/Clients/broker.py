@@ -1,5 +1,6 @@
 """A broker process of the real binary: started on free ports in an own directory, stopped, killed and started again."""
 
+import fcntl
 import http.client
 import os
 import random
@@ -18,17 +19,32 @@ def binary() -> Path:
     return ROOT / os.environ.get("MARTLET_BINARY", ".build/debug/martlet")
 
 
-_taken: set[int] = set()
+_taken: dict[int, object] = {}
 
 
 def free_port() -> int:
-    """A port that no outgoing connection takes while its node is down, because it is below the ephemeral ones. The next port is free as
-    well: `martlet dev` puts its controller there."""
+    """A port that no outgoing connection takes while its node is down, because it is below the ephemeral ones, and no other run of tests
+    on this machine either. The next port is free as well: `martlet dev` puts its controller there."""
     while True:
         port = random.SystemRandom().randrange(11_000, 32_000, 2)
-        if port not in _taken and all(_is_free(number) for number in (port, port + 1)):
-            _taken.add(port)
+        if port in _taken or not all(_is_free(number) for number in (port, port + 1)):
+            continue
+        if reservation := _reserve(port):
+            _taken[port] = reservation
             return port
+
+
+def _reserve(port: int):
+    """A lock that goes with this process, so that another run does not give the port to its nodes while the one here is down."""
+    directory = Path(tempfile.gettempdir()) / "martlet-test-ports"
+    directory.mkdir(exist_ok=True)
+    file = open(directory / str(port), "wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
 
 
 def _is_free(port: int) -> bool:

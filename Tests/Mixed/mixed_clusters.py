@@ -5,9 +5,13 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from broker import binary
-from clusters import Cluster
-from kafka_nodes import MixedNode
+from clusters import QUICK_RECONNECT, Cluster
+from kafka_nodes import MixedNode, wait_until
+from load import QUIET
 
 # Kafka takes no id that begins with a dash.
 DIRECTORY_IDS = {number: f"MkU3OEVBNTcwNTJENDM2{letter}" + "g" for number, letter in enumerate("RSTUVW", start=1)}
@@ -70,6 +74,26 @@ class MixedCluster(Cluster):
             node.wait_ready(seconds)
         self.wait_whole(seconds)
         return self
+
+    def create(self, topic: str, partitions: int, copies: int | None = None, **config: str) -> None:
+        """Until every broker that serves has heard of it: a client that asks an earlier one would take it for a topic that is not there."""
+        super().create(topic, partitions, copies, **config)
+        for node in self.brokers:
+            if node.is_running and not node.is_paused:
+                wait_until(lambda: self.told_by(node, topic) == partitions, f"{node} knows {topic}", 60)
+
+    def told_by(self, node: MixedNode, topic: str) -> int:
+        """How many partitions with leaders a broker tells of; librdkafka asks the one that it was given first."""
+        client = AdminClient({"bootstrap.servers": node.address, "socket.timeout.ms": 10_000, **QUIET, **QUICK_RECONNECT})
+        try:
+            found = client.list_topics(topic, timeout=10).topics[topic].partitions
+        except KafkaException:
+            return -1
+        return sum(each.leader >= 0 for each in found.values())
+
+    def partitions(self, topic: str) -> dict:
+        """By some broker that knows the topic: one of the other program may learn of it a little later."""
+        return wait_until(lambda: Cluster.partitions(self, topic), f"{topic} is known", 30)
 
     def numbers_of(self, program: str) -> list[int]:
         return [node.number for node in self.nodes if node.program == program]

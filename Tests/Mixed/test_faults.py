@@ -36,7 +36,13 @@ def test_nothing_acknowledged_is_lost(cluster, fault):
     def go_on():
         before = writer.acknowledged, readers[1].polled
         wait_until(lambda: writer.acknowledged > before[0] + 30, "the writer is acknowledged", 60)
-        wait_until(lambda: readers[1].polled > before[1] + 30, "the group reads on", 60)
+        try:
+            wait_until(lambda: readers[1].polled > before[1] + 30, "the group reads on", 60)
+        except AssertionError as error:
+            places = [f"{each.topic}-{each.partition}" for each in readers[1].consumer.assignment()]
+            raise AssertionError(
+                f"{error}; assigned {places}, read {readers[1].polled}; the reader without a group read {readers[0].polled} of "
+                f"{writer.acknowledged}") from None
 
     go_on()
     Nemesis(cluster, recorder, topic, seed=len(fault), say=lambda _: None).strike(fault, 3)
@@ -65,7 +71,10 @@ def test_a_replica_that_went_its_own_way_is_cut_back(cluster, program):
     wait_until(lambda: cluster.partitions(topic)[0].leader == former.number, f"{former} leads", 30)
 
     def produce(label, count, acks, bootstrap=cluster.bootstrap):
-        producer = Producer({**QUIET, "bootstrap.servers": bootstrap, "acks": acks, "linger.ms": 0, "batch.num.messages": 3})
+        # What is to be kept is also to be there once, though the leader may just have changed.
+        producer = Producer({
+            **QUIET, "bootstrap.servers": bootstrap, "acks": acks, "enable.idempotence": acks == "all", "linger.ms": 0,
+            "batch.num.messages": 3})
         for number in range(count):
             producer.produce(topic, f"{label}-{number}", partition=0)
         assert producer.flush(30) == 0

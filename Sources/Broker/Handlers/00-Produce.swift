@@ -18,25 +18,38 @@ extension BrokerServices {
             for index in state.produce.partitions.indices { state.produce.partitions[index].result.error = .invalidRequiredAcks }
             return answer(context, state)
         }
-        let now = SystemClock.now()
-        let access = dataAccess(context)
-        if let access, let range = state.produce.transactionalID,
-            !access.allows(.write, .transactionalID, context.body.text(at: range))
+        if let access = dataAccess(context), !mayWrite(context, state, access) { return answer(context, state) }
+        if state.produce.transactionalID != nil,
+            verifyTransaction(context, state, append: { [self, unowned state] in append(context, state) })
         {
+            return
+        }
+        append(context, state)
+    }
+
+    /// Refuses the shares that the sender may not write; false when nothing is left.
+    private func mayWrite(_ context: RequestContext, _ state: ConnectionState, _ access: Access) -> Bool {
+        if let range = state.produce.transactionalID, !access.allows(.write, .transactionalID, context.body.text(at: range)) {
             for index in state.produce.partitions.indices {
                 state.produce.partitions[index].result.error = .transactionalIdAuthorizationFailed
             }
-            return answer(context, state)
+            return false
         }
         for topic in state.produce.topics {
+            let name = context.version >= 13 ? partitions.topic(topic.id)?.name : context.body.text(at: topic.name)
+            // A topic without a name here does not exist, which is said later.
+            guard let name, !access.allows(.write, .topic, name) else { continue }
+            for index in topic.partitions { state.produce.partitions[index].result.error = .topicAuthorizationFailed }
+        }
+        return state.produce.partitions.contains { $0.result.error == .none }
+    }
+
+    /// Appends all shares that nothing speaks against, and answers when they are where they have to be.
+    private func append(_ context: RequestContext, _ state: ConnectionState) {
+        let now = SystemClock.now()
+        for topic in state.produce.topics {
             let found = context.version >= 13 ? partitions.topic(topic.id) : partitions.topic(context.body.text(at: topic.name))
-            if let access, let name = found?.name ?? (context.version >= 13 ? nil : context.body.text(at: topic.name)),
-                !access.allows(.write, .topic, name)
-            {
-                for index in topic.partitions { state.produce.partitions[index].result.error = .topicAuthorizationFailed }
-                continue
-            }
-            for index in topic.partitions {
+            for index in topic.partitions where state.produce.partitions[index].result.error == .none {
                 let wait = append(&state.produce.partitions[index], of: found, acks: state.produce.acks, context, now)
                 if let wait {
                     state.produce.waits.append(
@@ -90,7 +103,10 @@ extension BrokerServices {
             return nil
         }
         do throws(PartitionError) {
-            let append = try partition.append(records, origin: .client, requireInSyncReplicas: acks == -1, now: now)
+            let append = try partition.append(
+                records, origin: .client, requireInSyncReplicas: acks == -1, now: now,
+                transaction: TransactionTerms(
+                    verification: transactions.isVerificationEnabled ? share.verification : .notRequired))
             let result = append.log
             share.result.baseOffset = result.firstOffset
             share.result.logAppendTime = result.logAppendTime
@@ -121,10 +137,6 @@ extension BrokerServices {
         }
         if header.sizeInBytes < records.readableBytes {
             return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
-        }
-        if header.isTransactional {
-            // Nobody could end the transaction here: a coordinator elsewhere in the cluster has no way to write its marker.
-            return (.invalidTxnState, "This broker takes no part in transactions yet")
         }
         guard let compression = try? header.compression else {
             return (.corruptMessage, "The record batch names a compression that does not exist")

@@ -34,6 +34,8 @@ extension ControllerServices {
         let permitted = try call.decode(AlterConfigsRequest.self).permitted(access(call))
         let request = permitted.request
         if request.resources.isEmpty { return call.send(permitted.complete(AlterConfigsResponse())) }
-        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in controller.alterConfigs(request) }
+        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in
+            try controller.alterConfigs(request)
+        }
     }
 }

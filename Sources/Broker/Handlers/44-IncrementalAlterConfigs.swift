@@ -61,7 +61,7 @@ extension ControllerServices {
         let request = permitted.request
         if request.resources.isEmpty { return call.send(permitted.complete(IncrementalAlterConfigsResponse())) }
         decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in
-            controller.incrementalAlterConfigs(request)
+            try controller.incrementalAlterConfigs(request)
         }
     }
 }

@@ -65,7 +65,11 @@ package final class BrokerConnection: Sendable {
             return connection
         } catch {
             bare.close()
-            throw error
+            guard configuration.security.tls != nil, error.kind == .disconnected else { throw error }
+            // A plaintext listener hangs up on a client that speaks TLS.
+            var explained = error
+            explained.explanation += "; if the server does not speak TLS at this port, security.protocol is wrong"
+            throw explained
         }
     }
 

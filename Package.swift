@@ -47,6 +47,7 @@ let cores: [Target] = [
         ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", "ClusterMetadata", collections, nioCore]),
     library("Replication", ["Primitives", "KafkaWire", collections, nioCore]),
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
+    library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
 ]
 
 let shells: [Target] = [
@@ -56,7 +57,7 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
+            "GroupCoordination", "TransactionCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
@@ -68,7 +69,8 @@ let services: [Target] = [
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Controlling", "Replication", "GroupCoordination", "Storage", "Network", "Runtime", "Configuration", "Observability",
+            "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "Storage", "Network", "Runtime", "Configuration",
+            "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
     library(
@@ -111,7 +113,13 @@ let beside: [Target] = [
         ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
-        ["GroupCoordination", "Runtime", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+    tests(
+        "TransactionCoordinationTests",
+        [
+            "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
+            nioCore,
+        ]),
     tests(
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),

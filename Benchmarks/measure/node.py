@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from . import load
+from .compaction import compaction
 from .process import cpu_seconds, resident_megabytes
 from .report import Result
 from .servers import Martlet
@@ -74,4 +75,5 @@ PARTS = {
     "idle": idle,
     "partitions-10000": many_partitions,
     "crash-restart": crash_restart,
+    "compaction": compaction,
 }

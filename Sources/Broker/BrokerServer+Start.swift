@@ -310,6 +310,14 @@ extension BrokerServer {
             for (partition, error) in loaded.failures {
                 logger.error("a partition is out of service", metadata: ["partition": "\(partition)", "reason": "\(error)"])
             }
+            for log in loaded.shortened {
+                logger.error(
+                    "records that were on disk are gone; replicas on other brokers, if there are any, bring them back",
+                    metadata: [
+                        "partition": "\(log.topicPartition)", "upTo": "\(log.recoveryPoint)",
+                        "now": log.logEndOffset.map { "the log ends at \($0)" } ?? "the partition's directory is missing",
+                    ])
+            }
             for stray in loaded.strays {
                 logger.warning("a partition of no known topic was put aside", metadata: ["directory": "\(stray)"])
             }

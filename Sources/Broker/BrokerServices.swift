@@ -25,6 +25,7 @@ final class BrokerServices: Sendable {
     let directories: LogDirectories
     let partitions = PartitionRegistry()
     let loadedLogs = LoadedLogTable()
+    let cleaner: LogCleaner
     let metadataRuntime: MetadataRuntime
     /// The controller in this process, if there is one.
     let controllerServices: ControllerServices?
@@ -32,6 +33,7 @@ final class BrokerServices: Sendable {
     let lifecycle: BrokerLifecycle
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
+    let transactions: TransactionServices
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
@@ -56,6 +58,9 @@ final class BrokerServices: Sendable {
         self.lifecycle = lifecycle
         self.groups = groups
         self.producerIDs = producerIDs
+        transactions = TransactionServices(
+            configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
+            logger: log.logger("transactions"))
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log
@@ -65,6 +70,9 @@ final class BrokerServices: Sendable {
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        cleaner = LogCleaner(partitions: partitions, settings: configuration.cleaner, logger: log.logger("cleaner"))
+        configurationInForce.follow { [cleaner] in cleaner.update($0.cleaner) }
+        configurationInForce.follow { [transactions] in transactions.update($0.transactions) }
         configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(

@@ -58,6 +58,10 @@ extension BrokerServices {
         topic.name = name
         topic.numPartitions = -1
         topic.replicationFactor = -1
+        if name == TopicName.transactionState {
+            configureTransactionState(&topic)
+            return topic
+        }
         guard name == TopicName.consumerOffsets else { return topic }
         topic.numPartitions = groups.configuration.partitionCount
         topic.replicationFactor = configuration.offsets.topicReplicationFactor
@@ -68,6 +72,20 @@ extension BrokerServices {
             .set("compression.type", "producer"),
         ]
         return topic
+    }
+
+    /// As Kafka creates it: compacted, uncompressed, never led by a replica that may lack something.
+    private func configureTransactionState(_ topic: inout CreateTopicsRequest.CreatableTopic) {
+        let settings = configuration.transactions
+        topic.numPartitions = settings.topicPartitions
+        topic.replicationFactor = settings.topicReplicationFactor
+        topic.configs = [
+            .set("unclean.leader.election.enable", "false"),
+            .set("compression.type", "uncompressed"),
+            .set("cleanup.policy", "compact"),
+            .set("min.insync.replicas", String(settings.topicMinInSyncReplicas)),
+            .set("segment.bytes", String(settings.topicSegmentBytes)),
+        ]
     }
 }
 

@@ -14,7 +14,7 @@ extension StorageError {
         case .unsupportedFormat: .unsupportedForMessageFormat
         case .outOfOrderSequence: .outOfOrderSequenceNumber
         case .fencedProducerEpoch: .invalidProducerEpoch
-        case .invalidTransactionState: .invalidTxnState
+        case .invalidTransactionState, .unverifiedTransaction: .invalidTxnState
         case .fencedTransactionCoordinator: .transactionCoordinatorFenced
         case .unexpectedOffset, .offsetOutOfRange: .offsetOutOfRange
         case .outOfSpace, .inputOutput, .offline, .closed, .corruptFile: .kafkaStorageError

@@ -64,9 +64,10 @@ final class PartitionCoordinatorLog: CoordinatorLog {
         self.partition = partition
     }
 
-    func append(_ batch: ByteBuffer, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
+    func append(_ batch: ByteBuffer, transaction: TransactionTerms, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
         do throws(PartitionError) {
-            let result = try partition.append(batch, origin: .coordinator, requireInSyncReplicas: true, now: now)
+            let result = try partition.append(
+                batch, origin: .coordinator, requireInSyncReplicas: true, now: now, transaction: transaction)
             return CoordinatorAppend(baseOffset: result.log.firstOffset, highWatermark: result.highWatermark)
         } catch {
             throw CoordinatorLogError(error.errorCode)
@@ -86,5 +87,9 @@ final class PartitionCoordinatorLog: CoordinatorLog {
 
     var logStartOffset: Offset {
         (try? partition.withLog { log throws(StorageError) in log.logStartOffset }) ?? 0
+    }
+
+    var highWatermark: Offset {
+        (try? partition.withLog { log throws(StorageError) in log.highWatermark }) ?? 0
     }
 }

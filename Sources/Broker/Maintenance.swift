@@ -32,7 +32,12 @@ final class Maintenance: Sendable {
         let storage = services.configuration.storage
         let first = TimeAmount.milliseconds(storage.initialTaskDelayMilliseconds)
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
+        every(.milliseconds(200), after: .milliseconds(200)) { [services] in services.transactions.runtime.advance() }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
+        inBackground("old checkpoints", every: 1_000, after: .seconds(1)) { services in
+            // All are asked, so that each has said what it needs.
+            if services.directories.online.count(where: { $0.takeNeedForCheckpoints() }) > 0 { services.checkpoint() }
+        }
         inBackground("retention", every: storage.retentionCheckIntervalMilliseconds, after: first) { $0.enforceRetention() }
         // As often as Kafka: a follower leaves at most half as late again as `replica.lag.time.max.ms` says.
         let lag = services.replication.environment.settings.lagTimeMaxMilliseconds
@@ -44,6 +49,7 @@ final class Maintenance: Sendable {
         inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
         inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
         inBackground("scrub", every: Self.scrubTickMilliseconds, after: first) { $0.scrub() }
+        services.cleaner.start(on: eventLoop)
         inBackground("resources", every: Self.idleResourceMilliseconds, after: first) { $0.releaseIdleResources() }
     }
 

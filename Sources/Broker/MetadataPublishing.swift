@@ -33,6 +33,7 @@ extension BrokerServices {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }
         for topic in touched.values where topic.name == TopicName.consumerOffsets { assignCoordinators(topic) }
+        for topic in touched.values where topic.name == TopicName.transactionState { assignTransactionCoordinators(topic) }
     }
 
     /// Puts the topic's partitions of this node into the table, opening or creating their logs.
@@ -119,6 +120,10 @@ extension BrokerServices {
         if topic.name == TopicName.consumerOffsets {
             coordinatedEpochs.endAll()
             groups.endAllTerms()
+        }
+        if topic.name == TopicName.transactionState {
+            transactions.epochs.endAll()
+            transactions.runtime.endAllTerms()
         }
         for partition in known.all { remove(partition) }
     }

@@ -18,7 +18,16 @@ extension KafkaState {
         raft.currentEpoch = quorum.epoch
         raft.highWatermark = quorum.highWatermark
         raft.logEndOffset = quorum.logEndOffset
+        raft.currentVoteDirectoryID = "\(quorum.votedDirectoryID)"
+        raft.logEndEpoch = quorum.logEndEpoch
         raft.voterCount = quorum.voterCount
+        raft.observerCount = quorum.observerCount
+        raft.isChangingVoters = quorum.isChangingVoters
+        let traffic = metadata.quorumTraffic
+        raft.requestsSent = traffic.requests
+        raft.responsesReceived = traffic.responses
+        raft.outgoingBytes = traffic.outgoingBytes
+        raft.incomingBytes = traffic.incomingBytes
         let rates = metadata.quorumRates
         raft.commitLatencyAverage = rates.commitLatencyAverage
         raft.commitLatencyMaximum = rates.commitLatencyMaximum
@@ -26,6 +35,7 @@ extension KafkaState {
         raft.electionLatencyMaximum = rates.electionLatencyMaximum
         raft.appendedRecordsPerSecond = rates.appendedRecordsPerSecond
         raft.fetchedRecordsPerSecond = rates.fetchedRecordsPerSecond
+        raft.idleRatio = rates.idleRatio
         self.raft = raft
         guard isController else { return }
         activeControllerCount = metadata.leadership.isActive ? 1 : 0
@@ -49,6 +59,7 @@ extension BrokerServices {
         var state = KafkaState(metadataRuntime, image, isController: controllerServices != nil)
         state.brokerState = 3
         state.offlineLogDirectoryCount = directories.directories.count { $0.isOffline } + directories.unavailable.count
+        state.cleaner = cleanerState()
         state.groupCount = groups.classicGroupCounts().reduce(0) { $0 + $1.count }
         for partition in partitions.all {
             if partition.isOffline { state.offlineReplicaCount += 1 }

@@ -14,6 +14,7 @@ extension BrokerServices {
         .offsetForLeaderEpoch, .describeConfigs, .alterConfigs, .describeLogDirs, .createPartitions, .deleteGroups,
         .incrementalAlterConfigs, .offsetDelete, .describeQuorum, .updateFeatures, .describeCluster, .describeProducers,
         .listConfigResources, .describeTopicPartitions, .electLeaders, .alterPartitionReassignments,
+        .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter,
     ]
 
@@ -44,6 +45,13 @@ extension BrokerServices {
         case .deleteTopics: try deleteTopics(context)
         case .deleteRecords: try deleteRecords(context)
         case .initProducerId: try initProducerId(context)
+        case .addPartitionsToTxn: try addPartitionsToTxn(context)
+        case .addOffsetsToTxn: try addOffsetsToTxn(context)
+        case .endTxn: try endTxn(context)
+        case .writeTxnMarkers: try writeTxnMarkers(context)
+        case .txnOffsetCommit: try txnOffsetCommit(context)
+        case .describeTransactions: try describeTransactions(context)
+        case .listTransactions: try listTransactions(context)
         case .offsetForLeaderEpoch: try offsetForLeaderEpoch(context)
         case .describeConfigs: try describeConfigs(context)
         case .alterConfigs: try alterConfigs(context)

@@ -101,7 +101,6 @@ extension ConfigValidator {
 // Why keys are without effect, where one reason serves many of them.
 extension ConfigSupport {
     static let notBetweenNodes = acceptedWithoutEffect("it is not applied between nodes yet")
-    static let noTransactions = acceptedWithoutEffect("transactions are not served yet")
     static let noConsumerGroups = acceptedWithoutEffect("the group protocol of KIP-848 is not served yet; classic groups are")
     static let noShareGroups = acceptedWithoutEffect("share groups are not served yet")
     static let noStreamsGroups = acceptedWithoutEffect("streams groups are not served yet")
@@ -110,7 +109,6 @@ extension ConfigSupport {
     static let noDelegationTokens = acceptedWithoutEffect("delegation tokens are not available yet")
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")
     static let noQuotas = acceptedWithoutEffect("quotas are not enforced yet")
-    static let noCompaction = acceptedWithoutEffect("logs are not compacted yet")
     static let oneCheckpoint = acceptedWithoutEffect(
         "all checkpoints are written together, as often as log.flush.offset.checkpoint.interval.ms says")
     static let ownThreads = acceptedWithoutEffect("requests are worked on by the event loops of num.network.threads")

@@ -39,10 +39,12 @@ public struct BrokerConfiguration: Sendable {
     public var logLevel: String
     public var network: NetworkSettings
     public var storage: StorageSettings
+    public var cleaner: CleanerSettings
     public var metadataLog: MetadataLogSettings
     public var topics: TopicSettings
     public var groups: GroupSettings
     public var offsets: OffsetsSettings
+    public var transactions: TransactionSettings
     /// The texts that were given, without dynamic layers: for DescribeConfigs and as the ground of dynamic configuration.
     public var layers: BrokerConfigLayers
 

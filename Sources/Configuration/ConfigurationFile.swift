@@ -12,6 +12,7 @@ public enum ConfigurationFile {
         case .success(let bytes): return parse(PropertiesParser.decode(bytes), path: path)
         case .failure(let failure):
             var content = SourceContent()
+            content.isUnreadable = true
             content.mistakes.append(ConfigurationMistake(.error, .file(path: path, line: 0), key: "", failure.reason))
             return content
         }

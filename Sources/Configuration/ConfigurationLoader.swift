@@ -21,7 +21,12 @@ public enum ConfigurationLoader {
         hostName: String = ProcessSurroundings.hostName()
     ) throws(ConfigurationMistakes) -> LoadedConfiguration {
         var sources: [SourceContent] = []
-        if let file { sources.append(ConfigurationFile.read(file)) }
+        if let file {
+            let content = ConfigurationFile.read(file)
+            // Everything that would be missed is in it.
+            if content.isUnreadable { throw ConfigurationMistakes(errors: content.mistakes, warnings: []) }
+            sources.append(content)
+        }
         var fromEnvironment = SourceContent()
         fromEnvironment.entries = EnvironmentSource.entries(environment)
         sources.append(fromEnvironment)
@@ -60,8 +65,8 @@ extension ConfigurationReader {
             controllerQuorumVoters: voters, controllerQuorumBootstrapServers: bootstrapServers, cluster: readCluster(),
             quorum: readQuorum(),
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
-            storage: readStorage(directories), metadataLog: readMetadataLog(directories), topics: readTopics(layers),
-            groups: readGroups(), offsets: readOffsets(), layers: layers)
+            storage: readStorage(directories), cleaner: readCleaner(), metadataLog: readMetadataLog(directories),
+            topics: readTopics(layers), groups: readGroups(), offsets: readOffsets(), transactions: readTransactions(), layers: layers)
     }
 
     private func readRoles() -> ProcessRoles {
@@ -137,7 +142,17 @@ extension ConfigurationReader {
         let key = isSet("log.dirs") ? "log.dirs" : "log.dir"
         let directories = list(key)
         if areSound(key) { require(!directories.isEmpty, key, "must name at least one directory") }
+        var seen: Set<String> = []
+        for directory in directories where !seen.insert(Self.withoutTrailingSlashes(directory)).inserted {
+            error(key, "\(directory) is named more than once")
+        }
         return directories
+    }
+
+    private static func withoutTrailingSlashes(_ path: String) -> String {
+        var rest = path[...]
+        while rest.count > 1, rest.last == "/" { rest.removeLast() }
+        return String(rest)
     }
 
     private mutating func readAdminListeners() -> [HostAndPort] {

@@ -80,6 +80,8 @@ public struct ConfigurationMistakes: Error, Sendable, CustomStringConvertible {
 public struct SourceContent: Sendable {
     public var entries: [SourceEntry] = []
     public var mistakes: [ConfigurationMistake] = []
+    /// Nothing is known of what the source says.
+    public var isUnreadable = false
 
     public init() {}
 }

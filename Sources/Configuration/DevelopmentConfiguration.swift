@@ -34,6 +34,8 @@ extension ConfigurationLoader {
             ("controller.quorum.voters", "1@127.0.0.1:\(max(controllerPort, 1))"),
             ("log.dirs", dataDirectory),
             ("offsets.topic.replication.factor", "1"),
+            ("transaction.state.log.replication.factor", "1"),
+            ("transaction.state.log.min.isr", "1"),
             ("group.initial.rebalance.delay.ms", "0"),
             ("martlet.admin.listeners", adminPort.map { "127.0.0.1:\($0)" } ?? ""),
         ]

@@ -81,7 +81,7 @@ extension ConfigurationReader {
         var result: [Listener] = []
         for text in list(key) {
             guard let address = ListenerAddress(text) else {
-                error(key, "'\(text)' is not of the form NAME://host:port")
+                error(key, "'\(text)' is not of the form NAME://host:port with a port from 0 to 65535")
                 continue
             }
             guard let securityProtocol = protocols[address.name] else {

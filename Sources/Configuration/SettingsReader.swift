@@ -114,7 +114,7 @@ extension ConfigurationReader {
     }
 
     /// The lower bound of a topic's `segment.bytes`.
-    private static let smallestTopicSegmentBytes = 1_048_576
+    static let smallestTopicSegmentBytes = 1_048_576
 
     private func readOffsets(segmentBytes: Int) -> OffsetsSettings {
         OffsetsSettings(

@@ -100,6 +100,14 @@ public struct Quorum: Sendable {
     public var voters: VoterSet { log.voters ?? configuration.staticVoters ?? VoterSet([]) }
     /// Who got this member's vote in the epoch; -1 for nobody.
     public var votedID: NodeID { voted?.id ?? -1 }
+    /// The directory of whoever got this member's vote; zero for nobody, or when it is not known.
+    public var votedDirectoryID: KafkaUUID { voted?.directoryID ?? .zero }
+    /// The epoch of the last record.
+    public var lastEpoch: LeaderEpoch { log.lastEpoch }
+    /// Members without a vote that fetch from this leader; nil in other roles.
+    public var observerCount: Int? { role == .leader ? leading.observers.count : nil }
+    /// Whether this leader has begun to change the voters and not finished; nil in other roles.
+    public var isChangingVoters: Bool? { role == .leader ? leading.change != nil : nil }
     /// The level of kraft.version.
     public var kraftVersion: Int16 { log.kraftVersion }
     /// Whether this node is among the voters.

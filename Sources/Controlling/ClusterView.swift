@@ -35,8 +35,11 @@ public struct ClusterView: Sendable {
     /// The brokers that clients may use.
     public var nodes: [Node] { allNodes.filter { !$0.isFenced } }
 
-    /// A broker to name as controller: brokers forward, so any will do (as Kafka does with KRaft).
-    public var anyNodeID: NodeID { nodes.first?.id ?? -1 }
+    /// The broker to name as controller: brokers forward, so any will do, and Kafka takes one at random. The one that answers is certainly
+    /// there, while another may have died a moment ago.
+    ///
+    /// - Parameter answering: the broker that answers; another one is named while clients may not use it.
+    public func controllerID(answering: NodeID) -> NodeID { node(answering)?.id ?? nodes.first?.id ?? -1 }
 
     /// The broker if clients may use it.
     public func node(_ id: NodeID) -> Node? {

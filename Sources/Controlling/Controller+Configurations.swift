@@ -12,7 +12,11 @@ extension Controller {
     private static let minInSyncReplicas = "min.insync.replicas"
 
     /// Decides an IncrementalAlterConfigs request (KIP-339): keys set, removed, appended to or subtracted from.
-    public func incrementalAlterConfigs(_ request: IncrementalAlterConfigsRequest) -> ControllerResult<IncrementalAlterConfigsResponse> {
+    ///
+    /// - Throws: `RequestFailure` when it takes more records than one request may.
+    public func incrementalAlterConfigs(
+        _ request: IncrementalAlterConfigsRequest
+    ) throws(RequestFailure) -> ControllerResult<IncrementalAlterConfigsResponse> {
         var response = IncrementalAlterConfigsResponse()
         var records: [VersionedRecord] = []
         var resources = Tally<[String]>()
@@ -32,12 +36,15 @@ extension Controller {
                 result.errorMessage = error.description
             }
             response.responses.append(result)
+            try ControllerConfiguration.checkRecordCount(records.count)
         }
-        return ControllerResult(response, records: request.validateOnly ? [] : withClearedEligibleLeaders(records))
+        return ControllerResult(response, records: request.validateOnly ? [] : try withClearedEligibleLeaders(records))
     }
 
     /// Decides an AlterConfigs request: each resource gets exactly what the request lists, the rest is removed.
-    public func alterConfigs(_ request: AlterConfigsRequest) -> ControllerResult<AlterConfigsResponse> {
+    ///
+    /// - Throws: `RequestFailure` when it takes more records than one request may.
+    public func alterConfigs(_ request: AlterConfigsRequest) throws(RequestFailure) -> ControllerResult<AlterConfigsResponse> {
         var response = AlterConfigsResponse()
         var records: [VersionedRecord] = []
         var resources = Tally<[String]>()
@@ -57,8 +64,9 @@ extension Controller {
                 result.errorMessage = error.description
             }
             response.responses.append(result)
+            try ControllerConfiguration.checkRecordCount(records.count)
         }
-        return ControllerResult(response, records: request.validateOnly ? [] : withClearedEligibleLeaders(records))
+        return ControllerResult(response, records: request.validateOnly ? [] : try withClearedEligibleLeaders(records))
     }
 
     private func incrementalChange(_ request: IncrementalAlterConfigsRequest.AlterConfigsResource) throws(RequestFailure)
@@ -186,7 +194,7 @@ extension Controller {
     }
 
     /// Another min ISR makes what is known about eligible leaders worthless.
-    private func withClearedEligibleLeaders(_ records: [VersionedRecord]) -> [VersionedRecord] {
+    private func withClearedEligibleLeaders(_ records: [VersionedRecord]) throws(RequestFailure) -> [VersionedRecord] {
         guard image.features.hasEligibleLeaderReplicas else { return records }
         var all = records
         for record in records {
@@ -195,6 +203,7 @@ extension Controller {
             if config.resourceType == ConfigResource.Kind.topic.rawValue { clear.topicName = config.resourceName }
             all.append(VersionedRecord(.clearElr(clear)))
         }
+        try ControllerConfiguration.checkRecordCount(all.count)
         return all
     }
 

@@ -93,7 +93,7 @@ extension Controller {
 
     /// Decides an ElectLeaders request.
     ///
-    /// - Throws: `RequestFailure` for an election type that does not exist.
+    /// - Throws: `RequestFailure` for an election type that does not exist, or when more leaders would change than one request may.
     public func electLeaders(_ request: ElectLeadersRequest) throws(RequestFailure) -> ControllerResult<ElectLeadersResponse> {
         let kind: ElectionKind
         switch request.electionType {
@@ -104,7 +104,7 @@ extension Controller {
         var response = ElectLeadersResponse()
         var records: [VersionedRecord] = []
         let inherited = TopicConfiguration(layers: layers)
-        func elect(_ topic: String, _ partitions: [Int32], omitsUnneeded: Bool) {
+        func elect(_ topic: String, _ partitions: [Int32], omitsUnneeded: Bool) throws(RequestFailure) {
             var result = ElectLeadersResponse.ReplicaElectionResult()
             result.topic = topic
             let settings = topicConfiguration(topic, inherited: inherited)
@@ -121,11 +121,12 @@ extension Controller {
                 result.partitionResult.append(partition)
             }
             response.replicaElectionResults.append(result)
+            try ControllerConfiguration.checkRecordCount(records.count)
         }
         if let topics = request.topicPartitions {
-            for topic in topics { elect(topic.topic, topic.partitions, omitsUnneeded: false) }
+            for topic in topics { try elect(topic.topic, topic.partitions, omitsUnneeded: false) }
         } else {
-            for topic in image.topics.all { elect(topic.name, topic.partitions.map(\.index), omitsUnneeded: true) }
+            for topic in image.topics.all { try elect(topic.name, topic.partitions.map(\.index), omitsUnneeded: true) }
         }
         return ControllerResult(response, records: records, isAtomic: false)
     }

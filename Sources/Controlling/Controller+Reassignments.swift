@@ -36,9 +36,7 @@ extension Controller {
                 answer.partitions.append(result)
             }
             response.responses.append(answer)
-            if records.count > ControllerConfiguration.maximumRecordsPerRequest {
-                throw RequestFailure(.policyViolation, "Unable to perform excessively large batch operation.")
-            }
+            try ControllerConfiguration.checkRecordCount(records.count)
         }
         return ControllerResult(response, records: records)
     }

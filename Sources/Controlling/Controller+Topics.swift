@@ -63,9 +63,7 @@ extension Controller {
                 doomed[topic.id] = topic
             }
         }
-        if doomed.count > ControllerConfiguration.maximumRecordsPerRequest {
-            throw RequestFailure(.policyViolation, "Unable to perform excessively large batch operation.")
-        }
+        try ControllerConfiguration.checkRecordCount(doomed.count)
         var records: [VersionedRecord] = []
         for topic in doomed.values {
             var record = RemoveTopicRecord()

@@ -24,6 +24,13 @@ public struct ControllerConfiguration: Sendable {
     public static let maximumPartitionsPerRequest = 10_000
     /// Records per request (Kafka's bound on one user operation).
     public static let maximumRecordsPerRequest = 10_000
+
+    /// - Throws: `RequestFailure` when a request wants more records than one may; all of it is refused then, as by Kafka.
+    static func checkRecordCount(_ count: Int) throws(RequestFailure) {
+        if count > maximumRecordsPerRequest {
+            throw RequestFailure(.policyViolation, "Unable to perform excessively large batch operation.")
+        }
+    }
 }
 
 /// The state of the active controller.

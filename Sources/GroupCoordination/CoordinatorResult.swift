@@ -57,6 +57,8 @@ public struct CoordinatorWrite: Sendable {
     public var records: [CoordinatorRecord]
     /// Whether the records must become visible together, in one batch.
     public var isAtomic: Bool
+    /// In whose transaction the records are; nil for plain ones.
+    public var producer: TransactionalProducer?
     var continuation: WriteContinuation?
 
     init(records: [CoordinatorRecord], isAtomic: Bool = true, continuation: WriteContinuation? = nil) {

@@ -43,7 +43,7 @@ extension GroupCoordinator {
         return step.result(response)
     }
 
-    private func isTooLarge(_ metadata: String?) -> Bool {
+    func isTooLarge(_ metadata: String?) -> Bool {
         guard let metadata, metadata.utf8.count > configuration.offsetMetadataMaximumSize else { return false }
         return metadata.utf16.count > configuration.offsetMetadataMaximumSize
     }

@@ -115,7 +115,7 @@ public struct GroupCoordinator: Sendable {
     /// - Parameter baseOffset: the offset of the write's first record.
     public mutating func committed(_ write: CoordinatorWrite, baseOffset: Offset, now: CoordinatorInstant) -> CoordinatorResult<Void> {
         for (index, record) in write.records.enumerated() {
-            replay(record, offset: baseOffset + Offset(index), producer: -1, now: now)
+            replay(record, offset: baseOffset + Offset(index), producer: write.producer?.id ?? -1, now: now)
         }
         switch write.continuation {
         case .assignment(let group, let generation):

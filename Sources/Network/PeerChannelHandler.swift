@@ -8,13 +8,15 @@ final class PeerChannelHandler: ChannelInboundHandler {
     /// Which attempt to connect this socket came from.
     let attempt: Int
     private let assembler: FrameAssembler
+    private let traffic: PeerTraffic?
     private var connection: PeerConnection?
     private var context: ChannelHandlerContext?
     private var reason = "closed by the peer"
 
-    init(connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int) {
+    init(connection: PeerConnection, attempt: Int, pool: BufferPool, maximumFrameBytes: Int, traffic: PeerTraffic?) {
         self.connection = connection
         self.attempt = attempt
+        self.traffic = traffic
         assembler = FrameAssembler(pool: pool, maximumFrameBytes: maximumFrameBytes, firstStage: pool.largestPooled)
     }
 
@@ -23,6 +25,7 @@ final class PeerChannelHandler: ChannelInboundHandler {
 
     func write(_ head: ByteBuffer, _ body: ByteBuffer?) {
         guard let context else { return }
+        traffic?.sent(bytes: head.readableBytes + (body?.readableBytes ?? 0))
         context.write(wrapOutboundOut(head), promise: nil)
         if let body { context.write(wrapOutboundOut(body), promise: nil) }
     }
@@ -44,10 +47,14 @@ final class PeerChannelHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        _ = assembler.received(unwrapInboundIn(data))
+        let bytes = unwrapInboundIn(data)
+        traffic?.received(bytes: bytes.readableBytes)
+        _ = assembler.received(bytes)
         while let connection {
             switch assembler.nextFrame() {
-            case .complete(let frame): connection.received(frame, on: self)
+            case .complete(let frame):
+                traffic?.answered()
+                connection.received(frame, on: self)
             case .incomplete: return
             case .invalidSize(let size): return fail(context, "a response of \(size) bytes; is this a Kafka listener?")
             }

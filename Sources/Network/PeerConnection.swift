@@ -116,7 +116,7 @@ final class PeerConnection {
                     }
                     let handler = PeerChannelHandler(
                         connection: connection, attempt: current, pool: connection.pool,
-                        maximumFrameBytes: connection.options.maximumResponseBytes)
+                        maximumFrameBytes: connection.options.maximumResponseBytes, traffic: connection.options.traffic)
                     try channel.syncOptions?.setOption(.recvAllocator, value: handler.receiveAllocator)
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }

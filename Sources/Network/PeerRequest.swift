@@ -93,6 +93,8 @@ public struct PeerOptions: Sendable {
     public var connectTimeoutMilliseconds: Int64 = 5000
     /// `socket.receive.buffer.bytes`; -1 leaves it to the system.
     public var receiveBufferBytes = -1
+    /// Counts what is sent and received; nil for nothing.
+    public var traffic: PeerTraffic?
 
     public init(clientID: String) {
         self.clientID = clientID

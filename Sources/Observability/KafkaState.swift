@@ -38,14 +38,21 @@ public struct KafkaState: Sendable {
 
     /// The node's view of the metadata quorum.
     public struct Raft: Sendable {
-        /// Kafka's word: `leader`, `follower`, `candidate`, `unattached`, `observer`.
+        /// Kafka's word: `leader`, `follower`, `observer`, `candidate`, `prospective`, `unattached` and so on.
         public var currentState = "unattached"
         public var currentLeader: Int32 = -1
         public var currentVote: Int32 = -1
+        public var currentVoteDirectoryID = ""
         public var currentEpoch: Int32 = 0
         public var highWatermark: Int64 = 0
         public var logEndOffset: Int64 = 0
+        public var logEndEpoch: Int32 = 0
         public var voterCount = 0
+        /// Of leaders only.
+        public var observerCount: Int?
+        public var isChangingVoters: Bool?
+        /// The part of the time in which the quorum's queue had nothing to do.
+        public var idleRatio = Double.nan
         /// Milliseconds; NaN when nothing was measured lately, here and for elections.
         public var commitLatencyAverage = Double.nan
         public var commitLatencyMaximum = Double.nan
@@ -53,6 +60,11 @@ public struct KafkaState: Sendable {
         public var electionLatencyMaximum = Double.nan
         public var appendedRecordsPerSecond = 0.0
         public var fetchedRecordsPerSecond = 0.0
+        /// To other members of the quorum, and their answers.
+        public var requestsSent: Int64 = 0
+        public var responsesReceived: Int64 = 0
+        public var outgoingBytes: Int64 = 0
+        public var incomingBytes: Int64 = 0
 
         public init() {}
     }
@@ -75,6 +87,8 @@ public struct KafkaState: Sendable {
     public var offlineLogDirectoryCount = 0
     public var groupCount = 0
     public var raft: Raft?
+    /// Nil where nothing is compacted.
+    public var cleaner: Cleaner?
     /// The furthest that a replica of this node is behind its leader, in records.
     public var maximumLag: Int64 = 0
     /// Whether the node is a broker, and has replicas.
@@ -88,6 +102,7 @@ public struct KafkaState: Sendable {
         if isBroker { writeReplicaGauges(to: &text) }
         if isController { writeControllerGauges(to: &text) }
         if isBroker { writePartitionGauges(to: &text) }
+        cleaner?.write(to: &text)
         if let raft { Self.write(raft, to: &text) }
     }
 
@@ -155,18 +170,38 @@ public struct KafkaState: Sendable {
         text.sample(prefix + "current_state", ["current_state": raft.currentState], 1)
         text.single(prefix + "current_leader", .gauge, help: "Leader of the metadata quorum.", Int(raft.currentLeader))
         text.single(prefix + "current_vote", .gauge, help: "Node voted for in this epoch.", Int(raft.currentVote))
+        text.family(prefix + "current_vote_directory_id", .untyped, help: "1, labelled with the directory voted for in this epoch.")
+        text.sample(prefix + "current_vote_directory_id", ["current_vote_directory_id": raft.currentVoteDirectoryID], 1)
         text.single(prefix + "current_epoch", .gauge, help: "Epoch of the metadata quorum.", Int(raft.currentEpoch))
         text.single(prefix + "high_watermark", .gauge, help: "Committed end of the metadata log.", Int(raft.highWatermark))
         text.single(prefix + "log_end_offset", .gauge, help: "End of the metadata log.", Int(raft.logEndOffset))
+        text.single(prefix + "log_end_epoch", .gauge, help: "Epoch of the metadata log's last record.", Int(raft.logEndEpoch))
         text.single(prefix + "number_of_voters", .gauge, help: "Voters of the metadata quorum.", raft.voterCount)
+        if let count = raft.observerCount {
+            text.single(prefix + "number_of_observers", .gauge, help: "Observers that follow this leader.", count)
+        }
+        if let isChanging = raft.isChangingVoters {
+            text.single(
+                prefix + "uncommitted_voter_change", .gauge, help: "1 while this leader changes the voters.", isChanging ? 1 : 0)
+        }
+        // The endpoints of all voters come with the voters, so that none is unknown, as in Kafka 4.
+        text.single(prefix + "number_unknown_voter_connections", .gauge, help: "Voters whose address is not known.", 0)
         let measured: [(String, String, Double)] = [
             ("commit_latency_avg", "Milliseconds to commit a metadata record, on the leader.", raft.commitLatencyAverage),
             ("commit_latency_max", "Most milliseconds to commit a metadata record, on the leader.", raft.commitLatencyMaximum),
             ("election_latency_avg", "Milliseconds that elections took which this node stood for.", raft.electionLatencyAverage),
             ("election_latency_max", "Most milliseconds that an election took which this node stood for.", raft.electionLatencyMaximum),
             ("append_records_rate", "Metadata records per second appended as the leader.", raft.appendedRecordsPerSecond),
+            ("poll_idle_ratio_avg", "Part of the time in which the quorum had nothing to do.", raft.idleRatio),
             ("fetch_records_rate", "Metadata records per second fetched from the leader.", raft.fetchedRecordsPerSecond),
         ]
         for (name, help, value) in measured { text.single(prefix + name, .gauge, help: help, value) }
+        let counted: [(String, String, Int64)] = [
+            ("request_total", "Requests sent to other members of the quorum.", raft.requestsSent),
+            ("response_total", "Responses received from other members of the quorum.", raft.responsesReceived),
+            ("outgoing_byte_total", "Bytes sent to other members of the quorum.", raft.outgoingBytes),
+            ("incoming_byte_total", "Bytes received from other members of the quorum.", raft.incomingBytes),
+        ]
+        for (name, help, value) in counted { text.single("kafka_server_raftchannelmetrics_" + name, .counter, help: help, Int(value)) }
     }
 }

@@ -6,6 +6,8 @@ struct RecordLayout {
     var attributes: Int8
     var timestampDelta: Int64
     var offsetDelta: Int32
+    /// Where the key's length stands: everything from here to the end is the same wherever the record is stored.
+    var fieldsStart: Int
     var keyStart: Int
     /// -1 for null.
     var keyLength: Int
@@ -27,6 +29,7 @@ struct RecordLayout {
         attributes = Int8(bitPattern: try cursor.readByte())
         timestampDelta = try cursor.readVarlong()
         offsetDelta = Int32(truncatingIfNeeded: try cursor.readVarint())
+        fieldsStart = cursor.position
         keyLength = max(-1, try cursor.readVarint())
         keyStart = try cursor.skip(keyLength)
         valueLength = max(-1, try cursor.readVarint())

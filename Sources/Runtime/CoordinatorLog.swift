@@ -2,6 +2,7 @@
 import KafkaWire
 import NIOCore
 import Primitives
+import Storage
 
 /// Where a batch was put, and how much of the log is committed by now.
 public struct CoordinatorAppend: Sendable, Equatable {
@@ -26,12 +27,14 @@ public struct CoordinatorLogError: Error, Equatable, Sendable {
     }
 }
 
-/// One partition of __consumer_offsets, as its leader has it.
+/// One partition of __consumer_offsets or __transaction_state, as its leader has it.
 public protocol CoordinatorLog: AnyObject, Sendable {
     /// Appends a record batch (magic 2, base offset 0) as the leader, and assigns its offsets.
     ///
+    /// - Parameter transaction: what is known of a transactional batch besides its bytes.
+    ///
     /// Called on event loops under the shard's lock: must not wait for other replicas, nor call the coordinator back.
-    func append(_ batch: ByteBuffer, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend
+    func append(_ batch: ByteBuffer, transaction: TransactionTerms, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend
 
     /// Reads whole batches from the one that contains `offset` on, committed ones only; nothing at the end of the log.
     ///
@@ -40,4 +43,7 @@ public protocol CoordinatorLog: AnyObject, Sendable {
 
     /// The first offset that the log still has.
     var logStartOffset: Offset { get }
+
+    /// Everything below is committed.
+    var highWatermark: Offset { get }
 }

@@ -5,6 +5,7 @@ import KafkaWire
 import NIOCore
 import Primitives
 import RecordBatches
+import Storage
 import Synchronization
 
 /// What a shard needs to know apart from the groups' own settings.
@@ -20,13 +21,24 @@ struct CoordinatorShardSettings: Sendable {
 
 /// The coordinator of one partition of __consumer_offsets, whether this broker has it or not.
 final class CoordinatorShard: Sendable {
-    /// A write in the log that is not committed yet.
+    /// What is in the log and not committed yet.
     struct InFlightWrite: Sendable {
-        var write: CoordinatorWrite
+        enum Content: Sendable {
+            case records(CoordinatorWrite)
+            /// The end of a transaction.
+            case marker(producer: ProducerID, isCommitted: Bool)
+        }
+
+        var content: Content
         var baseOffset: Offset
         var completion: (@Sendable (ErrorCode) -> Void)?
 
-        var endOffset: Offset { baseOffset + Offset(write.records.count) }
+        var endOffset: Offset {
+            switch content {
+            case .records(let write): baseOffset + Offset(write.records.count)
+            case .marker: baseOffset + 1
+            }
+        }
     }
 
     enum Phase: Sendable {
@@ -86,8 +98,9 @@ final class CoordinatorShard: Sendable {
     ///   - failed: makes the answer when there is no coordinator here or the write is lost.
     ///   - completion: called exactly once, on this thread or on the one that commits.
     func submit<Response: Sendable>(
-        now: CoordinatorInstant, step: (inout GroupCoordinator) -> CoordinatorResult<Response>,
-        failed: @escaping @Sendable (ErrorCode) -> Response, completion: @escaping @Sendable (Response) -> Void
+        now: CoordinatorInstant, transaction: TransactionTerms = TransactionTerms(),
+        step: (inout GroupCoordinator) -> CoordinatorResult<Response>, failed: @escaping @Sendable (ErrorCode) -> Response,
+        completion: @escaping @Sendable (Response) -> Void
     ) {
         let refusal = withActive { state, outbox in
             guard let result = state.core.mutate(step) else { return }
@@ -97,7 +110,9 @@ final class CoordinatorShard: Sendable {
                 outbox.append { completion(response) }
                 return
             }
-            append(write, now: now, &state, &outbox) { error in completion(error == .none ? response : failed(error)) }
+            append(write, transaction: transaction, now: now, &state, &outbox) { error in
+                completion(error == .none ? response : failed(error))
+            }
         }
         if let refusal { completion(failed(refusal)) }
     }
@@ -169,7 +184,8 @@ extension CoordinatorShard {
 
     /// Appends a write and, when it is committed at once, lets it take effect.
     private func append(
-        _ write: CoordinatorWrite, now: CoordinatorInstant, _ state: inout State, _ outbox: inout Outbox,
+        _ write: CoordinatorWrite, transaction: TransactionTerms = TransactionTerms(), now: CoordinatorInstant, _ state: inout State,
+        _ outbox: inout Outbox,
         completion: (@Sendable (ErrorCode) -> Void)?
     ) {
         guard case .active(let log) = state.phase else { return }
@@ -179,9 +195,9 @@ extension CoordinatorShard {
             do throws(CoordinatorLogError) {
                 guard state.inFlight.count < settings.maximumInFlightWrites else { throw CoordinatorLogError(.requestTimedOut) }
                 let batch = try part.batch(timestamp: now.timestamp, compression: settings.compression)
-                let appended = try log.append(batch, now: now.timestamp)
+                let appended = try log.append(batch, transaction: transaction, now: now.timestamp)
                 state.inFlight.append(
-                    InFlightWrite(write: part, baseOffset: appended.baseOffset, completion: isLast ? completion : nil))
+                    InFlightWrite(content: .records(part), baseOffset: appended.baseOffset, completion: isLast ? completion : nil))
                 commit(upTo: appended.highWatermark, now: now, &state, &outbox)
             } catch {
                 let code = ErrorCode.coordinatorError(for: error.code)
@@ -195,11 +211,16 @@ extension CoordinatorShard {
     }
 
     /// Replays the writes that have been committed, in their order, and answers who waits for them.
-    private func commit(upTo highWatermark: Offset, now: CoordinatorInstant, _ state: inout State, _ outbox: inout Outbox) {
+    func commit(upTo highWatermark: Offset, now: CoordinatorInstant, _ state: inout State, _ outbox: inout Outbox) {
         while let entry = state.inFlight.first, entry.endOffset <= highWatermark {
             state.inFlight.removeFirst()
-            if let result = state.core.mutate({ $0.committed(entry.write, baseOffset: entry.baseOffset, now: now) }) {
-                perform(result, now: now, &state, &outbox)
+            switch entry.content {
+            case .records(let write):
+                if let result = state.core.mutate({ $0.committed(write, baseOffset: entry.baseOffset, now: now) }) {
+                    perform(result, now: now, &state, &outbox)
+                }
+            case .marker(let producer, let isCommitted):
+                state.core.mutate { $0.replayEndOfTransaction(producer: producer, isCommitted: isCommitted) }
             }
             if let completion = entry.completion { outbox.append { completion(.none) } }
         }
@@ -208,6 +229,7 @@ extension CoordinatorShard {
 
 extension Optional where Wrapped == GroupCoordinator {
     /// Runs a step in place.
+    @discardableResult
     mutating func mutate<Value>(_ step: (inout GroupCoordinator) -> Value) -> Value? {
         guard self != nil else { return nil }
         return step(&self!)
@@ -230,6 +252,11 @@ extension CoordinatorWrite {
     /// The records as one batch, for the leader to give offsets to.
     func batch(timestamp: Timestamp, compression: Compression) throws(CoordinatorLogError) -> ByteBuffer {
         var builder = RecordBatchBuilder(compression: compression)
+        if let producer {
+            builder.producerId = producer.id
+            builder.producerEpoch = producer.epoch
+            builder.isTransactional = true
+        }
         do {
             for record in records {
                 let (key, value) = try record.encoded()

@@ -1,6 +1,7 @@
 // What a node says while its metadata quorum has no leader. It waits then, which is right but looks like hanging: whoever reads the log
 // learns which nodes it waits for, and how many more are needed.
 import Consensus
+import KafkaWire
 import OrderedCollections
 import Primitives
 
@@ -13,6 +14,8 @@ struct LeaderlessReport {
     // Requests under way; each ends with an answer or a failure, so there are few.
     private var asked: [UInt64: QuorumPeer] = [:]
     private var problems: OrderedDictionary<QuorumPeer, QuorumPeerFailure> = [:]
+    /// Those that belong to another cluster, by their own account.
+    private var foreign: OrderedSet<QuorumPeer> = []
     private var since: Int64?
     private var saidAt: Int64?
 
@@ -23,7 +26,9 @@ struct LeaderlessReport {
     mutating func received(_ answer: QuorumAnswer, correlation: UInt64) {
         guard let peer = asked.removeValue(forKey: correlation) else { return }
         switch answer {
-        case .response: problems[peer] = nil
+        case .response(let response):
+            problems[peer] = nil
+            if response.errorCode == .inconsistentClusterId { foreign.append(peer) } else { foreign.remove(peer) }
         case .failed(let failure): problems[peer] = failure
         }
     }
@@ -46,12 +51,19 @@ struct LeaderlessReport {
     }
 
     private func state(_ voters: VoterSet, _ localID: NodeID) -> String {
-        let silent = problems.map { peer, failure in
-            "\(peer.id >= 0 ? "node \(peer.id) at " : "")\(peer.host):\(peer.port) \(Self.words(failure))"
+        var text = need(voters, localID)
+        if !foreign.isEmpty {
+            text +=
+                " Of another cluster, by cluster.id: \(foreign.map(Self.name).joined(separator: ", ")). Correct the addresses, or format this "
+                + "node with the cluster.id of theirs."
         }
-        let need = need(voters, localID)
-        guard !silent.isEmpty else { return need }
-        return "\(need) Not reached: \(silent.joined(separator: ", ")). Start them, or correct the addresses."
+        let silent = problems.map { peer, failure in "\(Self.name(peer)) \(Self.words(failure))" }
+        if !silent.isEmpty { text += " Not reached: \(silent.joined(separator: ", ")). Start them, or correct the addresses." }
+        return text
+    }
+
+    private static func name(_ peer: QuorumPeer) -> String {
+        "\(peer.id >= 0 ? "node \(peer.id) at " : "")\(peer.host):\(peer.port)"
     }
 
     private func need(_ voters: VoterSet, _ localID: NodeID) -> String {
@@ -67,6 +79,20 @@ struct LeaderlessReport {
         case .disconnected: "(no connection)"
         case .timedOut: "(no answer in time)"
         case .unsupportedVersion: "(it speaks no common version)"
+        }
+    }
+}
+
+extension QuorumResponse {
+    /// What the response says as a whole; nil where it only speaks of parts.
+    fileprivate var errorCode: ErrorCode? {
+        switch self {
+        case .fetch(let response): response.errorCode
+        case .fetchSnapshot(let response): response.errorCode
+        case .vote(let response): response.errorCode
+        case .beginQuorumEpoch(let response): response.errorCode
+        case .endQuorumEpoch(let response): response.errorCode
+        default: nil
         }
     }
 }

@@ -11,7 +11,9 @@ enum MetadataFiles {
     }
 
     /// The contents; nil when there is no such file.
-    static func read(_ path: String) throws(StorageError) -> ByteBuffer? {
+    ///
+    /// - Parameter limit: of a longer file only about that many bytes from its start.
+    static func read(_ path: String, limit: Int = .max) throws(StorageError) -> ByteBuffer? {
         let descriptor = Glibc.open(path, O_RDONLY | O_CLOEXEC)
         if descriptor < 0 {
             if errno == ENOENT { return nil }
@@ -21,7 +23,7 @@ enum MetadataFiles {
         var status = stat()
         guard fstat(descriptor, &status) == 0 else { throw failure("stat", path) }
         var buffer = ByteBuffer()
-        buffer.reserveCapacity(Int(status.st_size))
+        buffer.reserveCapacity(min(Int(status.st_size), limit))
         var isAtEnd = false
         while !isAtEnd {
             var count = 0
@@ -30,7 +32,7 @@ enum MetadataFiles {
                 return max(0, count)
             }
             if count < 0 && errno != EINTR { throw failure("read", path) }
-            isAtEnd = count == 0
+            isAtEnd = count == 0 || buffer.readableBytes >= limit
         }
         return buffer
     }

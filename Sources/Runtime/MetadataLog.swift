@@ -171,11 +171,7 @@ extension MetadataLog {
 
     /// By the timestamp in the snapshot's header; nil when it cannot be read.
     private func age(of snapshot: SnapshotID, now: Timestamp) -> Int64? {
-        var timestamp: Timestamp?
-        _ = try? MetadataSnapshotFile.read("\(path)/\(snapshot.fileName)") { control in
-            if case .snapshotHeader(let header) = control { timestamp = header.lastContainedLogTimestamp }
-        } data: { _, _, _ in
-        }
+        let timestamp = try? MetadataSnapshotFile.lastContainedLogTimestamp("\(path)/\(snapshot.fileName)")
         return timestamp.map { now - $0 }
     }
 }

@@ -16,6 +16,7 @@ public struct QuorumNetwork: Sendable {
     public init(eventLoopGroup: any EventLoopGroup, peers: PeerOptions) {
         self.eventLoopGroup = eventLoopGroup
         self.peers = peers
+        if peers.traffic == nil { self.peers.traffic = PeerTraffic() }
     }
 }
 

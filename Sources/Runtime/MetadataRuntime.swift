@@ -54,6 +54,7 @@ public final class MetadataRuntime: Sendable {
     private let snapshotQueue = SerialQueue()
     private let state: MetadataActorBox
     private let outbox: MetadataOutbox
+    private let traffic: PeerTraffic?
     private let alarm: MetadataAlarm
     private let configuration: MetadataRuntimeConfiguration
     private let logger: Logger
@@ -71,6 +72,7 @@ public final class MetadataRuntime: Sendable {
         let now = SystemClock.now()
         let log = try MetadataLog(configuration.log, directories: directories, now: now, logger: logger)
         let loaded = try log.load()
+        traffic = network?.peers.traffic
         outbox = MetadataOutbox(network, timeoutMilliseconds: configuration.quorum.timing.requestTimeout)
         alarm = MetadataAlarm(network?.eventLoopGroup.next())
         let actor = try MetadataActor(configuration, log: log, loaded: loaded, outbox: outbox, now: now, logger: logger)
@@ -116,6 +118,9 @@ public final class MetadataRuntime: Sendable {
     public var quorumRates: QuorumRates {
         queue.sync { [self] in state.actor.measurements.rates(now: SystemClock.monotonicNanoseconds()) }
     }
+
+    /// What went to other members of the quorum and came back since the start.
+    public var quorumTraffic: PeerTraffic.Totals { traffic?.totals ?? PeerTraffic.Totals() }
 
     /// Calls `subscriber` with what is known now and with every change, in order, on the runtime's queue.
     public func onLeadershipChange(_ subscriber: @escaping @Sendable (MetadataLeadership) -> Void) {
@@ -292,8 +297,10 @@ public final class MetadataRuntime: Sendable {
                 return shared.pending
             }
             if requests.isEmpty { return }
+            let began = SystemClock.monotonicNanoseconds()
             for request in requests { request(&state.actor) }
             finishRound()
+            state.actor.measurements.worked(since: began, now: SystemClock.monotonicNanoseconds())
         }
     }
 

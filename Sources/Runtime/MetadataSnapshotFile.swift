@@ -39,6 +39,8 @@ public enum MetadataStorageError: Error, CustomStringConvertible {
 enum MetadataSnapshotFile {
     /// Records per batch, well below what a batch may hold.
     private static let maximumBatchBytes = 1 << 20
+    /// More than a first batch with every voter takes.
+    private static let maximumHeaderBytes = 1 << 20
 
     /// Hands every record of the file to `body` in order.
     ///
@@ -65,6 +67,29 @@ enum MetadataSnapshotFile {
         }
         guard hasFooter else { throw .incomplete(path: path) }
         return true
+    }
+
+    /// The timestamp of the last batch that a snapshot covers, from its first batch: the rest may be large and is not read.
+    ///
+    /// - Returns: nil when there is no such file, or it does not begin as a snapshot does.
+    static func lastContainedLogTimestamp(_ path: String) throws(MetadataStorageError) -> Timestamp? {
+        let start: ByteBuffer?
+        do throws(StorageError) { start = try MetadataFiles.read(path, limit: maximumHeaderBytes) } catch { throw .storage(error) }
+        guard let start else { return nil }
+        var batches = RecordBatchIterator(start)
+        let first: RecordBatch?
+        do throws(RecordBatchError) {
+            first = try batches.next()
+            try first?.verifyChecksum()
+        } catch {
+            throw .record(path: path, offset: 0, reason: "\(error)")
+        }
+        guard let first, first.header.isControl else { return nil }
+        var timestamp: Timestamp?
+        try MetadataBatches.forEachControlRecord(first, path: path) { (record) throws(MetadataStorageError) in
+            if case .snapshotHeader(let header) = record { timestamp = header.lastContainedLogTimestamp }
+        }
+        return timestamp
     }
 
     /// Writes a snapshot so that it is there as a whole or not at all.

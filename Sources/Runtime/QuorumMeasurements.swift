@@ -14,6 +14,8 @@ public struct QuorumRates: Sendable, Hashable {
     public var appendedRecordsPerSecond = 0.0
     /// Records per second that this node got from the leader.
     public var fetchedRecordsPerSecond = 0.0
+    /// The part of the time in which the quorum's queue had nothing to do.
+    public var idleRatio = 1.0
 }
 
 /// Collects what `QuorumRates` says. All times are monotonic nanoseconds.
@@ -25,6 +27,7 @@ struct QuorumMeasurements {
     private var electionLatency = WindowedSamples()
     private var appendedRecords = WindowedSamples()
     private var fetchedRecords = WindowedSamples()
+    private var busySeconds = WindowedSamples()
     private var waiting = Deque<(endOffset: Offset, count: Int, since: Int64)>()
     private var electionSince: Int64?
 
@@ -34,6 +37,9 @@ struct QuorumMeasurements {
     }
 
     mutating func fetched(count: Int, now: Int64) { fetchedRecords.record(Double(count), now: now) }
+
+    /// The queue was busy from `since` to `now`.
+    mutating func worked(since: Int64, now: Int64) { busySeconds.record(Double(now - since) / 1_000_000_000, now: now) }
 
     mutating func committed(upTo offset: Offset, now: Int64) {
         while let first = waiting.first, first.endOffset <= offset {
@@ -57,7 +63,8 @@ struct QuorumMeasurements {
         QuorumRates(
             commitLatencyAverage: commitLatency.average(now: now), commitLatencyMaximum: commitLatency.maximum(now: now),
             electionLatencyAverage: electionLatency.average(now: now), electionLatencyMaximum: electionLatency.maximum(now: now),
-            appendedRecordsPerSecond: appendedRecords.perSecond(now: now), fetchedRecordsPerSecond: fetchedRecords.perSecond(now: now))
+            appendedRecordsPerSecond: appendedRecords.perSecond(now: now), fetchedRecordsPerSecond: fetchedRecords.perSecond(now: now),
+            idleRatio: min(1, max(0, 1 - busySeconds.perSecond(now: now))))
     }
 }
 

@@ -64,6 +64,8 @@ public enum Invariant: String, Sendable, CaseIterable {
     case replicasMatch
     /// A leader is chosen from the replicas in sync unless unclean election is allowed.
     case leaderWasInSync
+    /// Replicas in sync change only as a leader proposes that knows the partition as it is.
+    case proposalsFitTheirPartition
 }
 
 /// A promise that was broken, and how.

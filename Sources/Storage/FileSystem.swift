@@ -168,11 +168,11 @@ enum FileSystem {
 
     static func createDirectory(_ path: String) throws(StorageError) {
         guard mkdir(path, 0o755) == 0 || errno == EEXIST else {
-            if errno == ENOENT, parent(of: path) != path {
-                try createDirectory(parent(of: path))
-                return try createDirectory(path)
-            }
-            throw failure("create", path)
+            // What is missing may be a directory above; where it is there, nothing can be made in it (such as in /proc).
+            guard errno == ENOENT, parent(of: path) != path, !exists(parent(of: path)) else { throw failure("create", path) }
+            try createDirectory(parent(of: path))
+            guard mkdir(path, 0o755) == 0 || errno == EEXIST else { throw failure("create", path) }
+            return
         }
     }
 

@@ -70,4 +70,10 @@ public struct LogConfiguration: Sendable, Hashable {
     public var producerIDExpirationMilliseconds: Int64 = 86_400_000
 
     public init() {}
+
+    /// The age at which a segment is rolled: no older than compaction may be late (KIP-354).
+    var rollMilliseconds: Int64 {
+        guard cleanupPolicy.contains(.compact), maxCompactionLagMilliseconds > 0 else { return segmentMilliseconds }
+        return min(segmentMilliseconds, maxCompactionLagMilliseconds)
+    }
 }

@@ -33,6 +33,17 @@ public struct LoadedLogs: Sendable {
     public var failures: [(topicPartition: TopicPartition, error: StorageError)] = []
     /// Directories put aside as `-stray` because they belong to no topic known.
     public var strays: [String] = []
+    /// Partitions that had more records on disk, by the checkpoints, than are there now: somebody removed files.
+    public var shortened: [ShortenedLog] = []
+}
+
+/// A partition that lost records while the node was stopped, or files while it ran.
+public struct ShortenedLog: Sendable, Equatable {
+    public var topicPartition: TopicPartition
+    /// Where the log ends now; nil when the partition's directory is gone.
+    public var logEndOffset: Offset?
+    /// Where it ended, at least.
+    public var recoveryPoint: Offset
 }
 
 /// What the caller knows about a partition found on disk.
@@ -171,6 +182,7 @@ public final class LogDirectories: Sendable {
             do throws(StorageError) {
                 try FileSystem.syncAll(directory.path)
                 try directory.writeCheckpoints(checkpoints.filter { $0.directory === directory }.map(\.checkpoint))
+                try directory.writeCleanerCheckpoint()
                 if clean { try directory.writeCleanShutdown(brokerEpoch: brokerEpoch) }
             } catch {
                 failure = failure ?? error
@@ -195,6 +207,8 @@ extension LogDirectory {
             throw error
         }
         do throws(StorageError) {
+            // Of a log of the same name that was here before.
+            noteCleaned(topicPartition, upTo: nil)
             if topicID != .zero { try PartitionMetadataFile.write(topicID, to: path + "/" + PartitionMetadataFile.name) }
             var state = LoadedState()
             state.segments = [try LogSegment.create(directory: path, baseOffset: 0, now: now)]

@@ -15,6 +15,8 @@ public final class LogDirectory: Sendable {
     private let state: Mutex<State>
     /// Held while checkpoints are written: two writers of one file would mix.
     private let checkpointing = Mutex(())
+    /// Up to where logs have been cleaned.
+    let cleanerCheckpoint = Mutex(CleanerCheckpoint())
 
     private struct State {
         var properties: MetaProperties?
@@ -26,6 +28,7 @@ public final class LogDirectory: Sendable {
         var inUse = false
         /// Checkpoints of partitions that could not be opened: they are carried over.
         var carriedOver: [PartitionCheckpoint] = []
+        var hasOldCheckpoints = false
         var onFailure: (@Sendable (LogDirectory) -> Void)?
     }
 
@@ -167,6 +170,20 @@ public final class LogDirectory: Sendable {
         }
     }
 
+    /// Some recovery point on disk is beyond what is there now, since a log was cut or deleted: what is appended anew below it would not be
+    /// looked at after a loss of power.
+    func recoveryPointsWentBack() {
+        state.withLock { $0.hasOldCheckpoints = true }
+    }
+
+    /// Whether the checkpoints have to be written soon; says so once.
+    public func takeNeedForCheckpoints() -> Bool {
+        state.withLock { state in
+            defer { state.hasOldCheckpoints = false }
+            return state.hasOldCheckpoints
+        }
+    }
+
     /// Writes replication-offset-checkpoint alone, between two `writeCheckpoints`.
     public func writeHighWatermarks(_ offsets: [(TopicPartition, Offset)]) throws(StorageError) {
         if let failure { throw failure }
@@ -176,7 +193,7 @@ public final class LogDirectory: Sendable {
         }
     }
 
-    private func withCheckpointing(_ body: () throws(StorageError) -> Void) throws(StorageError) {
+    func withCheckpointing(_ body: () throws(StorageError) -> Void) throws(StorageError) {
         let outcome = checkpointing.withLock { _ in Result { () throws(StorageError) in try withHeadroom(body) } }
         if case .failure(let error) = outcome { noteFailure(error) }
         try outcome.get()
@@ -199,6 +216,7 @@ public final class LogDirectory: Sendable {
     func markForDeletion(_ topicPartition: TopicPartition, path old: String, due: Timestamp) throws(StorageError) -> String {
         let new = path + "/" + PartitionDirectoryName.marked(topicPartition, suffix: "-delete")
         try withHeadroom { () throws(StorageError) in try FileSystem.rename(old, to: new) }
+        noteCleaned(topicPartition, upTo: nil)
         state.withLock { state in
             state.deletedDirectories.append((new, due))
             state.partitionCount -= 1
@@ -215,6 +233,7 @@ public final class LogDirectory: Sendable {
     func setAside(_ topicPartition: TopicPartition, path old: String) throws(StorageError) -> String {
         let new = path + "/" + PartitionDirectoryName.marked(topicPartition, suffix: "-stray")
         try FileSystem.rename(old, to: new)
+        noteCleaned(topicPartition, upTo: nil)
         return new
     }
 

@@ -207,9 +207,7 @@ struct InterruptedWork {
         guard
             names.contains(where: { $0.hasSuffix(".deleted") || $0.hasSuffix(".cleaned") || $0.hasSuffix(".swap") || $0.hasSuffix(".tmp") })
         else { return false }
-        for name in names
-        where (name.hasSuffix(".deleted") && !name.hasSuffix(".checkpoint.deleted")) || name.hasSuffix(".cleaned") || name.hasSuffix(".tmp")
-        {
+        for name in names where (name.hasSuffix(".deleted") && !name.hasSuffix(".checkpoint.deleted")) || name.hasSuffix(".tmp") {
             try FileSystem.remove(path + "/" + name)
         }
         // Cleaned files that were not all renamed to swap files: the old segments are still there, whole.
@@ -222,6 +220,8 @@ struct InterruptedWork {
                 swaps.append(name)
             }
         }
+        // Not before the swap files that they speak against: a crash in between must not make those look whole.
+        for name in names where name.hasSuffix(".cleaned") { try FileSystem.remove(path + "/" + name) }
         try replaceSegments(by: swaps, names: names)
         return true
     }

@@ -19,6 +19,8 @@ final class LogLoading: Sendable {
         var next = 0
         var loaded = LoadedLogs()
         var seen: Set<TopicPartition> = []
+        /// In the checkpoint of a directory, and without a directory of their own there.
+        var missing: [ShortenedLog] = []
         var progress = LoadProgress()
     }
 
@@ -43,6 +45,7 @@ final class LogLoading: Sendable {
         _ directory: LogDirectory, excluding excluded: Set<String> = [], only: TopicPartition? = nil, asAfterCrash: Bool = false
     ) throws(StorageError) {
         try directory.beginUse()
+        directory.loadCleanerCheckpoint()
         // Without recovery points everything is scanned, without high watermarks leaders find them again: neither is worth refusing
         // to start for. Log starts stand nowhere else.
         let recoveryPoints = (try? directory.file(OffsetCheckpointFile.Name.recoveryPoint).read()) ?? [:]
@@ -63,10 +66,25 @@ final class LogLoading: Sendable {
                     logStartOffset: logStarts[topicPartition] ?? 0, highWatermark: highWatermarks[topicPartition] ?? 0,
                     isClean: directory.hadCleanShutdown && !asAfterCrash))
         }
+        let missing = only == nil ? missing(from: work, recoveryPoints, logStarts, excluding: excluded) : []
         state.withLock { state in
+            state.missing += missing
             state.work += work
             state.progress.partitions += work.count
         }
+    }
+
+    private func missing(
+        from work: [Work], _ recoveryPoints: [TopicPartition: Offset], _ logStarts: [TopicPartition: Offset],
+        excluding excluded: Set<String>
+    ) -> [ShortenedLog] {
+        let present = Set(work.map(\.topicPartition))
+        return recoveryPoints.filter { topicPartition, point in
+            guard point > logStarts[topicPartition] ?? 0, !present.contains(topicPartition), !excluded.contains(topicPartition.topic),
+                case .known = expected(topicPartition, nil)
+            else { return false }
+            return true
+        }.map { ShortenedLog(topicPartition: $0.key, logEndOffset: nil, recoveryPoint: $0.value) }
     }
 
     func run(threads: Int) -> LoadedLogs {
@@ -75,7 +93,14 @@ final class LogLoading: Sendable {
         let running = (0..<max(0, others)).compactMap { _ in LoaderThread { self.loadAll() } }
         loadAll()
         for thread in running { thread.join() }
-        return state.withLock { $0.loaded }
+        return state.withLock { state in
+            // Whoever moved a partition to another directory has removed nothing.
+            state.loaded.shortened += state.missing.filter { !state.seen.contains($0.topicPartition) }
+            state.loaded.shortened.sort {
+                ($0.topicPartition.topic, $0.topicPartition.partition) < ($1.topicPartition.topic, $1.topicPartition.partition)
+            }
+            return state.loaded
+        }
     }
 
     private func loadAll() {
@@ -135,6 +160,11 @@ final class LogLoading: Sendable {
                 recoveryPoint: work.recoveryPoint, logStartOffset: work.logStartOffset, highWatermark: work.highWatermark, now: now,
                 onScanned: { self.noteScanned($0) }))
         let loaded = try loader.load()
+        if loaded.logEndOffset < work.recoveryPoint {
+            let shortened = ShortenedLog(
+                topicPartition: work.topicPartition, logEndOffset: loaded.logEndOffset, recoveryPoint: work.recoveryPoint)
+            state.withLock { $0.loaded.shortened.append(shortened) }
+        }
         let log = PartitionLog(
             topicPartition: work.topicPartition, topicID: topicID, logDirectory: work.directory, path: path, configuration: settings,
             state: loaded, now: now)

@@ -53,6 +53,7 @@ public struct ScrubWork: Sendable {
     let isCompacted: Bool
     let hasTransactionIndex: Bool
     let maxBytes: Int
+    let segmentGeneration: Int
     var position: Int
     var nextOffset: Offset
     public private(set) var findings: [ScrubFinding] = []
@@ -68,6 +69,7 @@ public struct ScrubWork: Sendable {
         isCompacted = log.configuration.cleanupPolicy.contains(.compact)
         hasTransactionIndex = segment.transactionIndexIsComplete || FileSystem.exists(segment.path(".txnindex"))
         self.maxBytes = maxBytes
+        segmentGeneration = log.segmentGeneration
         self.position = position
         self.nextOffset = nextOffset
     }
@@ -190,6 +192,8 @@ extension PartitionLog {
     @discardableResult
     public func finishScrub(_ work: ScrubWork) -> [ScrubFinding] {
         scrubState.isRunning = false
+        // Compaction came between: the positions are those of other files.
+        guard work.segmentGeneration == segmentGeneration else { return [] }
         if work.isAtEnd {
             scrubState = scrubState.moved(to: work.endOffset, nextOffset: work.endOffset)
         } else {

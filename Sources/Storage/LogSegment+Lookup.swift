@@ -96,7 +96,8 @@ extension LogSegment {
         var reader = SegmentReader(file: try file(), from: position, to: size)
         while let batch = try reader.next() {
             guard batch.maxTimestamp == maximum.timestamp else { continue }
-            return try records(of: batch) { $0.timestamp == maximum.timestamp }
+            // Nothing in a batch whose records compaction took away.
+            if let found = try records(of: batch, { $0.timestamp == maximum.timestamp }) { return found }
         }
         return nil
     }

@@ -185,13 +185,18 @@ final class LogSegment {
         return FileSystem.status(of: path(".log"))?.modified ?? created
     }
 
-    /// How long the segment waits to be rolled, as seen by a batch with `timestamp`.
-    func timeWaited(now: Timestamp, timestamp: Timestamp) throws(StorageError) -> Int64 {
+    /// The largest timestamp of the first batch; nil in an empty segment.
+    func firstBatchTimestamp() throws(StorageError) -> Timestamp? {
         if firstTimestamp == nil, size > 0 {
             var reader = SegmentReader(file: try file(), from: 0, to: size)
             firstTimestamp = try reader.next()?.maxTimestamp
         }
-        if let firstTimestamp, firstTimestamp >= 0 { return timestamp &- firstTimestamp }
+        return firstTimestamp
+    }
+
+    /// How long the segment waits to be rolled, as seen by a batch with `timestamp`.
+    func timeWaited(now: Timestamp, timestamp: Timestamp) throws(StorageError) -> Int64 {
+        if let firstTimestamp = try firstBatchTimestamp(), firstTimestamp >= 0 { return timestamp &- firstTimestamp }
         return now - created
     }
 

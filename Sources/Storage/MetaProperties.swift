@@ -36,12 +36,20 @@ public struct MetaProperties: Sendable, Hashable {
         }
         version = values["version"].flatMap { Int($0) } ?? 0
         guard version == 0 || version == 1 else { throw .corruptFile(path: path, reason: "version \(version) is unknown") }
-        clusterID = values["cluster.id"]
-        nodeID = values[version == 0 ? "broker.id" : "node.id"].flatMap { NodeID($0) }
+        guard let cluster = values["cluster.id"], !cluster.isEmpty else { throw Self.damaged(path, "it has no cluster.id") }
+        clusterID = cluster
+        let key = version == 0 ? "broker.id" : "node.id"
+        nodeID = values[key].flatMap { NodeID($0) }
+        if nodeID == nil, let text = values[key] { throw Self.damaged(path, "\(key) \"\(text)\" is no id") }
+        if nodeID == nil, version > 0 { throw Self.damaged(path, "it has no \(key)") }
         if let text = values["directory.id"] {
-            guard let id = KafkaUUID(text) else { throw .corruptFile(path: path, reason: "directory.id \"\(text)\" is no id") }
+            guard let id = KafkaUUID(text) else { throw Self.damaged(path, "directory.id \"\(text)\" is no id") }
             directoryID = id
         }
+    }
+
+    private static func damaged(_ path: String, _ reason: String) -> StorageError {
+        .corruptFile(path: path, reason: "\(reason); write version, cluster.id, node.id and directory.id as they were, or restore the file")
     }
 
     /// As Kafka writes it, without the comment.

@@ -17,14 +17,14 @@ extension PartitionLog {
     /// The buffer is not changed and not copied: what the leader sets is written in front of the producer's own bytes.
     /// - Throws: what the caller did wrong, or `isDiskFailure`; nothing is appended then.
     public func append(
-        _ records: ByteBuffer, origin: AppendOrigin, leaderEpoch: LeaderEpoch, now: Timestamp
+        _ records: ByteBuffer, origin: AppendOrigin, leaderEpoch: LeaderEpoch, now: Timestamp, transaction: TransactionTerms = .init()
     ) throws(StorageError) -> LogAppendResult {
         if origin == .replica { return try appendAsFollower(records, now: now) }
         try checkOpen()
         let batches = try validated(records, origin: origin, leaderEpoch: leaderEpoch, now: now)
         if origin == .client, let duplicate = duplicate(of: batches[0].header) { return duplicate }
         let time = configuration.timestampType == .logAppendTime ? now : -1
-        return try append(batches, origin: origin, logAppendTime: time, now: now)
+        return try append(batches, origin: origin, transaction: transaction, logAppendTime: time, now: now)
     }
 
     /// Appends batches that have their offsets and epochs, as a follower or the metadata log does.
@@ -46,7 +46,7 @@ extension PartitionLog {
             next = header.nextOffset
             batches.append(try pending(header, rest.readSlice(length: header.sizeInBytes)))
         } while rest.readableBytes > 0
-        return try append(batches, origin: .replica, logAppendTime: -1, now: now)
+        return try append(batches, origin: .replica, transaction: TransactionTerms(), logAppendTime: -1, now: now)
     }
 
     /// Checks each batch by the topic's rules and gives it its offsets.
@@ -97,10 +97,10 @@ extension PartitionLog {
     }
 
     private func append(
-        _ batches: [PendingBatch], origin: AppendOrigin, logAppendTime: Timestamp, now: Timestamp
+        _ batches: [PendingBatch], origin: AppendOrigin, transaction: TransactionTerms, logAppendTime: Timestamp, now: Timestamp
     ) throws(StorageError) -> LogAppendResult {
         do throws(StorageError) {
-            return try appendChecked(batches, origin: origin, logAppendTime: logAppendTime, now: now)
+            return try appendChecked(batches, origin: origin, transaction: transaction, logAppendTime: logAppendTime, now: now)
         } catch {
             logDirectory.noteFailure(error)
             throw error
@@ -108,7 +108,7 @@ extension PartitionLog {
     }
 
     private func appendChecked(
-        _ batches: [PendingBatch], origin: AppendOrigin, logAppendTime: Timestamp, now: Timestamp
+        _ batches: [PendingBatch], origin: AppendOrigin, transaction: TransactionTerms, logAppendTime: Timestamp, now: Timestamp
     ) throws(StorageError) -> LogAppendResult {
         let first = batches[0].header
         let last = batches[batches.count - 1].header
@@ -121,7 +121,8 @@ extension PartitionLog {
             count += Int(batch.header.recordCount)
             maxTimestamp = max(maxTimestamp, batch.header.maxTimestamp)
             if batch.header.hasProducerId {
-                try update.append(batch.header, marker: batch.marker, origin: origin, to: producers)
+                try checkVerification(of: batch.header, transaction.verification, origin: origin)
+                try update.append(batch.header, marker: batch.marker, origin: origin, version: transaction.version, to: producers)
             }
         }
         if origin != .replica, size > configuration.segmentBytes {
@@ -172,10 +173,13 @@ extension PartitionLog {
         for batch in batches {
             let header = batch.header
             if header.partitionLeaderEpoch >= 0 { epochs.assign(header.partitionLeaderEpoch, startOffset: header.baseOffset) }
-            recentBatches.append(header.baseOffset, position: active.size)
+            recentBatches.append(header.baseOffset, lastOffset: header.lastOffset, position: active.size)
             try active.didAppend(header, configuration: configuration)
             logEndOffset = header.nextOffset
-            if header.isTransactional { hasTransactions = true }
+            if header.isTransactional {
+                hasTransactions = true
+                if !verifications.isEmpty { verifications.end(header) }
+            }
         }
         producers.apply(update) { active.append($0) }
         producersEndOffset = logEndOffset
@@ -187,7 +191,7 @@ extension PartitionLog {
         if active.size > configuration.segmentBytes - size { return true }
         if lastOffset - active.baseOffset > Offset(Int32.max) { return true }
         let waited = try active.timeWaited(now: now, timestamp: maxTimestamp)
-        if active.size > 0, waited > configuration.segmentMilliseconds - active.rollJitter { return true }
+        if active.size > 0, waited > configuration.rollMilliseconds - active.rollJitter { return true }
         if try active.offsetIndex().isFull(limit: configuration.segmentIndexBytes) { return true }
         return try active.timeIndex().isFull(limit: configuration.segmentIndexBytes)
     }

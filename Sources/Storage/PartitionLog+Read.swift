@@ -169,7 +169,8 @@ extension PartitionLog {
         if isClosed { throw .closed(path: path) }
         for segment in segmentList {
             guard segment.size > 0, try segment.largestTimestamp() >= timestamp else { continue }
-            return try segment.record(atOrAfter: timestamp, from: logStartOffset)
+            // A segment's largest timestamp may be that of a batch whose records compaction took away.
+            if let found = try segment.record(atOrAfter: timestamp, from: logStartOffset) { return found }
         }
         return nil
     }

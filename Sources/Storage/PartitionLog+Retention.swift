@@ -15,6 +15,8 @@ extension PartitionLog {
     public func enforceRetention(now: Timestamp) throws(StorageError) -> RetentionResult {
         try checkOpen()
         var result = RetentionResult(logStartOffset: logStartOffset)
+        // The cleaner reads what would go. The next look comes soon.
+        if cleaning != nil { return result }
         try remove(into: &result, now: now) { [logStartOffset] _, next throws(StorageError) in
             next.map { $0.baseOffset <= logStartOffset } ?? false
         }
@@ -49,6 +51,8 @@ extension PartitionLog {
         }
         advanceLogStart(to: offset)
         var result = RetentionResult(logStartOffset: logStartOffset)
+        // The cleaner reads what would go: retention takes it away afterwards.
+        if cleaning != nil { return result }
         try remove(into: &result, now: now) { [logStartOffset] _, next throws(StorageError) in
             next.map { $0.baseOffset <= logStartOffset } ?? false
         }
@@ -93,7 +97,7 @@ extension PartitionLog {
     }
 
     /// Renames a segment's files, to be deleted later: reads under way go on.
-    private func retire(_ segment: LogSegment, now: Timestamp) {
+    func retire(_ segment: LogSegment, now: Timestamp) {
         var paths: [String] = []
         for suffix in [".log", ".index", ".timeindex", ".txnindex"] {
             let path = segment.path(suffix)
@@ -130,6 +134,7 @@ extension PartitionLog {
             return
         }
         if offset < segmentList[0].baseOffset { return try truncateFullyAndStart(at: offset, now: now) }
+        abortCleaning()
         let kept = segmentIndex(containing: offset)
         let segment = segmentList[kept]
         if hasTransactions { try completeTransactionIndex(of: kept) }
@@ -138,6 +143,7 @@ extension PartitionLog {
         // Batches are not cut: the log ends with the last one that lies wholly below `offset`.
         let end = min(offset, first?.baseOffset ?? offset)
         // The recovery point first: a crash in between must not believe what is about to change.
+        if end < recoveryPoint { logDirectory.recoveryPointsWentBack() }
         recoveryPoint = min(recoveryPoint, end)
         while segmentList.count > kept + 1 { retire(segmentList.removeLast(), now: now) }
         try segment.truncate(to: position, offset: end, now: now)
@@ -149,12 +155,16 @@ extension PartitionLog {
         readHints.removeAll()
         limitCache = nil
         removeSnapshots { $0 > end }
+        truncateCleanedOffset(to: end)
         try reloadProducers(now: now)
     }
 
     /// Empties the log; it goes on at `offset`.
     public func truncateFullyAndStart(at offset: Offset, now: Timestamp) throws(StorageError) {
         try checkOpen()
+        abortCleaning()
+        truncateCleanedOffset(to: offset)
+        if offset < recoveryPoint { logDirectory.recoveryPointsWentBack() }
         recoveryPoint = min(recoveryPoint, offset)
         let removed = segmentList
         for segment in removed { retire(segment, now: now) }

@@ -128,6 +128,7 @@ extension PartitionLog {
     /// Does not wait for the disk: `LogDirectories.close` does that once for all logs, before it writes the recovery points.
     public func close(now: Timestamp) throws(StorageError) {
         guard !isClosed else { return }
+        abortCleaning()
         defer {
             isClosed = true
             for segment in segmentList { segment.releaseResources() }
@@ -142,9 +143,11 @@ extension PartitionLog {
     /// Renames the directory to `topic-N.HEX-delete`; its files go when `LogDirectory.maintain` finds it due.
     public func delete(now: Timestamp) throws(StorageError) {
         guard !isClosed else { return }
+        abortCleaning()
         path = try logDirectory.markForDeletion(
             topicPartition, path: path, due: now + max(0, configuration.fileDeleteDelayMilliseconds))
         isClosed = true
+        logDirectory.recoveryPointsWentBack()
         for segment in segmentList { segment.releaseResources() }
     }
 }

@@ -34,6 +34,7 @@ public final class PartitionLog: @unchecked Sendable {
     var segmentList: [LogSegment]
     var producers: ProducerStates
     var epochs: LeaderEpochs
+    var verifications = TransactionVerifications()
     /// Offsets of the snapshot files, ascending.
     var snapshotOffsets: [Offset]
     /// What the producers have seen; a snapshot is taken up to here.
@@ -49,6 +50,10 @@ public final class PartitionLog: @unchecked Sendable {
     var readHints = ReadHints()
     var limitCache: (offset: Offset, place: LogPlace)?
     var scrubState = ScrubState()
+    /// The cleaning under way.
+    var cleaning: CleaningControl?
+    /// Grows whenever compaction replaces segments: places in files noted before do not count any more.
+    var segmentGeneration = 0
 
     init(
         topicPartition: TopicPartition, topicID: TopicID, logDirectory: LogDirectory, path: String, configuration: LogConfiguration,
@@ -166,6 +171,7 @@ public final class PartitionLog: @unchecked Sendable {
     /// Forgets producers that were idle for `producer.id.expiration.ms` and have no open transaction.
     public func removeExpiredProducers(now: Timestamp) {
         producers.removeExpired(now: now, after: configuration.producerIDExpirationMilliseconds)
+        verifications.removeExpired(now: now, after: configuration.producerIDExpirationMilliseconds)
     }
 }
 
@@ -202,14 +208,14 @@ struct ReadHints {
 /// Positions of the batches appended last, so that readers at the log's end need no index and no read.
 struct RecentBatches {
     private static let capacity = 32
-    private var entries: [(baseOffset: Offset, position: Int)] = []
+    private var entries: [(baseOffset: Offset, lastOffset: Offset, position: Int)] = []
     private var next = 0
 
-    mutating func append(_ baseOffset: Offset, position: Int) {
+    mutating func append(_ baseOffset: Offset, lastOffset: Offset, position: Int) {
         if entries.count < Self.capacity {
-            entries.append((baseOffset, position))
+            entries.append((baseOffset, lastOffset, position))
         } else {
-            entries[next] = (baseOffset, position)
+            entries[next] = (baseOffset, lastOffset, position)
         }
         next = (next + 1) % Self.capacity
     }
@@ -219,13 +225,19 @@ struct RecentBatches {
         next = 0
     }
 
-    /// The position of the batch that holds `offset`, and where it ends if a later one is known. Nil when older than all entries.
+    /// The position of the batch that holds `offset`, or of the next one where a leader's log had a gap, and where it ends if a later
+    /// one is known. Nil when older than all entries.
     func find(_ offset: Offset) -> (position: Int, end: Int?)? {
         var end: Int?
+        var endOfNext: Int?
         var back = 1
         while back <= entries.count {
             let entry = entries[(next - back + Self.capacity) % Self.capacity]
-            if entry.baseOffset <= offset { return (entry.position, end) }
+            if entry.baseOffset <= offset {
+                if offset <= entry.lastOffset { return (entry.position, end) }
+                return end.map { ($0, endOfNext) }
+            }
+            endOfNext = end
             end = entry.position
             back += 1
         }

@@ -48,6 +48,9 @@ struct ProducerEntry: Equatable {
     var lastSequence: Int32 { batches.last?.lastSequence ?? -1 }
     var lastDataOffset: Offset { batches.last?.lastOffset ?? -1 }
     var lastOffsetDelta: Int32 { batches.last?.offsetDelta ?? 0 }
+    var hasBatches: Bool { !batches.isEmpty }
+
+    func hasOngoingTransaction(epoch: Int16) -> Bool { currentTransactionFirstOffset >= 0 && epoch == self.epoch }
 
     /// A remembered batch with the same epoch and sequence numbers.
     func duplicate(of header: RecordBatchHeader) -> ProducerBatch? {
@@ -105,10 +108,10 @@ struct ProducerEntry: Equatable {
 
     /// Checks a marker and notes it. Returns the transaction that it ends, if one was open.
     mutating func append(
-        _ marker: TransactionMarker, header: RecordBatchHeader, origin: AppendOrigin
+        _ marker: TransactionMarker, header: RecordBatchHeader, origin: AppendOrigin, version: Int8
     ) throws(StorageError) -> CompletedTransaction? {
         if origin != .replica {
-            if header.producerEpoch < epoch {
+            if isFenced(header.producerEpoch, version: version) {
                 throw .fencedProducerEpoch(producerID: producerID, epoch: header.producerEpoch, currentEpoch: epoch)
             }
             if marker.coordinatorEpoch < coordinatorEpoch {
@@ -127,6 +130,15 @@ struct ProducerEntry: Equatable {
         currentTransactionFirstOffset = -1
         lastTimestamp = header.maxTimestamp
         return completed
+    }
+
+    /// Whether a marker of that epoch comes too late.
+    ///
+    /// Where each transaction has an epoch of its own, a marker has a later one than the records that it ends. One of the same epoch is
+    /// the same marker once more while no transaction is open, and else a late one of an earlier transaction (KAFKA-19999).
+    private func isFenced(_ markerEpoch: Int16, version: Int8) -> Bool {
+        if markerEpoch != epoch || version < 2 { return markerEpoch < epoch }
+        return currentTransactionFirstOffset >= 0 && markerEpoch != .max
     }
 
     func isExpired(now: Timestamp, after milliseconds: Int64) -> Bool {

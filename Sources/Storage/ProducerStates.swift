@@ -11,7 +11,7 @@ struct ProducerUpdate {
 
     /// Checks one batch whose offsets are set, and notes its effect.
     mutating func append(
-        _ header: RecordBatchHeader, marker: TransactionMarker?, origin: AppendOrigin, to states: ProducerStates
+        _ header: RecordBatchHeader, marker: TransactionMarker?, origin: AppendOrigin, version: Int8 = 0, to states: ProducerStates
     ) throws(StorageError) {
         let index: Int
         if let known = entries.firstIndex(where: { $0.producerID == header.producerId }) {
@@ -22,7 +22,9 @@ struct ProducerUpdate {
         }
         if header.isControl {
             guard let marker else { return }
-            if let transaction = try entries[index].append(marker, header: header, origin: origin) { completed.append(transaction) }
+            if let transaction = try entries[index].append(marker, header: header, origin: origin, version: version) {
+                completed.append(transaction)
+            }
         } else if try entries[index].append(header, origin: origin) {
             started.append((header.baseOffset, header.producerId))
         }

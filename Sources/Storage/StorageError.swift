@@ -26,6 +26,8 @@ public enum StorageError: Error, Equatable, Sendable {
     case fencedProducerEpoch(producerID: ProducerID, epoch: Int16, currentEpoch: Int16)
     /// A plain batch from a producer with an open transaction, or the like. INVALID_TXN_STATE.
     case invalidTransactionState(producerID: ProducerID)
+    /// Transactional records that the transaction coordinator does not know of (KIP-890). INVALID_TXN_STATE.
+    case unverifiedTransaction(producerID: ProducerID)
     /// A marker from an older transaction coordinator. TRANSACTION_COORDINATOR_FENCED.
     case fencedTransactionCoordinator(producerID: ProducerID, epoch: Int32, currentEpoch: Int32)
     /// A follower's batch that does not continue the log.
@@ -93,6 +95,7 @@ extension StorageError: CustomStringConvertible {
             "producer \(id) epoch \(epoch): sequence \(sequence) does not follow \(last)"
         case .fencedProducerEpoch(let id, let epoch, let current): "producer \(id): epoch \(epoch) is older than \(current)"
         case .invalidTransactionState(let id): "producer \(id) has a transaction open and wrote outside of it"
+        case .unverifiedTransaction(let id): "producer \(id): the record was not part of an ongoing transaction"
         case .fencedTransactionCoordinator(let id, let epoch, let current):
             "marker for producer \(id) from coordinator epoch \(epoch), older than \(current)"
         case .unexpectedOffset(let offset, let expected): "append at offset \(offset) where \(expected) comes next"

@@ -25,8 +25,8 @@ struct Martlet: AsyncParsableCommand {
             CommandGroup(
                 name: "Clusters",
                 subcommands: [
-                    TopicCommand.self, PartitionCommand.self, GroupCommand.self, ConfigCommand.self, ClusterCommand.self,
-                    BrokerCommand.self, QuorumCommand.self, DoctorCommand.self,
+                    TopicCommand.self, PartitionCommand.self, GroupCommand.self, TransactionCommand.self, ConfigCommand.self,
+                    ClusterCommand.self, BrokerCommand.self, QuorumCommand.self, DoctorCommand.self,
                 ]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])

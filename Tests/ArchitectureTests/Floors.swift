@@ -28,7 +28,7 @@ enum House {
         // Cores decide; they have no clock, no logger, no event loop and no files.
         Floor(
             name: "cores",
-            targets: ["ClusterMetadata", "Consensus", "Controlling", "Replication", "GroupCoordination"],
+            targets: ["ClusterMetadata", "Consensus", "Controlling", "Replication", "GroupCoordination", "TransactionCoordination"],
             foreignModules: everywhere),
         Floor(
             name: "shells",

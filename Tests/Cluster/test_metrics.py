@@ -24,6 +24,7 @@ def scrape(node: Node) -> dict[str, float]:
 MANAGER = "kafka_server_replicamanager_"
 CONTROLLER = "kafka_controller_kafkacontroller_"
 RAFT = "kafka_server_raftmetrics_"
+CHANNEL = "kafka_server_raftchannelmetrics_"
 
 
 def test_replication_and_controllers_are_seen():
@@ -49,7 +50,17 @@ def test_replication_and_controllers_are_seen():
             assert each[RAFT + "current_leader"] == active.number and each[RAFT + "current_epoch"] >= 1
             assert each[RAFT + "number_of_voters"] == 3
             assert each[RAFT + "log_end_offset"] >= each[RAFT + "high_watermark"] > 0
-            if '{current_state="leader"}' in each:
+            assert each[RAFT + "log_end_epoch"] == each[RAFT + "current_epoch"]
+            assert 0.5 < each[RAFT + "poll_idle_ratio_avg"] <= 1
+            assert each[RAFT + "number_unknown_voter_connections"] == 0
+            channel = {kind: each[CHANNEL + kind] for kind in ("request_total", "response_total", "outgoing_byte_total", "incoming_byte_total")}
+            assert channel["request_total"] >= channel["response_total"] > 0, channel
+            assert channel["outgoing_byte_total"] > channel["request_total"] and channel["incoming_byte_total"] > channel["response_total"]
+            # Only the leader knows.
+            isLeader = '{current_state="leader"}' in each
+            assert each.get(RAFT + "number_of_observers") == each.get(RAFT + "uncommitted_voter_change") == (0 if isLeader else None)
+            if isLeader:
+                assert each[RAFT + "current_vote"] == active.number
                 assert each[RAFT + "append_records_rate"] > 0
                 assert 0 < each[RAFT + "commit_latency_avg"] <= each[RAFT + "commit_latency_max"] < 10_000
             else:

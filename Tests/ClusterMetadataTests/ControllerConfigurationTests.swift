@@ -28,7 +28,7 @@ struct ControllerConfigurationTests {
         request.resources = [resource]
         let final = request
         return try #require(
-            try harness.run { (controller, _) throws(RequestFailure) in controller.incrementalAlterConfigs(final) }.responses.first)
+            try harness.run { (controller, _) throws(RequestFailure) in try controller.incrementalAlterConfigs(final) }.responses.first)
     }
 
     @Test func setsRemovesAppendsAndSubtracts() throws {
@@ -63,7 +63,7 @@ struct ControllerConfigurationTests {
         var request = AlterConfigsRequest()
         request.resources = [resource]
         let final = request
-        let response = try harness.run { (controller, _) throws(RequestFailure) in controller.alterConfigs(final) }
+        let response = try harness.run { (controller, _) throws(RequestFailure) in try controller.alterConfigs(final) }
         #expect(response.responses.map(\.errorCode) == [.none])
         #expect(harness.controller.image.configurations.values(of: ConfigResource(.topic, "t")) == ["max.message.bytes": "9000"])
     }

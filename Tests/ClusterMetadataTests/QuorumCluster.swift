@@ -245,7 +245,7 @@ final class QuorumCluster {
         resource.configs = [config]
         request.resources = [resource]
         let final = request
-        _ = try runtime.submitAndWait(at: { (controller, _) throws(RequestFailure) in controller.incrementalAlterConfigs(final) })
+        _ = try runtime.submitAndWait(at: { (controller, _) throws(RequestFailure) in try controller.incrementalAlterConfigs(final) })
     }
 
     /// Sets it through whoever leads, however often that changes meanwhile.

@@ -77,19 +77,19 @@ import Testing
         ),
         (
             "listeners=PLAINTEXT:9092,CONTROLLER://:9093",
-            "server.properties:5: listeners: 'PLAINTEXT:9092' is not of the form NAME://host:port"
+            "server.properties:5: listeners: 'PLAINTEXT:9092' is not of the form NAME://host:port with a port from 0 to 65535"
         ),
         (
             "listeners=PLAINTEXT://:x,CONTROLLER://:9093",
-            "server.properties:5: listeners: 'PLAINTEXT://:x' is not of the form NAME://host:port"
+            "server.properties:5: listeners: 'PLAINTEXT://:x' is not of the form NAME://host:port with a port from 0 to 65535"
         ),
         (
             "listeners=PLAINTEXT://:70000,CONTROLLER://:9093",
-            "server.properties:5: listeners: 'PLAINTEXT://:70000' is not of the form NAME://host:port"
+            "server.properties:5: listeners: 'PLAINTEXT://:70000' is not of the form NAME://host:port with a port from 0 to 65535"
         ),
         (
             "listeners=PLAINTEXT://[::1:9092,CONTROLLER://:9093",
-            "server.properties:5: listeners: 'PLAINTEXT://[::1:9092' is not of the form NAME://host:port"
+            "server.properties:5: listeners: 'PLAINTEXT://[::1:9092' is not of the form NAME://host:port with a port from 0 to 65535"
         ),
         (
             "listeners=CLIENT://:9092,CONTROLLER://:9093",

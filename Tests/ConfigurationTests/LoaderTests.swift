@@ -34,6 +34,21 @@ import Testing
         #expect(errors(without + "log.dirs=\n").first?.contains("must not be empty") == true)
     }
 
+    @Test func directoriesAreNamedOnce() {
+        let twice = minimal.replacing("log.dirs=/var/lib/martlet", with: "log.dirs=/a,/b,/a/")
+        #expect(errors(twice).first?.contains("log.dirs: /a/ is named more than once") == true)
+    }
+
+    /// What it would have said is not complained about one by one.
+    @Test func unreadableFileIsTheOnlyMistake() {
+        do throws(ConfigurationMistakes) {
+            _ = try ConfigurationLoader.load(file: "/nowhere/server.properties", environment: [:])
+            Issue.record("it was read")
+        } catch {
+            #expect(error.description == "/nowhere/server.properties: cannot be read: No such file or directory")
+        }
+    }
+
     @Test(arguments: [
         ("queued.max.request.bytes=1000", "queued.max.request.bytes: must be at least socket.request.max.bytes (104857600)"),
         ("max.connections.per.ip=0", "max.connections.per.ip: can be 0 only when max.connections.per.ip.overrides is set"),

@@ -166,7 +166,7 @@ struct AlterPartitionTests {
         var request = IncrementalAlterConfigsRequest()
         request.resources = [resource]
         let final = request
-        try cluster.run { (controller, _) throws(RequestFailure) in controller.incrementalAlterConfigs(final) }
+        try cluster.run { (controller, _) throws(RequestFailure) in try controller.incrementalAlterConfigs(final) }
         cluster.now += 300_000
         // Both tasks are due; balancing finds nothing that it may do.
         try cluster.heartbeat(1)

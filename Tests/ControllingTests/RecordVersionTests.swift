@@ -153,7 +153,7 @@ struct RecordVersionTests {
             var request = IncrementalAlterConfigsRequest()
             request.resources = [resource]
             let final = request
-            try run { (controller, _) throws(RequestFailure) in controller.incrementalAlterConfigs(final) }
+            try run { (controller, _) throws(RequestFailure) in try controller.incrementalAlterConfigs(final) }
             var allocate = AllocateProducerIdsRequest()
             allocate.brokerId = 1
             allocate.brokerEpoch = try cluster.broker(1).epoch

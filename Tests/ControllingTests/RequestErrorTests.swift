@@ -127,6 +127,55 @@ struct RequestErrorTests {
         #expect(cluster.controller.image.topics.count == 2000)
     }
 
+    private static let excessive = RequestFailure(.policyViolation, "Unable to perform excessively large batch operation.")
+
+    @Test func electionsAreBounded() throws {
+        let controller = try ScaleTests.controller(topics: 101, leader: 1)
+        var request = ElectLeadersRequest()
+        request.topicPartitions = nil
+        let all = request
+        #expect(throws: Self.excessive) { _ = try controller.electLeaders(all) }
+        request.topicPartitions = (0..<100).map { number in
+            var topic = ElectLeadersRequest.TopicPartitions()
+            topic.topic = "t\(number)"
+            topic.partitions = Array(0..<100)
+            return topic
+        }
+        #expect(try controller.electLeaders(request).records.count == 10_000)
+    }
+
+    @Test func configurationChangesAreBounded() throws {
+        let controller = try ScaleTests.controller(topics: 10_001, partitions: 1)
+        var incremental = IncrementalAlterConfigsRequest()
+        var replacing = AlterConfigsRequest()
+        func resources(_ count: Int) {
+            incremental.resources = (0..<count).map { number in
+                var resource = IncrementalAlterConfigsRequest.AlterConfigsResource()
+                resource.resourceType = 2
+                resource.resourceName = "t\(number)"
+                resource.configs = [IncrementalAlterConfigsRequest.AlterableConfig()]
+                resource.configs[0].name = "retention.ms"
+                resource.configs[0].value = "5"
+                return resource
+            }
+            replacing.resources = (0..<count).map { number in
+                var resource = AlterConfigsRequest.AlterConfigsResource()
+                resource.resourceType = 2
+                resource.resourceName = "t\(number)"
+                resource.configs = [AlterConfigsRequest.AlterableConfig()]
+                resource.configs[0].name = "retention.ms"
+                resource.configs[0].value = "5"
+                return resource
+            }
+        }
+        resources(10_001)
+        #expect(throws: Self.excessive) { _ = try controller.incrementalAlterConfigs(incremental) }
+        #expect(throws: Self.excessive) { _ = try controller.alterConfigs(replacing) }
+        resources(10_000)
+        #expect(try controller.incrementalAlterConfigs(incremental).records.count == 10_000)
+        #expect(try controller.alterConfigs(replacing).records.count == 10_000)
+    }
+
     @Test func featuresChangeByTheirRules() throws {
         typealias Row = (name: String, level: Int16, type: Int8, code: ErrorCode)
         let table: [Row] = [

@@ -9,8 +9,10 @@ import Testing
 
 @Suite("Controlling: scale")
 struct ScaleTests {
-    /// An image of that many topics over 30 brokers, 100 partitions each, as if read from a snapshot.
-    static func controller(topics: Int) throws -> Controller {
+    /// An image of that many topics over 30 brokers, as if read from a snapshot.
+    ///
+    /// - Parameter leader: which replica leads, counted from the preferred one.
+    static func controller(topics: Int, partitions: Int32 = 100, leader: Int = 0) throws -> Controller {
         var replay = MetadataReplay(from: .empty)
         var offset: Offset = 0
         func add(_ record: MetadataRecord) throws {
@@ -34,14 +36,14 @@ struct ScaleTests {
             topic.name = "t\(number)"
             topic.topicId = KafkaUUID(mostSignificantBits: 9, leastSignificantBits: UInt64(number) + 1000)
             try add(.topic(topic))
-            for index in 0..<100 as Range<Int32> {
+            for index in 0..<partitions {
                 let first = NodeID((number + Int(index)) % 30)
                 var partition = PartitionRecord()
                 partition.topicId = topic.topicId
                 partition.partitionId = index
                 partition.replicas = [first, (first + 1) % 30, (first + 2) % 30]
                 partition.isr = partition.replicas
-                partition.leader = first
+                partition.leader = partition.replicas[leader]
                 partition.directories = partition.replicas.map { Cluster.directory($0) }
                 try add(.partition(partition))
             }

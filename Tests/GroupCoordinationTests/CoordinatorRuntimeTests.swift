@@ -6,6 +6,7 @@ import NIOCore
 import Primitives
 import RecordBatches
 import Runtime
+import Storage
 import Testing
 
 @Suite("Coordinator runtime")
@@ -313,7 +314,7 @@ struct CoordinatorRuntimeTests {
         var strange = RecordBatchBuilder()
         strange.append(timestamp: 0, key: ByteBuffer(bytes: [0, 77, 1]), value: nil)
         strange.append(timestamp: 0, key: nil, value: nil)
-        _ = try log.append(strange.build(), now: 0)
+        _ = try log.append(strange.build(), transaction: TransactionTerms(), now: 0)
         let reload = CoordinatorRuntime(configuration: runtime.configuration)
         let report = try reload.load(partition: runtime.partition(for: "group"), from: log)
         #expect(report.recordCount == 3)

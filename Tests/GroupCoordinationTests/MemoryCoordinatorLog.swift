@@ -6,6 +6,7 @@ import NIOCore
 import Primitives
 import RecordBatches
 import Runtime
+import Storage
 import Synchronization
 
 final class MemoryCoordinatorLog: CoordinatorLog {
@@ -35,9 +36,10 @@ final class MemoryCoordinatorLog: CoordinatorLog {
     }
 
     var endOffset: Offset { state.withLock { $0.endOffset } }
+    var highWatermark: Offset { state.withLock { $0.isReplicated ? $0.endOffset : 0 } }
     var batchCount: Int { state.withLock { $0.batches.count } }
 
-    func append(_ batch: ByteBuffer, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
+    func append(_ batch: ByteBuffer, transaction: TransactionTerms, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
         try state.withLock { state throws(CoordinatorLogError) in
             if let error = state.error { throw CoordinatorLogError(error) }
             var stored = batch

@@ -103,6 +103,81 @@ struct DirectoryTests {
         #expect(loaded.logs.count == 1 && loaded.failures.count == 1)
     }
 
+    @Test("A directory that cannot be made is an error, not an endless attempt")
+    func impossibleDirectory() throws {
+        #expect(throws: StorageError.self) { _ = try LogDirectories(LogDirectoriesConfiguration(paths: ["/proc/martlet/x"])) }
+        let scratch = try Scratch()
+        try Data().write(to: URL(fileURLWithPath: scratch.path + "/file"))
+        #expect(throws: StorageError.self) { _ = try open(scratch, ["file/x"]) }
+        #expect(try open(scratch, ["a/b/c"]).directories.count == 1)
+    }
+
+    @Test(
+        "A damaged meta.properties is no directory that was never formatted",
+        arguments: ["", "rubbish", "version=1\nnode.id=1\n", "version=1\ncluster.id=c\n", "version=1\nnode.id=x\ncluster.id=c\n"])
+    func damagedMetaProperties(text: String) throws {
+        let scratch = try Scratch()
+        _ = try open(scratch, ["a"])
+        try Data(text.utf8).write(to: URL(fileURLWithPath: scratch.path + "/a/meta.properties"))
+        do {
+            _ = try open(scratch, ["a"])
+            Issue.record("it was taken")
+        } catch StorageError.corruptFile(let path, _) {
+            #expect(path == scratch.path + "/a/meta.properties")
+        }
+        try Data("version=0\nbroker.id=1\ncluster.id=c\n".utf8).write(to: URL(fileURLWithPath: scratch.path + "/a/meta.properties"))
+        #expect(try open(scratch, ["a"]).directories[0].properties?.nodeID == 1)
+    }
+
+    @Test("Files that somebody removed are missed", arguments: [true, false])
+    func removedFiles(clean: Bool) throws {
+        let scratch = try Scratch()
+        do {
+            let directories = try open(scratch, ["a", "b"])
+            var logs: [PartitionLog] = []
+            for index in 0..<4 as Range<Int32> {
+                let log = try directories.directories[0].create(
+                    TopicPartition("t", index), topicID: .one, configuration: LogConfiguration(), now: 1)
+                for _ in 0..<5 { _ = try log.append(try Make.batch(), origin: .client, leaderEpoch: 0, now: 1) }
+                try log.close(now: 1)
+                logs.append(log)
+            }
+            try directories.close(logs.map { ($0.logDirectory, $0.checkpoint) }, brokerEpoch: 3, clean: clean)
+        }
+        let end = Offset(5)
+        try FileManager.default.removeItem(atPath: scratch.path + "/a/t-0")
+        try FileManager.default.removeItem(atPath: scratch.path + "/a/t-1/00000000000000000000.log")
+        // Moved, not lost.
+        try FileManager.default.moveItem(atPath: scratch.path + "/a/t-2", toPath: scratch.path + "/b/t-2")
+        let loaded = try open(scratch, ["a", "b"]).load(
+            now: 1, configuration: { _ in LogConfiguration() }, expected: { _, _ in .known(.one) }, progress: { _ in })
+        #expect(
+            loaded.shortened == [
+                ShortenedLog(topicPartition: TopicPartition("t", 0), logEndOffset: nil, recoveryPoint: end),
+                ShortenedLog(topicPartition: TopicPartition("t", 1), logEndOffset: 0, recoveryPoint: end),
+            ])
+        #expect(loaded.logs.map(\.logEndOffset).sorted() == [0, end, end])
+    }
+
+    @Test("Cutting a log below what the checkpoint says of it asks for another checkpoint, once")
+    func truncationAsksForCheckpoint() throws {
+        let scratch = try Scratch()
+        let directories = try open(scratch, ["a"])
+        let directory = directories.directories[0]
+        let log = try directory.create(TopicPartition("t", 0), topicID: .one, configuration: LogConfiguration(), now: 1)
+        for _ in 0..<5 { _ = try log.append(try Make.batch(), origin: .client, leaderEpoch: 0, now: 1) }
+        try log.truncate(to: 4, now: 1)
+        #expect(!directory.takeNeedForCheckpoints(), "nothing of it was flushed")
+        try log.flush(now: 1)
+        try log.truncate(to: 2, now: 1)
+        #expect(log.recoveryPoint == 2 && directory.takeNeedForCheckpoints() && !directory.takeNeedForCheckpoints())
+        try log.flush(now: 1)
+        try log.truncateFullyAndStart(at: 1, now: 1)
+        #expect(directory.takeNeedForCheckpoints())
+        try log.delete(now: 1)
+        #expect(directory.takeNeedForCheckpoints())
+    }
+
     @Test("Directories marked for deletion are removed some time after a start")
     func leftovers() throws {
         let scratch = try Scratch()

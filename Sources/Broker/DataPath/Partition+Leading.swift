@@ -19,7 +19,8 @@ struct PartitionAppend: Sendable {
 extension Partition {
     /// Appends the readable bytes of `records`, whose batches get the next offsets and the leader's epoch.
     func append(
-        _ records: ByteBuffer, origin: AppendOrigin, requireInSyncReplicas: Bool, now: Timestamp
+        _ records: ByteBuffer, origin: AppendOrigin, requireInSyncReplicas: Bool, now: Timestamp,
+        transaction: TransactionTerms = .init()
     ) throws(PartitionError) -> PartitionAppend {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<PartitionAppend, PartitionError> in
@@ -28,7 +29,8 @@ extension Partition {
                 return .failure(.notEnoughReplicas)
             }
             do throws(StorageError) {
-                let result = try state.log.append(records, origin: origin, leaderEpoch: state.replica.leaderEpoch, now: now)
+                let result = try state.log.append(
+                    records, origin: origin, leaderEpoch: state.replica.leaderEpoch, now: now, transaction: transaction)
                 if !result.isDuplicate {
                     advance(&state, &effects, now: state.replica.followers.isEmpty ? 0 : SystemClock.monotonicMilliseconds())
                     state.logEndMoved(&effects)
@@ -42,6 +44,15 @@ extension Partition {
         }
         perform(effects)
         return try outcome.get()
+    }
+
+    /// Begins to find out whether a producer's transaction may write here; nil when it is open here already (KIP-890).
+    func beginVerification(
+        producerID: ProducerID, epoch: Int16, sequence: Int32, bumpsEpoch: Bool, now: Timestamp
+    ) throws(PartitionError) -> VerificationGuard? {
+        try withLeaderLog(currentLeaderEpoch: -1) { log throws(StorageError) in
+            try log.beginVerification(producerID: producerID, epoch: epoch, sequence: sequence, bumpsEpoch: bumpsEpoch, now: now)
+        }
     }
 
     /// Whether everything below `offset`, appended in `term`, is committed.

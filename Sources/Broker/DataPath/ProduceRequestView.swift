@@ -1,12 +1,15 @@
 // A produce request, read in place: what it names and where its records lie. The whole request is checked before anything is appended.
 import NIOCore
 import Primitives
+import Storage
 
 /// One partition's share of a produce request, and later its outcome.
 struct ProducePartition {
     var index: Int32
     /// Where the records lie in the frame; nil for null.
     var records: Range<Int>?
+    /// What the share has to show if its records are a transaction's.
+    var verification = TransactionVerification.ongoing
     var result = ProduceResult()
 }
 

@@ -91,6 +91,9 @@ final class ReplicationServices: Sendable {
         fetchers?.update(addresses: addresses)
     }
 
+    /// Where a broker's listener for brokers is, by the newest metadata.
+    func address(of broker: NodeID) -> PeerAddress? { state.withLock { $0.addresses[broker] } }
+
     /// Whether high watermarks have moved since the last call, by their sum.
     func noteHighWatermarks(_ total: Offset) -> Bool {
         state.withLock { state in

@@ -18,10 +18,20 @@ extension BrokerServices {
             for index in state.produce.partitions.indices { state.produce.partitions[index].result.error = .invalidRequiredAcks }
             return answer(context, state)
         }
+        if state.produce.transactionalID != nil,
+            verifyTransaction(context, state, append: { [self, unowned state] in append(context, state) })
+        {
+            return
+        }
+        append(context, state)
+    }
+
+    /// Appends all shares that nothing speaks against, and answers when they are where they have to be.
+    private func append(_ context: RequestContext, _ state: ConnectionState) {
         let now = SystemClock.now()
         for topic in state.produce.topics {
             let found = context.version >= 13 ? partitions.topic(topic.id) : partitions.topic(context.body.text(at: topic.name))
-            for index in topic.partitions {
+            for index in topic.partitions where state.produce.partitions[index].result.error == .none {
                 let wait = append(&state.produce.partitions[index], of: found, acks: state.produce.acks, context, now)
                 if let wait {
                     state.produce.waits.append(
@@ -75,7 +85,10 @@ extension BrokerServices {
             return nil
         }
         do throws(PartitionError) {
-            let append = try partition.append(records, origin: .client, requireInSyncReplicas: acks == -1, now: now)
+            let append = try partition.append(
+                records, origin: .client, requireInSyncReplicas: acks == -1, now: now,
+                transaction: TransactionTerms(
+                    verification: transactions.isVerificationEnabled ? share.verification : .notRequired))
             let result = append.log
             share.result.baseOffset = result.firstOffset
             share.result.logAppendTime = result.logAppendTime
@@ -106,10 +119,6 @@ extension BrokerServices {
         }
         if header.sizeInBytes < records.readableBytes {
             return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
-        }
-        if header.isTransactional {
-            // Nobody could end the transaction here: a coordinator elsewhere in the cluster has no way to write its marker.
-            return (.invalidTxnState, "This broker takes no part in transactions yet")
         }
         guard let compression = try? header.compression else {
             return (.corruptMessage, "The record batch names a compression that does not exist")

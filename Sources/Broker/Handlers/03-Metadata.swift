@@ -102,7 +102,7 @@ extension BrokerServices {
             return broker
         }
         response.clusterId = clusterID
-        response.controllerId = view.anyNodeID
+        response.controllerId = view.controllerID(answering: nodeID)
         response.topics = topics
         if request.includeTopicAuthorizedOperations {
             for index in response.topics.indices where response.topics[index].errorCode == .none {

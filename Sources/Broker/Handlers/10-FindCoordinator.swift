@@ -1,4 +1,4 @@
-// FindCoordinator: which broker looks after a group.
+// FindCoordinator: which broker looks after a group or a transactional id.
 import ClusterMetadata
 import Controlling
 import KafkaMessages
@@ -16,21 +16,26 @@ extension BrokerServices {
     func findCoordinator(_ context: RequestContext) throws(WireError) {
         let request = try context.decode(FindCoordinatorRequest.self)
         let keys = context.version >= 4 ? request.coordinatorKeys : [request.key]
-        guard CoordinatorKind(rawValue: request.keyType) == .group else {
-            let reason = "Only coordinators of groups are served yet; transactions and share groups are not."
+        let kind = CoordinatorKind(rawValue: request.keyType)
+        guard let kind, kind != .share else {
+            let reason = "Only coordinators of groups and transactions are served yet; share groups are not."
             return context.responder.send(
                 findCoordinatorResponse(keys.map { .failed($0, .invalidRequest, reason) }, context.version))
         }
         let responder = context.responder
         let listenerName = context.listenerName
-        ensureInternalTopic(TopicName.consumerOffsets) { [self] in
+        let topic = kind == .group ? TopicName.consumerOffsets : TopicName.transactionState
+        ensureInternalTopic(topic) { [self] in
             let view = ClusterView(image: image, listenerName: listenerName)
-            responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, view) }, responder.version))
+            responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, kind, view) }, responder.version))
         }
     }
 
-    private func coordinator(of group: String, _ view: ClusterView) -> FindCoordinatorResponse.Coordinator {
-        let partition = TopicPartition(TopicName.consumerOffsets, groups.partition(for: group))
+    private func coordinator(of group: String, _ kind: CoordinatorKind, _ view: ClusterView) -> FindCoordinatorResponse.Coordinator {
+        let partition =
+            kind == .transaction
+            ? TopicPartition(TopicName.transactionState, transactions.runtime.partition(for: group))
+            : TopicPartition(TopicName.consumerOffsets, groups.partition(for: group))
         guard let leader = view.image.topics.partition(partition)?.leader, let node = view.node(leader) else {
             return .failed(group, .coordinatorNotAvailable, nil)
         }

@@ -32,6 +32,6 @@ extension BrokerServices {
 extension ControllerServices {
     func alterConfigs(_ call: ControllerRequest) throws(WireError) {
         let request = try call.decode(AlterConfigsRequest.self)
-        decide(call, request) { (controller) throws(RequestFailure) in controller.alterConfigs(request) }
+        decide(call, request) { (controller) throws(RequestFailure) in try controller.alterConfigs(request) }
     }
 }

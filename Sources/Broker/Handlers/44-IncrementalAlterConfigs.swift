@@ -54,6 +54,6 @@ extension BrokerServices {
 extension ControllerServices {
     func incrementalAlterConfigs(_ call: ControllerRequest) throws(WireError) {
         let request = try call.decode(IncrementalAlterConfigsRequest.self)
-        decide(call, request) { (controller) throws(RequestFailure) in controller.incrementalAlterConfigs(request) }
+        decide(call, request) { (controller) throws(RequestFailure) in try controller.incrementalAlterConfigs(request) }
     }
 }

@@ -19,7 +19,7 @@ extension BrokerServices {
         }
         response.endpointType = Self.brokerEndpoints
         response.clusterId = clusterID
-        response.controllerId = view.anyNodeID
+        response.controllerId = view.controllerID(answering: nodeID)
         response.brokers = view.allNodes.filter { request.includeFencedBrokers || !$0.isFenced }.map { node in
             var broker = DescribeClusterResponse.DescribeClusterBroker()
             broker.brokerId = node.id

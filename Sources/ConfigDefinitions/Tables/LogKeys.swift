@@ -98,27 +98,32 @@ extension ConfigTable {
 
     static let cleanerKeys: [ConfigDefinition] = [
         .long(
-            "log.cleaner.backoff.ms", 15_000, .atLeast(0), .medium, mode: .clusterWide, support: .noCompaction,
+            "log.cleaner.backoff.ms", 15_000, .atLeast(0), .medium, mode: .clusterWide,
             doc: "How long the cleaner rests when there is nothing to clean."),
         .long(
-            "log.cleaner.dedupe.buffer.size", 134_217_728, .any, .medium, mode: .clusterWide, support: .noCompaction,
+            "log.cleaner.dedupe.buffer.size", 134_217_728, .any, .medium, mode: .clusterWide,
             doc: "Memory of all cleaner threads together for the map of keys."),
         .long(
             "log.cleaner.delete.retention.ms", 86_400_000, .atLeast(0), .medium, mode: .clusterWide, synonym: "delete.retention.ms",
-            support: .noCompaction, doc: "How long tombstones stay readable in compacted topics."),
-        .boolean("log.cleaner.enable", true, .medium, support: .noCompaction, doc: "Whether compacted topics are compacted."),
-        .double("log.cleaner.io.buffer.load.factor", 0.9, .any, .medium, mode: .clusterWide, support: .noCompaction),
-        .int("log.cleaner.io.buffer.size", 524_288, .atLeast(0), .medium, mode: .clusterWide, support: .noCompaction),
-        .double("log.cleaner.io.max.bytes.per.second", .greatestFiniteMagnitude, .any, .medium, mode: .clusterWide, support: .noCompaction),
+            doc: "How long tombstones stay readable in compacted topics."),
+        .boolean("log.cleaner.enable", true, .medium, doc: "Whether compacted topics are compacted."),
+        .double(
+            "log.cleaner.io.buffer.load.factor", 0.9, .any, .medium, mode: .clusterWide, doc: "How full the map of keys may get."),
+        .int(
+            "log.cleaner.io.buffer.size", 524_288, .atLeast(0), .medium, mode: .clusterWide,
+            doc: "Memory of all cleaner threads together for reading and writing."),
+        .double(
+            "log.cleaner.io.max.bytes.per.second", .greatestFiniteMagnitude, .any, .medium, mode: .clusterWide,
+            doc: "What all cleaner threads together may read and write in a second, on average."),
         .long(
             "log.cleaner.max.compaction.lag.ms", .max, .atLeast(1), .medium, mode: .clusterWide, synonym: "max.compaction.lag.ms",
-            support: .noCompaction, doc: "Longest time a record may wait for compaction."),
+            doc: "Longest time a record may wait for compaction."),
         .double(
             "log.cleaner.min.cleanable.ratio", 0.5, .between(0, 1), .medium, mode: .clusterWide, synonym: "min.cleanable.dirty.ratio",
-            support: .noCompaction, doc: "Share of a log that has to be dirty before it is cleaned."),
+            doc: "Share of a log that has to be dirty before it is cleaned."),
         .long(
             "log.cleaner.min.compaction.lag.ms", 0, .atLeast(0), .medium, mode: .clusterWide, synonym: "min.compaction.lag.ms",
-            support: .noCompaction, doc: "Time a record stays safe from compaction."),
-        .int("log.cleaner.threads", 1, .atLeast(0), .medium, mode: .clusterWide, support: .noCompaction, doc: "Threads of the cleaner."),
+            doc: "Time a record stays safe from compaction."),
+        .int("log.cleaner.threads", 1, .atLeast(0), .medium, mode: .clusterWide, doc: "Threads of the cleaner."),
     ]
 }

@@ -20,7 +20,7 @@ extension ConfigTable {
             doc: "Level for batches that the broker compresses with zstd."),
         .long(
             "delete.retention.ms", 86_400_000, .atLeast(0), .medium, mode: .clusterWide, synonym: "log.cleaner.delete.retention.ms",
-            support: .noCompaction, doc: "How long tombstones stay readable after compaction."),
+            doc: "How long tombstones stay readable after compaction."),
         .boolean(
             "errors.deadletterqueue.group.enable", false, .medium, mode: .clusterWide, support: .noShareGroups,
             doc: "Whether share groups may use this topic as their dead letter queue."),
@@ -53,7 +53,7 @@ extension ConfigTable {
             support: .noTieredStorage, doc: "Time kept on local disk when the topic is tiered; -2 means retention.ms."),
         .long(
             "max.compaction.lag.ms", .max, .atLeast(1), .medium, mode: .clusterWide, synonym: "log.cleaner.max.compaction.lag.ms",
-            support: .noCompaction, doc: "Longest time a record may wait for compaction."),
+            doc: "Longest time a record may wait for compaction."),
         .int(
             "max.message.bytes", 1_048_588, .atLeast(0), .medium, mode: .clusterWide, synonym: "message.max.bytes",
             doc: "Largest record batch taken."),
@@ -71,10 +71,10 @@ extension ConfigTable {
             doc: "Whether records keep the producer's timestamp (CreateTime) or get the broker's (LogAppendTime)."),
         .double(
             "min.cleanable.dirty.ratio", 0.5, .between(0, 1), .medium, mode: .clusterWide, synonym: "log.cleaner.min.cleanable.ratio",
-            support: .noCompaction, doc: "Share of the log that has to be dirty before it is compacted."),
+            doc: "Share of the log that has to be dirty before it is compacted."),
         .long(
             "min.compaction.lag.ms", 0, .atLeast(0), .medium, mode: .clusterWide, synonym: "log.cleaner.min.compaction.lag.ms",
-            support: .noCompaction, doc: "Time a record stays safe from compaction."),
+            doc: "Time a record stays safe from compaction."),
         .int(
             "min.insync.replicas", 1, .atLeast(1), .medium, mode: .clusterWide, synonym: "min.insync.replicas",
             doc: "Replicas that must have a record before acks=all is answered."),

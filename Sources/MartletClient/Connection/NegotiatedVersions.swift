@@ -36,7 +36,9 @@ package struct NegotiatedVersions: Sendable {
     /// - Parameter allowed: what the caller can fill in, such as Fetch without topic ids.
     package func version(of api: ApiKey, allowed: ClosedRange<Int16>? = nil) throws(KafkaError) -> Int16 {
         guard let broker = ranges[api.rawValue] else {
-            throw KafkaError(.unsupportedVersion, "the broker does not support \(api.name)")
+            // Every broker has Metadata; a controller's listener does not.
+            let hint = api == .metadata ? "; is this a controller's listener? Clients connect to those of brokers" : ""
+            throw KafkaError(.unsupportedVersion, "the broker does not support \(api.name)\(hint)")
         }
         let own = api.stableVersions
         let highest = min(broker.upperBound, own.upperBound, allowed?.upperBound ?? .max)

@@ -57,7 +57,7 @@ final class ClusterLedger {
         self.world = world
     }
 
-    private func fail(_ invariant: Invariant, _ detail: @autoclosure () -> String) { world.fail(invariant, detail()) }
+    func fail(_ invariant: Invariant, _ detail: @autoclosure () -> String) { world.fail(invariant, detail()) }
 
     private func log(_ partition: TopicIDPartition, of broker: NodeID) -> ReplicaLog? { world.broker(broker)?.disk[partition] }
 

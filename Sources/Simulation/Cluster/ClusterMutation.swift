@@ -38,6 +38,8 @@ public enum ClusterMutation: String, Sendable, CaseIterable {
     case claimCleanStop
     /// A new incarnation of a broker does not leave the replicas in sync.
     case keepRestartedInSync
+    /// A leader's proposal is taken although the partition has changed since.
+    case acceptStaleProposals
 
     /// How many seeds it may take to notice, at most.
     public var seedsNeeded: Int { 200 }

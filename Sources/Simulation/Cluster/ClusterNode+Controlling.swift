@@ -54,8 +54,11 @@ extension ClusterNode {
                 return result
             }
         case .alterPartition(let request):
-            run(ControllerAnswer.alterPartition) { (controller, _) throws(RequestFailure) in
-                try controller.alterPartition(request, apiVersion: 3)
+            run(ControllerAnswer.alterPartition) { [world] (controller, _) throws(RequestFailure) in
+                let image = controller.image
+                let result = try controller.alterPartition(world.mutate(request, in: image), apiVersion: 3)
+                world.ledger.decided(request, result.response, in: image)
+                return result
             }
         }
     }

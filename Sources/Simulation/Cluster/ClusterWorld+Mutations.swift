@@ -1,6 +1,7 @@
 // Faults put into what the controller gets and decides, on purpose.
 import ClusterMetadata
 import Controlling
+import KafkaMessages
 import KafkaRecords
 import Primitives
 
@@ -15,6 +16,21 @@ extension ClusterWorld {
         case .electOutsider: return records.map { outsider($0, in: image) }
         default: return records
         }
+    }
+
+    /// A proposal as it would have to be to be taken.
+    func mutate(_ request: AlterPartitionRequest, in image: MetadataImage) -> AlterPartitionRequest {
+        guard mutation == .acceptStaleProposals else { return request }
+        var request = request
+        for topic in request.topics.indices {
+            guard let known = image.topics.topic(id: request.topics[topic].topicId) else { continue }
+            for index in request.topics[topic].partitions.indices {
+                guard let partition = known.partition(request.topics[topic].partitions[index].partitionIndex) else { continue }
+                request.topics[topic].partitions[index].leaderEpoch = partition.leaderEpoch
+                request.topics[topic].partitions[index].partitionEpoch = partition.partitionEpoch
+            }
+        }
+        return request
     }
 
     private func outsider(_ record: VersionedRecord, in image: MetadataImage) -> VersionedRecord {

@@ -12,7 +12,7 @@ struct DoctorCommand: AsyncParsableCommand {
             is an error, and 0 when there are only warnings and hints.
 
             When brokers of Apache Kafka are met, it also says what of that cluster Martlet would not serve: features, listeners,
-            settings, compacted topics, transactions, groups of newer protocols, ACLs, quotas, credentials.
+            settings, transactions, groups of newer protocols, ACLs, quotas, credentials.
 
               martlet doctor -b kafka.example.com:9092,kafka.example.com:9093
               martlet doctor --config server.properties

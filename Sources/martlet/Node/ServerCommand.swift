@@ -28,6 +28,9 @@ struct ServerCommand: ParsableCommand {
 
     func run() throws {
         if endsWithParent { martlet_end_with_parent() }
+        if config == nil, overrides.isEmpty, EnvironmentSource.entries(ProcessSurroundings.environment()).isEmpty {
+            throw ValidationError("Name a configuration, such as server.properties. `martlet dev` runs a broker without any.")
+        }
         let loaded: LoadedConfiguration
         do throws(ConfigurationMistakes) {
             loaded = try ConfigurationLoader.load(file: config, overrides: overrides)

@@ -150,7 +150,13 @@ struct PartitionElectCommand: AsyncParsableCommand {
         let outcomes = try await cluster.withAdmin { admin in
             // Named one by one also when all are meant, so that the answer says of each what became of it.
             let named = try await admin.described(partitions).filter { unclean ? $0.description.leader == nil : true }.map(\.partition)
-            return named.isEmpty ? [] : try await admin.electLeaders(unclean ? .unclean : .preferred, named)
+            // A controller refuses requests that change more partitions than that.
+            var outcomes: [Outcome<TopicPartition, Bool>] = []
+            for start in stride(from: 0, to: named.count, by: 10_000) {
+                let some = Array(named[start..<min(start + 10_000, named.count)])
+                outcomes += try await admin.electLeaders(unclean ? .unclean : .preferred, some)
+            }
+            return outcomes
         }
         if outcomes.isEmpty, !output.json { Terminal.print("Every partition has a leader.") }
         try output.report(

@@ -1,0 +1,225 @@
+// Asks transaction coordinators whether a partition belongs to a producer's transaction, or adds it (KIP-890), before this broker takes the
+// transaction's first records there. One request on its way to each coordinator; questions that come meanwhile go together in the next.
+import Collections
+import Controlling
+import KafkaMessages
+import KafkaWire
+import Logging
+import NIOCore
+import Network
+import Primitives
+import Runtime
+import Synchronization
+import TransactionCoordination
+
+/// What a producer or group client may do besides asking, by the version of its request.
+enum TransactionSupport: Sendable, Hashable {
+    /// Knows no TRANSACTION_ABORTABLE.
+    case base
+    case abortableError
+    /// Has partitions added with its records (transaction.version 2).
+    case addsPartitions
+
+    init(produceVersion version: Int16) { self = version >= 12 ? .addsPartitions : version >= 11 ? .abortableError : .base }
+    init(offsetCommitVersion version: Int16) { self = version >= 5 ? .addsPartitions : version >= 4 ? .abortableError : .base }
+
+    /// Whether each of the producer's transactions has an epoch of its own.
+    var bumpsEpoch: Bool { self == .addsPartitions }
+}
+
+/// One question: partitions of one producer's transaction.
+struct TransactionQuestion: Sendable {
+    var transactionalID: String
+    var producer: ProducerIdentity
+    var partitions: [TopicPartition]
+    var support: TransactionSupport
+    /// The errors of the partitions that are not part of the transaction; called once, on any thread.
+    var completion: @Sendable ([TopicPartition: ErrorCode]) -> Void
+
+    func answer(_ error: ErrorCode) {
+        completion(Dictionary(partitions.map { ($0, error) }, uniquingKeysWith: { first, _ in first }))
+    }
+
+    /// As the client is told it: producers expect INVALID_PRODUCER_EPOCH, and old ones know no TRANSACTION_ABORTABLE.
+    func translated(_ error: ErrorCode) -> ErrorCode {
+        switch error {
+        case .producerFenced: .invalidProducerEpoch
+        case .transactionAbortable where support == .base: .invalidTxnState
+        default: error
+        }
+    }
+}
+
+/// The questions of one broker.
+final class TransactionVerifier: Sendable {
+    private struct State {
+        weak var services: BrokerServices?
+        var connections: PeerConnections?
+        var waiting: OrderedDictionary<NodeID, Deque<TransactionQuestion>> = [:]
+        var inFlight: Set<NodeID> = []
+        var isClosed = false
+    }
+
+    private static let maximumPerRequest = 500
+    /// Questions that may wait for one coordinator; beyond it clients are asked to try again.
+    private static let maximumWaiting = 10_000
+
+    private let state = Mutex(State())
+    private let nodeID: NodeID
+    private let timeoutMilliseconds: Int64
+    private let logger: Logger
+
+    init(nodeID: NodeID, timeoutMilliseconds: Int64, logger: Logger) {
+        self.nodeID = nodeID
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.logger = logger
+    }
+
+    func start(_ services: BrokerServices, on eventLoopGroup: any EventLoopGroup) {
+        var options = PeerOptions(clientID: "broker-\(nodeID)-add-partitions-to-txn")
+        options.maximumInFlight = 1
+        let connections = PeerConnections(options: options, eventLoopGroup: eventLoopGroup)
+        state.withLock { state in
+            state.services = services
+            state.connections = connections
+        }
+    }
+
+    func close() {
+        let (connections, waiting) = state.withLock { state in
+            state.isClosed = true
+            defer { state.waiting = [:] }
+            return (state.connections, state.waiting.values.flatMap { Array($0) })
+        }
+        for question in waiting { question.answer(.notCoordinator) }
+        connections?.close()
+    }
+
+    /// Asks the transaction's coordinator, which may be this broker.
+    func ask(_ question: TransactionQuestion) {
+        guard let services = state.withLock({ $0.isClosed ? nil : $0.services }) else { return question.answer(.coordinatorNotAvailable) }
+        let runtime = services.transactions.runtime
+        let partition = TopicPartition(TopicName.transactionState, runtime.partition(for: question.transactionalID))
+        guard let leader = services.image.topics.partition(partition)?.leader, leader >= 0 else {
+            return question.answer(.coordinatorNotAvailable)
+        }
+        if leader == nodeID { return ask(question, runtime) }
+        guard services.replication.address(of: leader) != nil else { return question.answer(.coordinatorNotAvailable) }
+        let isTaken = state.withLock { state in
+            guard state.waiting[leader, default: []].count < Self.maximumWaiting else { return false }
+            state.waiting[leader, default: []].append(question)
+            return true
+        }
+        guard isTaken else { return question.answer(.coordinatorNotAvailable) }
+        flush(leader)
+    }
+
+    /// The coordinator is here.
+    private func ask(_ question: TransactionQuestion, _ runtime: TransactionRuntime) {
+        @Sendable func answer(_ errors: [ErrorCode]) {
+            var refused: [TopicPartition: ErrorCode] = [:]
+            for (partition, error) in zip(question.partitions, errors) where error != .none {
+                refused[partition] = question.translated(error)
+            }
+            question.completion(refused)
+        }
+        guard question.support.bumpsEpoch else {
+            return answer(runtime.verifyPartitions(question.partitions, in: question.transactionalID, producer: question.producer))
+        }
+        runtime.addPartitions(question.partitions, to: question.transactionalID, producer: question.producer, clientVersion: 2) { error in
+            answer(question.partitions.map { _ in error })
+        }
+    }
+
+    // MARK: Elsewhere
+
+    private func flush(_ coordinator: NodeID) {
+        let batch = state.withLock { state -> (questions: [TransactionQuestion], services: BrokerServices, connections: PeerConnections)? in
+            guard !state.isClosed, !state.inFlight.contains(coordinator), let services = state.services,
+                let connections = state.connections, let waiting = state.waiting[coordinator], !waiting.isEmpty
+            else { return nil }
+            // A request names each transactional id once: a second question about one waits for the next.
+            var seen: Set<String> = []
+            var questions: [TransactionQuestion] = []
+            var rest: Deque<TransactionQuestion> = []
+            for question in waiting {
+                if questions.count < Self.maximumPerRequest, seen.insert(question.transactionalID).inserted {
+                    questions.append(question)
+                } else {
+                    rest.append(question)
+                }
+            }
+            state.waiting[coordinator] = rest.isEmpty ? nil : rest
+            state.inFlight.insert(coordinator)
+            return (questions, services, connections)
+        }
+        guard let batch else { return }
+        guard let address = batch.services.replication.address(of: coordinator) else {
+            for question in batch.questions { question.answer(.coordinatorNotAvailable) }
+            return finished(coordinator)
+        }
+        batch.connections.send(
+            Self.request(batch.questions), to: address, versions: 4...5, timeoutMilliseconds: timeoutMilliseconds
+        ) { [self] result in
+            switch result {
+            case .success(let response): received(response, batch.questions)
+            case .failure(.unsupportedVersion):
+                // A broker from before KIP-890 cannot be asked: as Kafka does, the records are taken.
+                for question in batch.questions { question.completion([:]) }
+            case .failure(let failure):
+                logger.info(
+                    "a transaction coordinator could not be asked", metadata: ["broker": "\(coordinator)", "reason": "\(failure)"])
+                for question in batch.questions { question.answer(.networkException) }
+            }
+            finished(coordinator)
+        }
+    }
+
+    private func finished(_ coordinator: NodeID) {
+        state.withLock { _ = $0.inFlight.remove(coordinator) }
+        flush(coordinator)
+    }
+
+    private static func request(_ questions: [TransactionQuestion]) -> AddPartitionsToTxnRequest {
+        var request = AddPartitionsToTxnRequest()
+        request.transactions = questions.map { question in
+            var transaction = AddPartitionsToTxnRequest.AddPartitionsToTxnTransaction()
+            transaction.transactionalId = question.transactionalID
+            transaction.producerId = question.producer.id
+            transaction.producerEpoch = question.producer.epoch
+            transaction.verifyOnly = !question.support.bumpsEpoch
+            transaction.topics = OrderedSet(question.partitions).byTopic.map { name, partitions in
+                var topic = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic()
+                topic.name = name
+                topic.partitions = partitions
+                return topic
+            }
+            return transaction
+        }
+        return request
+    }
+
+    private func received(_ response: AddPartitionsToTxnResponse, _ questions: [TransactionQuestion]) {
+        guard response.errorCode == .none else {
+            // The client must not hear what the brokers may do among themselves.
+            let error: ErrorCode = response.errorCode == .clusterAuthorizationFailed ? .invalidTxnState : response.errorCode
+            for question in questions { question.answer(error) }
+            return
+        }
+        var results: [String: AddPartitionsToTxnResponse.AddPartitionsToTxnResult] = [:]
+        for result in response.resultsByTransaction { results[result.transactionalId] = result }
+        for question in questions {
+            guard let result = results[question.transactionalID] else {
+                question.answer(.networkException)
+                continue
+            }
+            var refused: [TopicPartition: ErrorCode] = [:]
+            for topic in result.topicResults {
+                for partition in topic.resultsByPartition where partition.partitionErrorCode != .none {
+                    refused[TopicPartition(topic.name, partition.partitionIndex)] = question.translated(partition.partitionErrorCode)
+                }
+            }
+            question.completion(refused)
+        }
+    }
+}

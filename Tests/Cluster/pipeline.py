@@ -1,0 +1,91 @@
+"""A process that reads records, processes them and writes what comes out, each batch in a transaction with the offsets of what it read.
+
+    pipeline.py BOOTSTRAP SOURCE TARGET GROUP TRANSACTIONAL_ID
+
+It runs until it is killed, and ends by itself when its producer has been fenced."""
+
+import sys
+
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+
+from load import QUIET
+
+
+def main(bootstrap: str, source: str, target: str, group: str, transactional_id: str) -> int:
+    reader = Consumer({
+        **QUIET, "bootstrap.servers": bootstrap, "group.id": group, "isolation.level": "read_committed", "enable.auto.commit": False,
+        "auto.offset.reset": "earliest", "session.timeout.ms": 6000, "partition.assignment.strategy": "cooperative-sticky",
+    })
+    writer = Producer({
+        **QUIET, "bootstrap.servers": bootstrap, "transactional.id": transactional_id, "transaction.timeout.ms": 15_000, "linger.ms": 5,
+        "retry.backoff.ms": 50,
+    })
+    if not attempt(lambda: writer.init_transactions(60)):
+        return 2
+    reader.subscribe([source])
+    while True:
+        messages = [message for message in reader.consume(50, timeout=0.3) if message.error() is None]
+        if messages and not process(reader, writer, target, messages):
+            return 3
+
+
+def attempt(work) -> bool:
+    """Repeats what may be repeated; false when this producer is at its end."""
+    while True:
+        try:
+            work()
+            return True
+        except KafkaException as error:
+            cause = error.args[0]
+            if cause.fatal():
+                print(f"fatal: {cause}", flush=True)
+                return False
+            if cause.txn_requires_abort():
+                raise
+            if not cause.retriable():
+                print(f"not retriable: {cause}", flush=True)
+                return False
+
+
+def process(reader, writer, target, messages) -> bool:
+    """One batch as one transaction. After an abort the batch is read again."""
+    try:
+        writer.begin_transaction()
+        for message in messages:
+            writer.produce(target, key=message.key(), value=b"processed " + message.value(), partition=message.partition())
+        ends = {}
+        for message in messages:
+            ends[message.partition()] = message.offset() + 1
+        offsets = [TopicPartition(messages[0].topic(), partition, end) for partition, end in ends.items()]
+        if not attempt(lambda: writer.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 30)):
+            return False
+        return attempt(lambda: writer.commit_transaction(60))
+    except KafkaException as error:
+        cause = error.args[0]
+        if cause.fatal() or not cause.txn_requires_abort():
+            print(f"ended by: {cause}", flush=True)
+            return False
+        print(f"aborting: {cause}", flush=True)
+        if not attempt(lambda: writer.abort_transaction(60)):
+            return False
+    return rewind(reader)
+
+
+def rewind(reader) -> bool:
+    """Back to what is committed: the batch was aborted."""
+    assignment = reader.assignment()
+    while assignment:
+        try:
+            for found in reader.committed(assignment, timeout=20):
+                reader.seek(TopicPartition(found.topic, found.partition, found.offset if found.offset >= 0 else 0))
+            return True
+        except KafkaException as error:
+            if not error.args[0].retriable():
+                # Somebody else has them now.
+                print(f"cannot rewind: {error}", flush=True)
+                return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

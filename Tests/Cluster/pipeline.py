@@ -5,6 +5,7 @@
 It runs until it is killed, and ends by itself when its producer has been fenced."""
 
 import sys
+import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
@@ -26,6 +27,8 @@ def main(bootstrap: str, source: str, target: str, group: str, transactional_id:
     while True:
         messages = [message for message in reader.consume(50, timeout=0.3) if message.error() is None]
         if messages and not process(reader, writer, target, messages):
+            # The others need not wait for this member's session to end.
+            reader.close()
             return 3
 
 
@@ -72,19 +75,18 @@ def process(reader, writer, target, messages) -> bool:
 
 
 def rewind(reader) -> bool:
-    """Back to what is committed: the batch was aborted."""
-    assignment = reader.assignment()
-    while assignment:
+    """Back to what is committed: the batch was aborted. False when that cannot be done: another start begins there anyway."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
         try:
-            for found in reader.committed(assignment, timeout=20):
+            for found in reader.committed(reader.assignment(), timeout=20):
                 reader.seek(TopicPartition(found.topic, found.partition, found.offset if found.offset >= 0 else 0))
             return True
         except KafkaException as error:
-            if not error.args[0].retriable():
-                # Somebody else has them now.
-                print(f"cannot rewind: {error}", flush=True)
-                return False
-    return True
+            # A partition that is being given away cannot be sought in; the next look does not find it any more.
+            print(f"rewinding again: {error}", flush=True)
+            time.sleep(0.2)
+    return False
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Supervised:
     """A pipeline process that is started again, under the same transactional id, whenever it has ended."""
 
     def __init__(self, *arguments: str, log: Path):
+        self.path = log
         self.command = [sys.executable, str(Path(__file__).with_name("pipeline.py")), *arguments]
         self.log = open(log, "ab")
         self.starts = 0
@@ -113,6 +114,9 @@ def test_read_process_write_is_exactly_once(cluster, topic, victim):
             if victim in ("clients", "both"):
                 pipelines[round % 2].kill()
         wait_until(lambda: committed_offsets(cluster, group, source) == total, "everything is processed", 120)
+    except AssertionError as error:
+        told = "\n".join(f"{each.path.name}, {each.starts} starts:\n{each.path.read_text()[-2000:]}" for each in pipelines)
+        raise AssertionError(f"{error}\n{told}") from None
     finally:
         for pipeline in pipelines:
             pipeline.stop()

@@ -75,6 +75,20 @@ class MixedCluster(Cluster):
         self.wait_whole(seconds)
         return self
 
+    def wait_whole(self, seconds: float = 60) -> None:
+        """By every broker: a client drops the connections to those of which the one it asks has not heard."""
+        super().wait_whole(seconds)
+        for node in self.brokers:
+            if node.is_running and not node.is_paused:
+                wait_until(lambda: self.brokers_by(node) == len(self.brokers), f"{node} knows all brokers", seconds)
+
+    def brokers_by(self, node: MixedNode) -> int:
+        client = AdminClient({"bootstrap.servers": node.address, "socket.timeout.ms": 10_000, **QUIET, **QUICK_RECONNECT})
+        try:
+            return len(client.list_topics(timeout=10).brokers)
+        except KafkaException:
+            return -1
+
     def create(self, topic: str, partitions: int, copies: int | None = None, **config: str) -> None:
         """Until every broker that serves has heard of it: a client that asks an earlier one would take it for a topic that is not there."""
         super().create(topic, partitions, copies, **config)

@@ -39,10 +39,9 @@ def test_nothing_acknowledged_is_lost(cluster, fault):
         try:
             wait_until(lambda: readers[1].polled > before[1] + 30, "the group reads on", 60)
         except AssertionError as error:
-            places = [f"{each.topic}-{each.partition}" for each in readers[1].consumer.assignment()]
             raise AssertionError(
-                f"{error}; assigned {places}, read {readers[1].polled}; the reader without a group read {readers[0].polled} of "
-                f"{writer.acknowledged}") from None
+                f"{error}: {cluster.martlet('group', 'describe', topic, check=False)}; it read {readers[1].polled}, the reader without "
+                f"a group {readers[0].polled} of {writer.acknowledged}") from None
 
     go_on()
     Nemesis(cluster, recorder, topic, seed=len(fault), say=lambda _: None).strike(fault, 3)

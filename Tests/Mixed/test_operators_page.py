@@ -83,7 +83,7 @@ def test_the_same_node_with_the_other_program():
         clients.go_on()
         first = cluster.node(1)
         found = check_first.run("martlet doctor -b 127.0.0.1:9092", **{"127.0.0.1:9092": first.address})
-        assert "0 errors" in found and "customers" in found, found
+        assert "0 errors" in found, found
         for node in cluster.nodes:
             check_first.run("martlet doctor --config /etc/kafka/server.properties", **{"etc/kafka/server.properties": str(node.properties)[1:]})
         assert "All is well: 3 brokers" in check_first.run("martlet cluster health")

@@ -69,6 +69,8 @@ struct BrokerUnregisterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "unregister", abstract: "Make the cluster forget a broker that is gone for good.")
 
+    private static let patienceMilliseconds: Int64 = 5000
+
     @Argument(help: "The broker's id.")
     var broker: Int32
 
@@ -83,7 +85,7 @@ struct BrokerUnregisterCommand: AsyncParsableCommand {
 
     func run() async throws {
         try await cluster.withAdmin { admin in
-            let brokers = try await admin.listRegisteredBrokers()
+            let brokers = try await brokersOnceAway(admin)
             let known = brokers.first { $0.node.id == broker }
             // Clusters before 4.0 do not list brokers that are away, so one that is not listed may yet be registered.
             if known == nil, brokers.allSatisfy({ $0.isFenced != nil }) {
@@ -105,5 +107,17 @@ struct BrokerUnregisterCommand: AsyncParsableCommand {
             try await admin.unregisterBroker(broker)
         }
         output.show(["id": .whole(broker)], "The cluster has forgotten broker \(broker).")
+    }
+
+    /// The registered brokers. The one that is asked may hear a little later that a broker has stopped, so that one which still seems to
+    /// be alive is asked about for some seconds.
+    private func brokersOnceAway(_ admin: AdminClient) async throws -> [RegisteredBroker] {
+        let deadline = SystemClock.monotonicMilliseconds() + Self.patienceMilliseconds
+        while true {
+            let brokers = try await admin.listRegisteredBrokers()
+            let isAlive = brokers.contains { $0.node.id == broker && $0.isFenced != true }
+            if !isAlive || SystemClock.monotonicMilliseconds() >= deadline { return brokers }
+            try await Task.sleep(for: .milliseconds(200))
+        }
     }
 }

@@ -1,5 +1,6 @@
 // `martlet partition reassign`: moves replicas to other brokers and follows how far that is.
 import ArgumentParser
+import KafkaMessages
 import MartletClient
 import Primitives
 
@@ -174,6 +175,8 @@ struct PartitionReassignCommand: AsyncParsableCommand {
 struct ReassignmentProgress {
     private let admin: AdminClient
     private let moves: [ReassignmentPlan.Move]
+    /// How long a command goes on until every broker knows; a move that somebody else changed is never told as asked for.
+    private static let toldMilliseconds: Int64 = 10_000
 
     init(_ admin: AdminClient, _ moves: [ReassignmentPlan.Move]) {
         self.admin = admin
@@ -198,7 +201,38 @@ struct ReassignmentProgress {
             }
             try await Task.sleep(for: .milliseconds(500))
         }
+        try await waitUntilTold()
         return true
+    }
+
+    /// The controller has ended the moves; brokers learn of it one after the other. A command that comes next may ask any of them, so
+    /// this one waits a little until all know.
+    private func waitUntilTold() async throws {
+        let deadline = SystemClock.monotonicMilliseconds() + Self.toldMilliseconds
+        for broker in try await admin.describeCluster().brokers {
+            while await !isTold(by: broker.id), SystemClock.monotonicMilliseconds() < deadline, !Interruption.isWanted {
+                try await Task.sleep(for: .milliseconds(100))
+            }
+        }
+    }
+
+    /// Whether the broker names exactly the replicas that were asked for; one that does not answer is not waited for.
+    private func isTold(by broker: Int32) async -> Bool {
+        var request = MetadataRequest()
+        request.topics = Set(moves.map(\.partition.topic)).sorted().map { name in
+            var topic = MetadataRequest.MetadataRequestTopic()
+            topic.name = name
+            return topic
+        }
+        request.allowAutoTopicCreation = false
+        guard let answer = try? await admin.cluster.send(request, to: .node(broker)) else { return true }
+        var replicas: [TopicPartition: Set<Int32>] = [:]
+        for topic in answer.topics {
+            for partition in topic.partitions {
+                replicas[TopicPartition(topic.name ?? "", partition.partitionIndex)] = Set(partition.replicaNodes)
+            }
+        }
+        return moves.allSatisfy { replicas[$0.partition] == Set($0.after) }
     }
 
     /// What the brokers that take replicas have of them, and what they are to have; nil where nobody says.

@@ -4,15 +4,40 @@
 
 It runs until it is killed, and ends by itself when its producer has been fenced or does not get on. The latter is for librdkafka 2.16: a
 broker that left the metadata while it was a group's cached coordinator is taken down by it, and TxnOffsetCommit then waits for that one for
-ever, whatever the cluster does."""
+ever, whatever timeout was given."""
 
 import os
 import sys
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from load import QUIET
+
+
+class Watchdog:
+    """Ends the process when one transaction takes longer than any fault here explains: calls of librdkafka may not come back at all."""
+
+    SECONDS = 25
+
+    def __init__(self):
+        self.began = None
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self):
+        while True:
+            began = self.began
+            if began is not None and time.monotonic() - began > self.SECONDS:
+                print("a transaction does not end: starting again", flush=True)
+                os._exit(4)
+            time.sleep(0.5)
+
+    def __enter__(self):
+        self.began = time.monotonic()
+
+    def __exit__(self, *_):
+        self.began = None
 
 
 def main(bootstrap: str, source: str, target: str, group: str, transactional_id: str) -> int:
@@ -27,9 +52,14 @@ def main(bootstrap: str, source: str, target: str, group: str, transactional_id:
     if not attempt(lambda: writer.init_transactions(60)):
         return 2
     reader.subscribe([source])
+    watchdog = Watchdog()
     while True:
         messages = [message for message in reader.consume(50, timeout=0.3) if message.error() is None]
-        if messages and not process(reader, writer, target, messages):
+        if not messages:
+            continue
+        with watchdog:
+            if process(reader, writer, target, messages):
+                continue
             # The others need not wait for this member's session to end.
             reader.close()
             return 3

@@ -2,8 +2,11 @@
 
     pipeline.py BOOTSTRAP SOURCE TARGET GROUP TRANSACTIONAL_ID
 
-It runs until it is killed, and ends by itself when its producer has been fenced."""
+It runs until it is killed, and ends by itself when its producer has been fenced or does not get on. The latter is for librdkafka 2.16: a
+broker that left the metadata while it was a group's cached coordinator is taken down by it, and TxnOffsetCommit then waits for that one for
+ever, whatever the cluster does."""
 
+import os
 import sys
 import time
 
@@ -32,8 +35,9 @@ def main(bootstrap: str, source: str, target: str, group: str, transactional_id:
             return 3
 
 
-def attempt(work) -> bool:
+def attempt(work, seconds: float = 60) -> bool:
     """Repeats what may be repeated; false when this producer is at its end."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             work()
@@ -45,8 +49,8 @@ def attempt(work) -> bool:
                 return False
             if cause.txn_requires_abort():
                 raise
-            if not cause.retriable():
-                print(f"not retriable: {cause}", flush=True)
+            if not cause.retriable() or time.monotonic() > deadline:
+                print(f"giving up: {cause}", flush=True)
                 return False
 
 
@@ -60,7 +64,7 @@ def process(reader, writer, target, messages) -> bool:
         for message in messages:
             ends[message.partition()] = message.offset() + 1
         offsets = [TopicPartition(messages[0].topic(), partition, end) for partition, end in ends.items()]
-        if not attempt(lambda: writer.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 30)):
+        if not attempt(lambda: writer.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 8), 10):
             return False
         return attempt(lambda: writer.commit_transaction(60))
     except KafkaException as error:
@@ -90,4 +94,5 @@ def rewind(reader) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    # Not by way of librdkafka's own end, which would wait for that broker too.
+    os._exit(main(*sys.argv[1:]))

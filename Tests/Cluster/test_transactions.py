@@ -110,7 +110,7 @@ def test_read_process_write_is_exactly_once(cluster, topic, victim):
         for round in range(6):
             fill(cluster, source, 300, total)
             total += 300
-            wait_until(lambda: committed_offsets(cluster, group, source) > total - 300, "the pipelines make progress", 150)
+            wait_until(lambda: committed_offsets(cluster, group, source) > total - 300, "the pipelines make progress", 90)
             if victim in ("nodes", "both"):
                 node = cluster.brokers[round % 3]
                 node.kill()
@@ -118,7 +118,7 @@ def test_read_process_write_is_exactly_once(cluster, topic, victim):
                 revive(cluster, node)
             if victim in ("clients", "both"):
                 pipelines[round % 2].kill()
-        wait_until(lambda: committed_offsets(cluster, group, source) == total, "everything is processed", 150)
+        wait_until(lambda: committed_offsets(cluster, group, source) == total, "everything is processed", 120)
     except AssertionError as error:
         told = "\n".join(f"{each.path.name}, {each.starts} starts:\n{each.path.read_text()[-2000:]}" for each in pipelines)
         raise AssertionError(f"{error}\n{told}") from None

@@ -2,14 +2,42 @@
 
     pipeline.py BOOTSTRAP SOURCE TARGET GROUP TRANSACTIONAL_ID
 
-It runs until it is killed, and ends by itself when its producer has been fenced."""
+It runs until it is killed, and ends by itself when its producer has been fenced or does not get on. The latter is for librdkafka 2.16: a
+broker that left the metadata while it was a group's cached coordinator is taken down by it, and TxnOffsetCommit then waits for that one for
+ever, whatever timeout was given."""
 
+import os
 import sys
+import threading
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from load import QUIET
+
+
+class Watchdog:
+    """Ends the process when one transaction takes longer than any fault here explains: calls of librdkafka may not come back at all."""
+
+    SECONDS = 25
+
+    def __init__(self):
+        self.began = None
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self):
+        while True:
+            began = self.began
+            if began is not None and time.monotonic() - began > self.SECONDS:
+                print("a transaction does not end: starting again", flush=True)
+                os._exit(4)
+            time.sleep(0.5)
+
+    def __enter__(self):
+        self.began = time.monotonic()
+
+    def __exit__(self, *_):
+        self.began = None
 
 
 def main(bootstrap: str, source: str, target: str, group: str, transactional_id: str) -> int:
@@ -24,16 +52,22 @@ def main(bootstrap: str, source: str, target: str, group: str, transactional_id:
     if not attempt(lambda: writer.init_transactions(60)):
         return 2
     reader.subscribe([source])
+    watchdog = Watchdog()
     while True:
         messages = [message for message in reader.consume(50, timeout=0.3) if message.error() is None]
-        if messages and not process(reader, writer, target, messages):
+        if not messages:
+            continue
+        with watchdog:
+            if process(reader, writer, target, messages):
+                continue
             # The others need not wait for this member's session to end.
             reader.close()
             return 3
 
 
-def attempt(work) -> bool:
+def attempt(work, seconds: float = 60) -> bool:
     """Repeats what may be repeated; false when this producer is at its end."""
+    deadline = time.monotonic() + seconds
     while True:
         try:
             work()
@@ -45,8 +79,8 @@ def attempt(work) -> bool:
                 return False
             if cause.txn_requires_abort():
                 raise
-            if not cause.retriable():
-                print(f"not retriable: {cause}", flush=True)
+            if not cause.retriable() or time.monotonic() > deadline:
+                print(f"giving up: {cause}", flush=True)
                 return False
 
 
@@ -60,7 +94,7 @@ def process(reader, writer, target, messages) -> bool:
         for message in messages:
             ends[message.partition()] = message.offset() + 1
         offsets = [TopicPartition(messages[0].topic(), partition, end) for partition, end in ends.items()]
-        if not attempt(lambda: writer.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 30)):
+        if not attempt(lambda: writer.send_offsets_to_transaction(offsets, reader.consumer_group_metadata(), 8), 10):
             return False
         return attempt(lambda: writer.commit_transaction(60))
     except KafkaException as error:
@@ -90,4 +124,5 @@ def rewind(reader) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    # Not by way of librdkafka's own end, which would wait for that broker too.
+    os._exit(main(*sys.argv[1:]))

@@ -25,7 +25,8 @@ final class MarkerSender: Sendable {
         var connections: PeerConnections?
         var eventLoop: (any EventLoop)?
         var queues: OrderedDictionary<NodeID, Deque<Entry>> = [:]
-        var inFlight: Set<NodeID> = []
+        /// Brokers that have a request to answer, and where they were asked; nil for this one.
+        var inFlight: [NodeID: PeerAddress?] = [:]
         /// Without a leader at the moment, or failed.
         var later: [Entry] = []
         var isRetryScheduled = false
@@ -77,6 +78,19 @@ final class MarkerSender: Sendable {
 
     /// Takes markers to be written. Returns at once.
     func submit(_ task: TransactionMarkerTask) { route([Entry(task: task, partitions: task.markers.partitions)]) }
+
+    /// Clients may not use these brokers any longer: others lead what they led. What waits for one of them, perhaps a process that hangs
+    /// and keeps its connections, is looked up again at once. To be called when the metadata that says so is in force.
+    func brokersLeft(_ brokers: [NodeID]) {
+        for broker in brokers where broker != nodeID {
+            let (waiting, connections, asked) = state.withLock { state in
+                (state.queues.removeValue(forKey: broker), state.connections, state.inFlight[broker] ?? nil)
+            }
+            if let waiting { postpone(Array(waiting)) }
+            // The request fails, and is made again with what it was for.
+            if let asked { connections?.disconnect(from: asked) }
+        }
+    }
 
     // MARK: Routing
 
@@ -138,13 +152,13 @@ final class MarkerSender: Sendable {
     private func flush(_ leader: NodeID) {
         let batch = state.withLock {
             state -> (entries: [Entry], services: BrokerServices, connections: PeerConnections, loop: any EventLoop)? in
-            guard !state.isClosed, !state.inFlight.contains(leader), let services = state.services, let connections = state.connections,
+            guard !state.isClosed, state.inFlight[leader] == nil, let services = state.services, let connections = state.connections,
                 let loop = state.eventLoop, var queue = state.queues[leader], !queue.isEmpty
             else { return nil }
             let entries = Array(queue.prefix(Self.maximumEntriesPerRequest))
             queue.removeFirst(entries.count)
             state.queues[leader] = queue.isEmpty ? nil : queue
-            state.inFlight.insert(leader)
+            state.inFlight[leader] = .some(nil)
             return (entries, services, connections, loop)
         }
         guard let batch else { return }
@@ -156,26 +170,32 @@ final class MarkerSender: Sendable {
                 received(response, entries, from: leader)
             }
         }
-        guard let address = batch.services.replication.address(of: leader) else {
-            postpone(entries)
-            return finished(leader)
-        }
-        // The leader itself waits for its replicas as long as a request may take.
-        batch.connections.send(request, to: address, timeoutMilliseconds: timeoutMilliseconds + 5_000) { [self] result in
-            switch result {
-            case .success(let response): received(response, entries, from: leader)
-            case .failure(let failure):
-                logger.info(
-                    "transaction markers did not arrive and are sent again",
-                    metadata: ["broker": "\(leader)", "transactions": "\(entries.count)", "reason": "\(failure)"])
-                postpone(entries)
-                finished(leader)
+        // Under one lock, so that either this sees that the broker has left, or `brokersLeft(_:)` sees the request.
+        let isSent = state.withLock { state in
+            guard !batch.services.hasLeft(leader), let address = batch.services.replication.address(of: leader) else { return false }
+            state.inFlight[leader] = address
+            // The leader itself waits for its replicas as long as a request may take.
+            batch.connections.send(request, to: address, timeoutMilliseconds: timeoutMilliseconds + 5_000) { [self] result in
+                switch result {
+                case .success(let response): received(response, entries, from: leader)
+                case .failure(let failure):
+                    logger.info(
+                        "transaction markers did not arrive and are sent again",
+                        metadata: ["broker": "\(leader)", "transactions": "\(entries.count)", "reason": "\(failure)"])
+                    postpone(entries)
+                    finished(leader)
+                }
             }
+            return true
+        }
+        if !isSent {
+            postpone(entries)
+            finished(leader)
         }
     }
 
     private func finished(_ leader: NodeID) {
-        state.withLock { _ = $0.inFlight.remove(leader) }
+        state.withLock { _ = $0.inFlight.removeValue(forKey: leader) }
         flush(leader)
     }
 

@@ -56,7 +56,8 @@ final class TransactionVerifier: Sendable {
         weak var services: BrokerServices?
         var connections: PeerConnections?
         var waiting: OrderedDictionary<NodeID, Deque<TransactionQuestion>> = [:]
-        var inFlight: Set<NodeID> = []
+        /// Coordinators that have a request to answer, and where they were asked; nil until that is known.
+        var inFlight: [NodeID: PeerAddress?] = [:]
         var isClosed = false
     }
 
@@ -94,6 +95,17 @@ final class TransactionVerifier: Sendable {
         }
         for question in waiting { question.answer(.notCoordinator) }
         connections?.close()
+    }
+
+    /// Clients may not use these brokers any longer: what waits for one of them is answered at once, so that clients ask again.
+    func brokersLeft(_ brokers: [NodeID]) {
+        for broker in brokers {
+            let (waiting, connections, asked) = state.withLock { state in
+                (state.waiting.removeValue(forKey: broker), state.connections, state.inFlight[broker] ?? nil)
+            }
+            for question in waiting ?? [] { question.answer(.coordinatorNotAvailable) }
+            if let asked { connections?.disconnect(from: asked) }
+        }
     }
 
     /// Asks the transaction's coordinator, which may be this broker.
@@ -136,7 +148,7 @@ final class TransactionVerifier: Sendable {
 
     private func flush(_ coordinator: NodeID) {
         let batch = state.withLock { state -> (questions: [TransactionQuestion], services: BrokerServices, connections: PeerConnections)? in
-            guard !state.isClosed, !state.inFlight.contains(coordinator), let services = state.services,
+            guard !state.isClosed, state.inFlight[coordinator] == nil, let services = state.services,
                 let connections = state.connections, let waiting = state.waiting[coordinator], !waiting.isEmpty
             else { return nil }
             // A request names each transactional id once: a second question about one waits for the next.
@@ -151,33 +163,40 @@ final class TransactionVerifier: Sendable {
                 }
             }
             state.waiting[coordinator] = rest.isEmpty ? nil : rest
-            state.inFlight.insert(coordinator)
+            state.inFlight[coordinator] = .some(nil)
             return (questions, services, connections)
         }
         guard let batch else { return }
-        guard let address = batch.services.replication.address(of: coordinator) else {
-            for question in batch.questions { question.answer(.coordinatorNotAvailable) }
-            return finished(coordinator)
-        }
-        batch.connections.send(
-            Self.request(batch.questions), to: address, versions: 4...5, timeoutMilliseconds: timeoutMilliseconds
-        ) { [self] result in
-            switch result {
-            case .success(let response): received(response, batch.questions)
-            case .failure(.unsupportedVersion):
-                // A broker from before KIP-890 cannot be asked: as Kafka does, the records are taken.
-                for question in batch.questions { question.completion([:]) }
-            case .failure(let failure):
-                logger.info(
-                    "a transaction coordinator could not be asked", metadata: ["broker": "\(coordinator)", "reason": "\(failure)"])
-                for question in batch.questions { question.answer(.networkException) }
+        // Under one lock, so that either this sees that the broker has left, or `brokersLeft(_:)` sees the request.
+        let isSent = state.withLock { state in
+            guard !batch.services.hasLeft(coordinator), let address = batch.services.replication.address(of: coordinator) else {
+                return false
             }
-            finished(coordinator)
+            state.inFlight[coordinator] = address
+            batch.connections.send(
+                Self.request(batch.questions), to: address, versions: 4...5, timeoutMilliseconds: timeoutMilliseconds
+            ) { [self] result in
+                switch result {
+                case .success(let response): received(response, batch.questions)
+                case .failure(.unsupportedVersion):
+                    // A broker from before KIP-890 cannot be asked: as Kafka does, the records are taken.
+                    for question in batch.questions { question.completion([:]) }
+                case .failure(let failure):
+                    logger.info(
+                        "a transaction coordinator could not be asked", metadata: ["broker": "\(coordinator)", "reason": "\(failure)"])
+                    for question in batch.questions { question.answer(.networkException) }
+                }
+                finished(coordinator)
+            }
+            return true
         }
+        guard !isSent else { return }
+        for question in batch.questions { question.answer(.coordinatorNotAvailable) }
+        finished(coordinator)
     }
 
     private func finished(_ coordinator: NodeID) {
-        state.withLock { _ = $0.inFlight.remove(coordinator) }
+        state.withLock { _ = $0.inFlight.removeValue(forKey: coordinator) }
         flush(coordinator)
     }
 

@@ -129,10 +129,10 @@ extension ClassicGroup {
     }
 
     /// Answers all who wait, because this broker no longer coordinates the group.
-    mutating func abandon(step: inout GroupStep) {
+    mutating func abandon(error: ErrorCode = .notCoordinator, step: inout GroupStep) {
         for memberID in members.keys {
-            if let token = setAwaitingJoin(nil, for: memberID) { step.replyJoin(token, error: .notCoordinator, memberID: memberID) }
-            if let token = setAwaitingSync(nil, for: memberID) { step.replySync(token, error: .notCoordinator) }
+            if let token = setAwaitingJoin(nil, for: memberID) { step.replyJoin(token, error: error, memberID: memberID) }
+            if let token = setAwaitingSync(nil, for: memberID) { step.replySync(token, error: error) }
         }
     }
 }

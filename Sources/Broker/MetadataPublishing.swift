@@ -29,6 +29,9 @@ extension BrokerServices {
         assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
         hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)
+        let changedNames = touched.values.map(\.name) + changes.deletedTopics.map(\.name)
+        groups.metadataChanged(
+            ImageGroupTopics(image: image), changedTopics: changedNames, hasNewTopics: !changes.createdTopics.isEmpty)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }

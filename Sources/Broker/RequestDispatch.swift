@@ -16,7 +16,7 @@ extension BrokerServices {
         .listConfigResources, .describeTopicPartitions, .electLeaders, .alterPartitionReassignments,
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
-        .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
+        .consumerGroupHeartbeat, .consumerGroupDescribe, .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -40,6 +40,8 @@ extension BrokerServices {
         case .leaveGroup: try leaveGroup(context)
         case .syncGroup: try syncGroup(context)
         case .describeGroups: try describeGroups(context)
+        case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
+        case .consumerGroupDescribe: try consumerGroupDescribe(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)

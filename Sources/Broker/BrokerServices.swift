@@ -39,6 +39,7 @@ final class BrokerServices: Sendable {
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
     let directoryAssignments: DirectoryAssignments
+    let departedBrokers = DepartedBrokers()
     /// Whether the first image has been taken over.
     let hasPublished = Mutex(false)
     private let currentImage = Mutex(MetadataImage.empty)

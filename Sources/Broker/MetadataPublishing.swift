@@ -25,6 +25,7 @@ extension BrokerServices {
         for topic in changes.createdTopics { touched[topic.id] = topic }
         for topic in changes.changedTopics { touched[topic.id] = topic }
         for topic in touched.values { place(topic, image, changes) }
+        departedBrokers.take(changes, from: self.image.cluster, to: image.cluster, now: SystemClock.monotonicMilliseconds())
         setImage(image)
         assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
         hasPublished.withLock { $0 = true }

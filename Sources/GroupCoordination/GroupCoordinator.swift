@@ -106,6 +106,7 @@ public struct GroupCoordinator: Sendable {
             }
             // The limit may have been lowered: a rebalance lets only so many in again.
             if classicGroups.values[index].members.count > configuration.maximumGroupSize {
+                classicGroups.values[index].note(.sizeLimitLowered, of: nil, step: &step)
                 classicGroups.values[index].prepareRebalance(step: &step)
             }
         }

@@ -28,6 +28,8 @@ struct ImageTopicLookup: GroupTopicLookup {
 /// What coordination knows of topics, from one image.
 struct ImageGroupTopics: GroupTopics {
     let image: MetadataImage
+    /// `group.consumer.assignment.interval.ms` as it is in force, which may change while the broker runs.
+    let assignmentIntervalMilliseconds: Int32
 
     func topic(named name: String) -> GroupTopic? { image.topics.topic(named: name).map(Self.described) }
     func topic(id: TopicID) -> GroupTopic? { image.topics.topic(id: id).map(Self.described) }
@@ -50,10 +52,11 @@ struct ImageGroupTopics: GroupTopics {
     func overrides(of group: String) -> ConsumerGroupOverrides {
         var overrides = ConsumerGroupOverrides()
         let values = image.configurations.values(of: ConfigResource(.group, group))
+        overrides.assignmentIntervalMilliseconds = assignmentIntervalMilliseconds
         guard !values.isEmpty else { return overrides }
         overrides.sessionTimeoutMilliseconds = values["consumer.session.timeout.ms"].flatMap { Int32($0) }
         overrides.heartbeatIntervalMilliseconds = values["consumer.heartbeat.interval.ms"].flatMap { Int32($0) }
-        overrides.assignmentIntervalMilliseconds = values["consumer.assignment.interval.ms"].flatMap { Int32($0) }
+        if let value = values["consumer.assignment.interval.ms"].flatMap({ Int32($0) }) { overrides.assignmentIntervalMilliseconds = value }
         return overrides
     }
 }

@@ -16,7 +16,8 @@ extension BrokerServices {
         .listConfigResources, .describeTopicPartitions, .electLeaders, .alterPartitionReassignments,
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
-        .consumerGroupHeartbeat, .consumerGroupDescribe, .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
+        .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
+        .consumerGroupHeartbeat, .consumerGroupDescribe,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in

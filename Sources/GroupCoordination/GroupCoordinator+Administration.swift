@@ -15,8 +15,8 @@ extension GroupCoordinator {
             // KIP-1043: before version 6 a group that does not exist was a dead one, without an error.
             if apiVersion >= 6 {
                 description.errorCode = .groupIdNotFound
-                description.errorMessage =
-                    consumerGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
+                let isOther = consumerGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+                description.errorMessage = isOther ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
             }
             return description
         }

@@ -124,7 +124,9 @@ extension GroupCoordinator {
         return step.result(())
     }
 
-    mutating func answerClassicJoin(_ token: ReplyToken, _ response: JoinGroupResponse, now: CoordinatorInstant) -> CoordinatorResult<Void> {
+    mutating func answerClassicJoin(
+        _ token: ReplyToken, _ response: JoinGroupResponse, now: CoordinatorInstant
+    ) -> CoordinatorResult<Void> {
         var step = GroupStep(now: now, configuration: configuration)
         classicJoins.remove(token)
         step.reply(token, response)
@@ -223,7 +225,7 @@ extension ConsumerGroupMember {
         description.subscribedTopicNames = subscribedTopicNames
         description.subscribedTopicRegex = subscribedTopicRegex
         // It still answers for what it is to give back.
-        description.assignment = .init(PartitionSet(assignedPartitions.map(\.partition) + partitionsPendingRevocation.map(\.partition)), topics)
+        description.assignment = .init(PartitionSet((assignedPartitions + partitionsPendingRevocation).map(\.partition)), topics)
         description.targetAssignment = .init(target, topics)
         description.memberType = usesClassicProtocol ? 0 : 1
         return description

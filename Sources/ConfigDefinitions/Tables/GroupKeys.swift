@@ -56,17 +56,31 @@ extension ConfigTable {
         .int(
             "group.consumer.heartbeat.interval.ms", 5000, .atLeast(1), .medium,
             doc: "Heartbeat interval given to members of consumer groups."),
-        .int("group.consumer.max.assignment.interval.ms", 15_000, .atLeast(0), .medium),
-        .int("group.consumer.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium),
-        .int("group.consumer.max.session.timeout.ms", 60_000, .atLeast(1), .medium),
+        .int(
+            "group.consumer.max.assignment.interval.ms", 15_000, .atLeast(0), .medium,
+            doc: "Longest consumer.assignment.interval.ms that a group may have."),
+        .int(
+            "group.consumer.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium,
+            doc: "Longest consumer.heartbeat.interval.ms that a group may have."),
+        .int(
+            "group.consumer.max.session.timeout.ms", 60_000, .atLeast(1), .medium,
+            doc: "Longest consumer.session.timeout.ms that a group may have."),
         .int("group.consumer.max.size", .max, .atLeast(1), .medium, doc: "Most members of a consumer group."),
         .string(
             "group.consumer.migration.policy", "bidirectional", .oneOfIgnoringCase(["bidirectional", "upgrade", "downgrade", "disabled"]),
             .medium, doc: "Whether groups may change between the classic and the consumer protocol while in use."),
-        .int("group.consumer.min.assignment.interval.ms", 0, .atLeast(0), .medium),
-        .int("group.consumer.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium),
-        .int("group.consumer.min.session.timeout.ms", 45_000, .atLeast(1), .medium),
-        .int("group.consumer.regex.refresh.interval.ms", 600_000, .atLeast(10_000), .medium, internal: true),
+        .int(
+            "group.consumer.min.assignment.interval.ms", 0, .atLeast(0), .medium,
+            doc: "Shortest consumer.assignment.interval.ms that a group may have."),
+        .int(
+            "group.consumer.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium,
+            doc: "Shortest consumer.heartbeat.interval.ms that a group may have."),
+        .int(
+            "group.consumer.min.session.timeout.ms", 45_000, .atLeast(1), .medium,
+            doc: "Shortest consumer.session.timeout.ms that a group may have."),
+        .int(
+            "group.consumer.regex.refresh.interval.ms", 600_000, .atLeast(10_000), .medium, internal: true,
+            doc: "How often regular expressions are resolved again when no topic was created."),
         .int(
             "group.consumer.session.timeout.ms", 45_000, .atLeast(1), .medium,
             doc: "A member of a consumer group silent for this long is removed."),

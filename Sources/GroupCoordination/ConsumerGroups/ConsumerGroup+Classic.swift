@@ -51,7 +51,8 @@ extension ConsumerGroup {
         let member: ConsumerGroupMember
         if let instanceID = request.groupInstanceId {
             member = try staticMember(
-                instanceID, memberID: memberID, epoch: -1, owned: PartitionSet(), isJoining: isUnknown, usesClassicProtocol: true, step: &step)
+                instanceID, memberID: memberID, epoch: -1, owned: PartitionSet(), isJoining: isUnknown, usesClassicProtocol: true,
+                step: &step)
         } else {
             member = members[memberID] ?? ConsumerGroupMember(memberID: memberID)
         }
@@ -90,7 +91,8 @@ extension ConsumerGroup {
                 awaitJoin(of: member, step: &step)
                 throw GroupRefusal(.rebalanceInProgress, "")
             }
-            setClassicDeadlines(ClassicDeadlines(join: classicDeadlines[member.memberID]?.join, sync: nil), of: member.memberID, step: &step)
+            let deadlines = ClassicDeadlines(join: classicDeadlines[member.memberID]?.join, sync: nil)
+            setClassicDeadlines(deadlines, of: member.memberID, step: &step)
             extendSession(of: member.memberID, milliseconds: member.classic?.sessionTimeoutMs ?? 0, step: &step)
             var response = SyncGroupResponse()
             response.protocolType = request.protocolType

@@ -32,7 +32,7 @@ extension ConsumerGroupMember {
     func refusalOfCommit(to partition: Int32, of topic: String, id: TopicID, epoch: Int32, _ knowledge: TopicKnowledge) -> ErrorCode? {
         guard epoch < memberEpoch else { return nil }
         let topicID = id == .zero ? knowledge.topics.topic(named: topic)?.id ?? .zero : id
-        guard let assigned = assignmentEpoch(of: TopicIDPartition(topicID, partition)), epoch >= assigned else { return refusalOfOtherEpoch }
-        return nil
+        let assigned = assignmentEpoch(of: TopicIDPartition(topicID, partition))
+        return assigned.map { epoch >= $0 } ?? false ? nil : refusalOfOtherEpoch
     }
 }

@@ -71,7 +71,8 @@ extension ConsumerGroup {
             guard let existing else { throw GroupRefusal(.unknownMemberId, "Instance id \(instanceID) is unknown.") }
             guard existing.memberID == memberID else {
                 throw GroupRefusal(
-                    .fencedInstanceId, "Static member \(memberID) with instance id \(instanceID) was fenced by member \(existing.memberID).")
+                    .fencedInstanceId, "Static member \(memberID) with instance id \(instanceID) was fenced by member \(existing.memberID)."
+                )
             }
             if !usesClassicProtocol { try refuseIfFenced(existing, epoch: epoch, owned: owned) }
             return existing
@@ -135,10 +136,9 @@ extension ConsumerGroup {
             if mustBump || hash != metadataHash {
                 epoch += 1
                 step.records.append(epochRecord(epoch, metadataHash: hash))
+                let hasNewSubscription = hasNewNames || expressions != .unchanged && member.expression != changed.expression
                 let reason: RebalanceReason.Kind =
-                    if isNew { .memberJoined } else if hasNewNames || expressions != .unchanged { .subscriptionChanged } else if hasNewAssignor {
-                        .assignorChanged
-                    } else { .topicsChanged }
+                    isNew ? .memberJoined : hasNewSubscription ? .subscriptionChanged : hasNewAssignor ? .assignorChanged : .topicsChanged
                 note(reason, of: changed, epoch: epoch, step: &step)
             }
             if hasPartitionMetadataRecord { step.records.append(.consumerGroup(.partitionMetadata(group: groupID, nil))) }
@@ -163,8 +163,9 @@ extension ConsumerGroup {
         var problem = AssignmentProblem(members: [], partitionCounts: [:], isHomogeneous: false)
         var topics = MemberTopics(knowledge: knowledge, subscriptions: subscriptions)
         func add(_ member: ConsumerGroupMember, target: PartitionSet) {
+            let topics = topics.topics(of: member)
             problem.members.append(
-                AssignmentMember(memberID: member.memberID, instanceID: member.instanceID, topics: topics.topics(of: member), target: target))
+                AssignmentMember(memberID: member.memberID, instanceID: member.instanceID, topics: topics, target: target))
         }
         let replacedID = staticMember(changed.instanceID)?.memberID ?? changed.memberID
         for member in members.values where member.memberID != replacedID && member.memberID != changed.memberID {

@@ -123,10 +123,10 @@ extension ConsumerGroup {
         classic.protocolName = classic.selectProtocol()
         classic.computeSubscribedTopics()
         for member in classic.members.values {
-            classic.setAssignment(
-                EmbeddedConsumerProtocol.assignment(
-                    of: targetAssignment[member.memberID] ?? PartitionSet(), metadata: member.metadata(for: classic.protocolName) ?? ByteBuffer(),
-                    topics: knowledge.topics), for: member.memberID)
+            let metadata = member.metadata(for: classic.protocolName) ?? ByteBuffer()
+            let assignment = EmbeddedConsumerProtocol.assignment(
+                of: targetAssignment[member.memberID] ?? PartitionSet(), metadata: metadata, topics: knowledge.topics)
+            classic.setAssignment(assignment, for: member.memberID)
         }
         step.records = tombstones
         step.records.append(classic.metadataRecord { $0.assignment })

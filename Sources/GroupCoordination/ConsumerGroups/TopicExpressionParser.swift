@@ -49,10 +49,13 @@ struct TopicExpressionParser {
         var nodes: [TopicExpressionNode] = []
         while let byte = current, byte != UInt8(ascii: "|"), byte != UInt8(ascii: ")") {
             if take("\\Q") {
+                let start = nodes.count
                 while position < text.count, !take("\\E") {
                     nodes.append(literal(text[position]))
                     position += 1
                 }
+                // A repetition after it is of the last byte only.
+                if nodes.count > start, let last = nodes.popLast() { nodes.append(try parseRepetition(of: last)) }
                 continue
             }
             let atom = try parseAtom()

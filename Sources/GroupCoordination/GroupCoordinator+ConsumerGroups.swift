@@ -133,6 +133,13 @@ extension GroupCoordinator {
         return step.result(())
     }
 
+    /// Sets the timers of a consumer group again after one of its writes was lost.
+    mutating func rearmed(_ group: String, now: CoordinatorInstant) -> CoordinatorResult<Void> {
+        var step = GroupStep(now: now, configuration: configuration)
+        if let index = consumerGroups.index(forKey: group) { consumerGroups.values[index].writeFailed(step: &step) }
+        return step.result(())
+    }
+
     /// Runs a step in a consumer group, if it exists.
     mutating func inConsumerGroup(
         _ group: String, now: CoordinatorInstant, _ body: (inout ConsumerGroup, inout TopicKnowledge, inout GroupStep) -> Void
@@ -186,22 +193,15 @@ extension GroupCoordinator {
         return description
     }
 
-    /// Members of classic and of consumer groups, for metrics and measurements.
-    public var memberCounts: (classic: Int, consumer: Int) {
-        (classicGroups.values.reduce(0) { $0 + $1.members.count }, consumerGroups.values.reduce(0) { $0 + $1.members.count })
-    }
-
-    /// How many consumer groups are in each state, for metrics.
-    public var consumerGroupCounts: [(state: String, count: Int)] {
-        var counts: OrderedDictionary<String, Int> = ["Empty": 0, "Assigning": 0, "Reconciling": 0, "Stable": 0]
-        for group in consumerGroups.values where !group.isBlank { counts[group.state, default: 0] += 1 }
-        return counts.map { (state: $0.key, count: $0.value) }
-    }
+    /// How many consumer groups there are, for metrics.
+    public var consumerGroupCount: Int { consumerGroups.values.count { !$0.isBlank } }
 }
 
 extension ConsumerGroup {
     /// The group has been read: its members' sessions begin.
     mutating func loaded(knowledge: TopicKnowledge, step: inout GroupStep) {
+        // Topics may have been created while nobody coordinated.
+        hasNewTopics = true
         let session = step.settings(of: groupID, knowledge).sessionTimeoutMilliseconds
         for member in members.values {
             extendSession(of: member.memberID, milliseconds: session, step: &step)

@@ -182,10 +182,11 @@ public struct GroupCoordinator: Sendable {
             return answerClassicJoin(token, response, now: now)
         case .consumerGroup(let group):
             if consumerGroups[group]?.isBlank == true { consumerGroups[group] = nil }
-            return CoordinatorResult(response: ())
+            return rearmed(group, now: now)
         case .conversion(let conversion):
             var step = GroupStep(now: now, configuration: configuration)
             if let joining = conversion.joining { step.replyJoin(joining.token, error: error, memberID: joining.request.memberId) }
+            step.effects += rearmed(conversion.group, now: now).effects
             return step.result(())
         case .assignment(let group, let generation):
             return inGroup(group, now: now) { $0.revertAssignment(of: generation, error: error, step: &$1) }

@@ -63,19 +63,11 @@ extension CoordinatorRuntime {
         return .success(reasons)
     }
 
-    /// Consumer groups by state, over all partitions coordinated here, for metrics.
-    public func consumerGroupCounts() -> [(state: String, count: Int)] {
-        var totals: [(state: String, count: Int)] = []
-        for shard in shards {
-            guard case .success(let counts) = shard.read({ $0.consumerGroupCounts }) else { continue }
-            for (state, count) in counts {
-                if let index = totals.firstIndex(where: { $0.state == state }) {
-                    totals[index].count += count
-                } else {
-                    totals.append((state, count))
-                }
-            }
+    /// Consumer groups of all partitions coordinated here, for metrics.
+    public var consumerGroupCount: Int {
+        shards.reduce(0) { sum, shard in
+            guard case .success(let count) = shard.read({ $0.consumerGroupCount }) else { return sum }
+            return sum + count
         }
-        return totals
     }
 }

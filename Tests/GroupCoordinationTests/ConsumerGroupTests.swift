@@ -137,7 +137,17 @@ struct ConsumerGroupTests {
         _ = harness.consumerHeartbeat("b", epoch: 0, topics: ["t"])
         harness.writeError = nil
         #expect(harness.core.describeConsumerGroup("group").members.map(\.memberId) == ["a"])
-        members.append(ConsumerMember("b"))
+        harness.writeError = .coordinatorNotAvailable
+        _ = harness.consumerHeartbeat("a", epoch: -1)
+        harness.writeError = nil
+        harness.beat(&members[0])
+        #expect(members[0].lastError == .none, "its leaving was lost")
+        harness.writeError = .coordinatorNotAvailable
+        _ = harness.consumerHeartbeat("a", epoch: -1)
+        harness.writeError = nil
+        harness.advance(45_001)
+        #expect(harness.groupState == "Empty", "whoever wanted to leave falls silent")
+        members = ["a", "b"].map { ConsumerMember($0) }
         harness.settle(&members)
         #expect(isShared(members, partitions: 6))
     }

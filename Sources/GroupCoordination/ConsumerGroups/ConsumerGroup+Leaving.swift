@@ -104,6 +104,21 @@ extension ConsumerGroup {
         retrySession(of: memberID, step: &step)
     }
 
+    /// A write of the group was lost: timers that it had cancelled are set again.
+    mutating func writeFailed(step: inout GroupStep) {
+        for memberID in members.keys {
+            guard let session = sessions[memberID] else { continue }
+            sessions[memberID]?.armed = session.deadline
+            step.effects.append(.setTimer(.session(group: groupID, member: memberID), deadline: session.deadline))
+        }
+        for memberID in members.keys {
+            guard let revocation = revocations[memberID] else { continue }
+            step.effects.append(.setTimer(.revocation(group: groupID, member: memberID), deadline: revocation.deadline))
+        }
+        needsMetadataRefresh = true
+        hasNewTopics = true
+    }
+
     /// Should the log not take the member's end, it is tried again: a second later the member is either gone or fenced anew.
     private mutating func retrySession(of memberID: String, step: inout GroupStep) {
         guard members[memberID] != nil else { return }

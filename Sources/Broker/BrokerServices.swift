@@ -89,6 +89,9 @@ final class BrokerServices: Sendable {
 
     func setImage(_ image: MetadataImage) { currentImage.withLock { $0 = image } }
 
+    /// Whether the broker is fenced or gone: clients may not use it, and others lead what it led.
+    func hasLeft(_ broker: NodeID) -> Bool { image.cluster.broker(broker)?.isFenced ?? true }
+
     /// Reports what a client cannot mend: failures of the disk.
     func report(_ error: PartitionError, of partition: Partition) {
         guard case .storage(let cause) = error, cause.isDiskFailure else { return }

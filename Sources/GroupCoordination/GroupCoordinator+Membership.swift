@@ -113,6 +113,7 @@ extension GroupCoordinator {
             response.errorCode = .invalidGroupId
         } else if let index = consumerGroups.index(forKey: request.groupId) {
             response = consumerGroups.values[index].leave(request, knowledge: &knowledge, step: &step)
+            if step.continuation == nil { step.continuation = .consumerGroup(group: request.groupId) }
         } else if let index = classicGroups.index(forKey: request.groupId) {
             response = classicGroups.values[index].leave(request, step: &step)
         } else {

@@ -17,7 +17,7 @@ extension BrokerServices {
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
-        .describeClientQuotas, .alterClientQuotas,
+        .describeClientQuotas, .alterClientQuotas, .consumerGroupHeartbeat, .consumerGroupDescribe,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -41,6 +41,8 @@ extension BrokerServices {
         case .leaveGroup: try leaveGroup(context)
         case .syncGroup: try syncGroup(context)
         case .describeGroups: try describeGroups(context)
+        case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
+        case .consumerGroupDescribe: try consumerGroupDescribe(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)

@@ -11,6 +11,8 @@ final class ConnectionState {
     var pendingProduce: ProduceOperation?
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
+    /// When Metadata was last answered; monotonic milliseconds, nil before the first answer.
+    var metadataAnsweredAt: Int64?
     /// As ApiVersions told (KIP-511).
     var clientSoftwareName = "unknown"
     var clientSoftwareVersion = "unknown"

@@ -4,7 +4,7 @@ import Glibc
 import MartletClient
 
 /// A tool under Kafka's name.
-protocol KafkaTool {
+protocol KafkaTool: Sendable {
     static var syntax: ToolSyntax { get }
 
     /// Returns the status that the process ends with.
@@ -13,7 +13,8 @@ protocol KafkaTool {
 
 enum KafkaTools {
     /// Every tool by its name, which is that of Kafka's script without `.sh`.
-    static let all: [(name: String, tool: any KafkaTool.Type)] = [
+    static var all: [(name: String, tool: any KafkaTool.Type)] {
+        [
         ("kafka-acls", ACLsTool.self),
         ("kafka-broker-api-versions", BrokerVersionsTool.self),
         ("kafka-cluster", ClusterTool.self),
@@ -35,7 +36,8 @@ enum KafkaTools {
         ("kafka-storage", StorageTool.self),
         ("kafka-topics", TopicsTool.self),
         ("kafka-transactions", TransactionsTool.self),
-    ]
+        ]
+    }
 
     /// Runs the tool that the process's first argument names and ends the process; returns when it names none.
     static func runIfNamed(_ arguments: [String]) async {

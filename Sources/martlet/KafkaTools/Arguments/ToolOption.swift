@@ -31,20 +31,28 @@ struct ToolOption: Sendable {
 
     var name: String { names[0] }
 
-    static func flag(_ names: String..., with companions: [String] = [], _ help: String) -> ToolOption {
-        ToolOption(names: names, argument: .none, kind: .text, help: help, companions: companions)
+    static func flag(_ name: String, with companions: [String] = [], _ help: String) -> ToolOption {
+        ToolOption(names: [name], argument: .none, kind: .text, help: help, companions: companions)
+    }
+
+    static func flag(_ name: String, _ short: String, _ help: String) -> ToolOption {
+        ToolOption(names: [name, short], argument: .none, kind: .text, help: help)
     }
 
     static func value(
-        _ names: String..., as argument: String, _ kind: Kind = .text, default defaultValue: String? = nil, many: Bool = false,
-        _ help: String
+        _ names: String..., as argument: String, default defaultValue: String? = nil, many: Bool = false, _ help: String
     ) -> ToolOption {
-        ToolOption(
-            names: names, argument: .required(argument), kind: kind, help: help, defaultValue: defaultValue, takesMany: many)
+        ToolOption(names: names, argument: .required(argument), kind: .text, help: help, defaultValue: defaultValue, takesMany: many)
     }
 
-    static func optionalValue(_ names: String..., as argument: String, with companions: [String] = [], _ help: String) -> ToolOption {
-        ToolOption(names: names, argument: .optional(argument), kind: .text, help: help, companions: companions)
+    static func value(
+        _ names: String..., as argument: String, _ kind: Kind, default defaultValue: String? = nil, _ help: String
+    ) -> ToolOption {
+        ToolOption(names: names, argument: .required(argument), kind: kind, help: help, defaultValue: defaultValue)
+    }
+
+    static func optionalValue(_ name: String, as argument: String, with companions: [String] = [], _ help: String) -> ToolOption {
+        ToolOption(names: [name], argument: .optional(argument), kind: .text, help: help, companions: companions)
     }
 
     /// As messages show it, with all of its names.

@@ -41,7 +41,7 @@ struct ConfigsWork {
         if !showsAll, let name = entities.names.first, !(try await exists(name, kind)) {
             return Terminal.print("The \(type.dropLast()) '\(name)' doesn't exist and doesn't have dynamic config.")
         }
-        let names = entities.names.first.map { [$0] } ?? (try await all(kind))
+        let names = entities.names.isEmpty ? try await all(kind) : [entities.names[0]]
         for name in names {
             Terminal.print(
                 name.isEmpty

@@ -18,7 +18,7 @@ enum DeleteRecordsTool: KafkaTool {
         let options = try syntax.parse(arguments)
         try syntax.require(options, "bootstrap-server", "offset-json-file")
         let items = try PartitionFile(options.value("offset-json-file") ?? "").partitions
-        var offsets: [(TopicPartition, Int64)] = []
+        var offsets: [(partition: TopicPartition, before: Int64)] = []
         for (partition, item) in items {
             guard let offset = item["offset"]?.integerValue else { throw ToolExit.saying("Missing offset field") }
             offsets.append((partition, offset))
@@ -29,9 +29,9 @@ enum DeleteRecordsTool: KafkaTool {
                 "Offset json file contains duplicate topic partitions: \(twice.map { "\($0)" }.joined(separator: ","))")
         }
         Terminal.print("Executing records delete operation")
-        let values = Dictionary(offsets, uniquingKeysWith: { first, _ in first })
+        let wanted = offsets
         try await ToolAdmin.with(options) { admin in
-            let outcomes = try await admin.deleteRecords(before: values)
+            let outcomes = try await admin.deleteRecords(wanted)
             Terminal.print("Records delete operation completed:")
             for outcome in outcomes.sorted(by: { $0.item < $1.item }) {
                 switch outcome.result {

@@ -184,10 +184,10 @@ enum ConsumerGroupsTool: KafkaTool {
     private static func deleteOffsets(_ options: ToolOptions, _ admin: AdminClient) async throws {
         let group = options.value("group") ?? ""
         let partitions = try await TopicArguments.partitions(options.values("topic"), admin)
-        var outcomes: [Outcome<TopicPartition, Void>] = []
+        var rows: [(partition: TopicPartition, error: KafkaError?)] = []
         do {
-            outcomes = try await admin.deleteGroupOffsets(group, partitions)
-            let hasFailed = outcomes.contains { $0.error != nil }
+            rows = try await admin.deleteGroupOffsets(group, partitions).map { ($0.item, $0.error) }
+            let hasFailed = rows.contains { $0.error != nil }
             Terminal.print(
                 hasFailed
                     ? "\nError: Encountered some partition-level error, see the follow-up details."
@@ -195,13 +195,13 @@ enum ConsumerGroupsTool: KafkaTool {
         } catch {
             let known = ["INVALID_GROUP_ID", "GROUP_ID_NOT_FOUND", "GROUP_AUTHORIZATION_FAILED", "NON_EMPTY_GROUP"].contains(error.codeName)
             Terminal.print("\nError: " + (known ? error.message : "Encountered some unknown error: \(error.codeName)"))
-            outcomes = partitions.map { Outcome(item: $0, result: .failure(error)) }
+            rows = partitions.map { ($0, error) }
         }
-        let width = outcomes.map(\.item.topic.count).max().map { max(15, $0) } ?? 15
+        let width = rows.map(\.partition.topic.count).max().map { max(15, $0) } ?? 15
         Terminal.print("\n" + JavaFormat.row([("TOPIC", width), ("PARTITION", 10), ("STATUS", 15)]))
-        for outcome in outcomes.sorted(by: { $0.item < $1.item }) {
-            let status = outcome.error.map { "Error: \($0.javaText)" } ?? "Successful"
-            Terminal.print(JavaFormat.row([(outcome.item.topic, width), ("\(outcome.item.partition)", 10), (status, 15)]))
+        for (partition, error) in rows.sorted(by: { $0.partition < $1.partition }) {
+            let status = error.map { "Error: \($0.javaText)" } ?? "Successful"
+            Terminal.print(JavaFormat.row([(partition.topic, width), ("\(partition.partition)", 10), (status, 15)]))
         }
     }
 }

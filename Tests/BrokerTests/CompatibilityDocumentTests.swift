@@ -14,7 +14,8 @@ import Testing
     @Test func theDocumentIsUpToDate() throws {
         let actual = try String(contentsOf: path, encoding: .utf8)
         // What follows the table is written by hand.
-        let rest = actual.firstRange(of: CompatibilityDocument.end).map { String(actual[$0.lowerBound...]) } ?? CompatibilityDocument.end + "\n"
+        let rest =
+            actual.firstRange(of: CompatibilityDocument.end).map { String(actual[$0.lowerBound...]) } ?? CompatibilityDocument.end + "\n"
         let expected = CompatibilityDocument.text() + rest
         if ProcessInfo.processInfo.environment["MARTLET_WRITE_DOCS"] != nil {
             try expected.write(to: path, atomically: true, encoding: .utf8)

@@ -120,9 +120,11 @@ struct ToolSyntax: Sendable {
     private func isRepeatable(_ option: ToolOption) -> Bool { option.takesMany || Self.repeatable.contains(option.name) }
 
     private static let repeatable: Set<String> = [
-        "config", "property", "reader-property", "formatter-property", "producer-property", "consumer-property", "command-property", "group",
+        "config", "property", "reader-property", "formatter-property", "producer-property", "consumer-property", "command-property",
+        "group",
         "topic", "entity-name", "entity-type", "operation", "allow-principal", "deny-principal", "allow-host", "deny-host", "principal",
-        "cluster", "delegation-token", "transactional-id", "user-principal", "add-scram", "override", "feature", "metadata", "exclude-groups",
+        "cluster", "delegation-token", "transactional-id", "user-principal", "add-scram", "override", "feature", "metadata",
+        "exclude-groups",
     ]
 
     private func find(_ name: String) throws(ToolExit) -> ToolOption {
@@ -198,12 +200,13 @@ struct ToolSyntax: Sendable {
 
     private static func left(_ option: ToolOption) -> String {
         let names = option.names.map { $0.count == 1 ? "-\($0)" : "--\($0)" }.joined(separator: ", ")
-        let type = switch option.kind {
-        case .text: "String"
-        case .integer: "Integer"
-        case .long: "Long"
-        case .double: "Double"
-        }
+        let type =
+            switch option.kind {
+            case .text: "String"
+            case .integer: "Integer"
+            case .long: "Long"
+            case .double: "Double"
+            }
         switch option.argument {
         case .none: return names
         case .required(let argument): return "\(names) <\(type): \(argument)>"

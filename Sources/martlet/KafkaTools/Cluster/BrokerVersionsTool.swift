@@ -30,7 +30,7 @@ enum BrokerVersionsTool: KafkaTool {
 
     private static func text(_ versions: NegotiatedVersions) -> String {
         let announced = Dictionary(versions.all.map { ($0.key, $0.versions) }, uniquingKeysWith: { first, _ in first })
-        let known = ApiKey.allCases.filter { $0.listeners.contains(.broker) && !$0.isClusterAction }.map(\.rawValue)
+        let known = ApiKey.allCases.filter { $0.listeners.contains(.broker) }.map(\.rawValue)
         let lines = Set(known).union(announced.keys).sorted().map { key in
             let api = ApiKey(rawValue: key)
             let name = "\(api?.name ?? "UNKNOWN")(\(key)): "

@@ -171,7 +171,9 @@ struct ConfigChanges {
             }
         }
         for (name, _) in added
-        where !name.unicodeScalars.allSatisfy({ $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "._-".unicodeScalars.contains($0)) }) {
+        where !name.unicodeScalars.allSatisfy({
+            $0.isASCII && ($0.properties.isAlphabetic || $0.properties.numericType != nil || "._-".unicodeScalars.contains($0))
+        }) {
             throw CommandFailure("Invalid character found for config key: \(name)")
         }
         deleted = options.values("delete-config").flatMap { $0.split(separator: ",") }.map { String($0).trimmingBlanks }

@@ -45,7 +45,8 @@ struct ConfigsWork {
         for name in names {
             Terminal.print(
                 name.isEmpty
-                    ? "Default configs for \(type) in the cluster are:" : "\(showsAll ? "All" : "Dynamic") configs for \(type.dropLast()) \(name) are:")
+                    ? "Default configs for \(type) in the cluster are:"
+                    : "\(showsAll ? "All" : "Dynamic") configs for \(type.dropLast()) \(name) are:")
             for setting in try await settings(kind, name, all: showsAll, synonyms: true) {
                 let synonyms = setting.synonyms.map { "\($0.source.javaName):\($0.name)=\($0.value ?? "null")" }.joined(separator: ", ")
                 Terminal.print("  \(setting.name)=\(setting.value ?? "null") sensitive=\(setting.isSensitive) synonyms={\(synonyms)}")

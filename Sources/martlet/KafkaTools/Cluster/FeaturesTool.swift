@@ -29,7 +29,9 @@ enum FeaturesTool: KafkaTool {
                         ? "argument --bootstrap-controller: not allowed with argument --bootstrap-server"
                         : "one of the arguments --bootstrap-server --bootstrap-controller is required") + ". Type --help for help.")
         }
-        guard let command = options.rest.first else { throw ToolExit.saying("Command line error: too few arguments. Type --help for help.") }
+        guard let command = options.rest.first else {
+            throw ToolExit.saying("Command line error: too few arguments. Type --help for help.")
+        }
         var reached = options
         if options.has("bootstrap-controller") { reached = options.replacing("bootstrap-server", with: "bootstrap-controller") }
         do {

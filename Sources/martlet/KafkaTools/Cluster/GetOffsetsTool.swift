@@ -12,7 +12,8 @@ enum GetOffsetsTool: KafkaTool {
             .value("topic", as: "topic", "A regular expression of topics; all of them if not given."),
             .value("partitions", as: "partition ids", "Partitions, separated by commas; all of them if not given."),
             .value(
-                "time", as: "<timestamp> / -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered",
+                "time",
+                as: "<timestamp> / -1 or latest / -2 or earliest / -3 or max-timestamp / -4 or earliest-local / -5 or latest-tiered",
                 default: "latest", "Which offset."),
             .value("command-config", as: "config file", "Client properties, such as those of security."),
             .flag("exclude-internal-topics", "Leave out Kafka's own topics."),

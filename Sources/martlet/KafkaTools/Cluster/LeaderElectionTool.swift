@@ -77,7 +77,9 @@ enum LeaderElectionTool: KafkaTool {
     private static func show(_ outcomes: [Outcome<TopicPartition, Bool>], _ type: String) throws -> Int32 {
         func list(_ some: [Outcome<TopicPartition, Bool>]) -> String { some.map { "\($0.item)" }.joined(separator: ", ") }
         let ordered = outcomes.sorted { $0.item < $1.item }
-        func changed(_ outcome: Outcome<TopicPartition, Bool>) -> Bool? { if case .success(let value) = outcome.result { value } else { nil } }
+        func changed(_ outcome: Outcome<TopicPartition, Bool>) -> Bool? {
+            if case .success(let value) = outcome.result { value } else { nil }
+        }
         let done = ordered.filter { changed($0) == true }
         // Whoever was to lead leads already.
         let needless = ordered.filter { changed($0) == false }

@@ -28,7 +28,8 @@ enum LogDirectoriesTool: KafkaTool {
                 let missing = wanted.filter { !known.contains($0) }
                 if !missing.isEmpty {
                     throw ToolExit.saying(
-                        "ERROR: The given brokers do not exist from --broker-list: \(list(missing)). Current existent brokers: \(list(known))")
+                        "ERROR: The given brokers do not exist from --broker-list: \(list(missing)). Current existent brokers: \(list(known))"
+                    )
                 }
                 Terminal.print("Querying brokers for log directories information")
                 let brokers = wanted.isEmpty ? known : wanted.sorted()

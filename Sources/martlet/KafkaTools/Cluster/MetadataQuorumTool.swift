@@ -8,7 +8,8 @@ import Storage
 
 enum MetadataQuorumTool: KafkaTool {
     static let syntax = ToolSyntax(
-        "kafka-metadata-quorum", "This tool describes kraft metadata quorum status: describe, add-controller, remove-controller", style: .brief,
+        "kafka-metadata-quorum", "This tool describes kraft metadata quorum status: describe, add-controller, remove-controller",
+        style: .brief,
         [
             .value("bootstrap-server", as: "BOOTSTRAP_SERVER", "Brokers to begin with."),
             .value("bootstrap-controller", as: "BOOTSTRAP_CONTROLLER", "Controllers to begin with."),
@@ -153,7 +154,8 @@ enum MetadataQuorumTool: KafkaTool {
         if !options.has("dry-run") {
             try await ToolAdmin.with(options) { try await $0.removeVoter(Int32(clamping: id), directoryID: directory) }
         }
-        Terminal.print("\(options.has("dry-run") ? "DRY RUN of removing " : "Removed ") KRaft controller \(id) with directory id \(directory)")
+        Terminal.print(
+            "\(options.has("dry-run") ? "DRY RUN of removing " : "Removed ") KRaft controller \(id) with directory id \(directory)")
     }
 }
 

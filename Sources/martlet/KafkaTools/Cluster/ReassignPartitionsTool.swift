@@ -183,7 +183,8 @@ private struct Reassignment {
         let moves = Dictionary(plan.moves.map { ($0.partition, $0.after) }, uniquingKeysWith: { first, _ in first })
         Terminal.print("Current partition replica assignment\n\(Self.json(before))\n")
         Terminal.print(
-            "Proposed partition reassignment configuration\n\(Self.json(before.map { ($0.partition, moves[$0.partition] ?? $0.replicas) }))")
+            "Proposed partition reassignment configuration\n\(Self.json(before.map { ($0.partition, moves[$0.partition] ?? $0.replicas) }))"
+        )
     }
 
     func verify() async throws {

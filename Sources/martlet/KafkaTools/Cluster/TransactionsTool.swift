@@ -91,7 +91,8 @@ private struct TransactionsWork {
             ],
             [
                 [
-                    "\(found.coordinator)", id, "\(found.producerID)", "\(found.producerEpoch)", found.state, "\(found.timeoutMilliseconds)",
+                    "\(found.coordinator)", id, "\(found.producerID)", "\(found.producerEpoch)", found.state,
+                    "\(found.timeoutMilliseconds)",
                     start.map { "\($0)" } ?? "None", start.map { "\(SystemClock.now() - $0)" } ?? "None",
                     found.partitions.sorted().map { "\($0)" }.joined(separator: ","),
                 ]
@@ -138,7 +139,8 @@ private struct TransactionsWork {
             }
         }
         let (id, epoch, coordinator) = producer
-        let spec = "AbortTransactionSpec(topicPartition=\(partition), producerId=\(id), producerEpoch=\(epoch), coordinatorEpoch=\(coordinator))"
+        let spec =
+            "AbortTransactionSpec(topicPartition=\(partition), producerId=\(id), producerEpoch=\(epoch), coordinatorEpoch=\(coordinator))"
         try await explaining("Failed to abort transaction \(spec)") { () throws(KafkaError) in
             try await admin.abortTransaction(
                 in: partition, producerID: id, producerEpoch: epoch, coordinatorEpoch: max(0, coordinator))
@@ -171,7 +173,8 @@ private struct TransactionsWork {
             hanging.map { transaction in
                 let producer = transaction.producer
                 return [
-                    transaction.partition.topic, "\(transaction.partition.partition)", "\(producer.producerID)", "\(producer.producerEpoch)",
+                    transaction.partition.topic, "\(transaction.partition.partition)", "\(producer.producerID)",
+                    "\(producer.producerEpoch)",
                     "\(producer.coordinatorEpoch)", "\(producer.transactionStartOffset ?? -1)", "\(producer.lastTimestamp)",
                     "\((SystemClock.now() - producer.lastTimestamp) / 60_000)",
                 ]

@@ -60,7 +60,8 @@ enum DumpLogTool: KafkaTool {
     private static func producers(_ path: String) throws(CommandFailure) {
         do throws(StorageError) {
             for entry in try ProducerSnapshotFile.read(path) {
-                var line = "producerId: \(entry.producerID) producerEpoch: \(entry.producerEpoch) coordinatorEpoch: \(entry.coordinatorEpoch) "
+                var line =
+                    "producerId: \(entry.producerID) producerEpoch: \(entry.producerEpoch) coordinatorEpoch: \(entry.coordinatorEpoch) "
                 let hasTransaction = entry.currentTransactionFirstOffset >= 0
                 line += "currentTxnFirstOffset: "
                 line += hasTransaction ? "OptionalLong[\(entry.currentTransactionFirstOffset)]" : "OptionalLong.empty"

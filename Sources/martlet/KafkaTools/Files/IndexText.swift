@@ -22,7 +22,9 @@ struct IndexText {
         var position = 0
         while position + size <= file.size {
             var entry = try file.read(at: position, count: size)
-            guard isTime ? showTime(&entry, isFirst: position == 0) : try showOffset(&entry, isFirst: position == 0, &mismatches) else { break }
+            guard isTime ? showTime(&entry, isFirst: position == 0) : try showOffset(&entry, isFirst: position == 0, &mismatches) else {
+                break
+            }
             position += size
         }
         guard !mismatches.isEmpty else { return }

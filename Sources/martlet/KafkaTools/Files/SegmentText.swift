@@ -50,7 +50,9 @@ struct SegmentText {
         if position < file.size, limit >= Int(Int32.max) {
             Terminal.print("Found \(file.size - position) invalid bytes at the end of \(name)")
         }
-        if !gaps.isEmpty { Terminal.complain("Non-consecutive offsets in \(LogFile.absolute(path))\n" + gaps.reversed().joined(separator: "\n")) }
+        if !gaps.isEmpty {
+            Terminal.complain("Non-consecutive offsets in \(LogFile.absolute(path))\n" + gaps.reversed().joined(separator: "\n"))
+        }
     }
 
     /// The bytes of a whole batch; nil behind the last one.

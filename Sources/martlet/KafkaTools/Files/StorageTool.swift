@@ -119,7 +119,8 @@ enum StorageTool: KafkaTool {
         }
         if let first {
             let values = [
-                ("cluster.id", first.clusterID), ("directory.id", first.directoryID.map { "\($0)" }), ("node.id", first.nodeID.map { "\($0)" }),
+                ("cluster.id", first.clusterID), ("directory.id", first.directoryID.map { "\($0)" }),
+                ("node.id", first.nodeID.map { "\($0)" }),
                 ("version", "\(first.version)"),
             ]
             let text = values.compactMap { name, value in value.map { "\(name)=\($0)" } }.joined(separator: ", ")

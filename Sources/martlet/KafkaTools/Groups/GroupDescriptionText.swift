@@ -65,7 +65,8 @@ struct GroupDescriptionText {
         func row(_ partition: TopicPartition, _ member: (String, String, String)) -> Row {
             let offset = committed[partition]
             return Row(
-                topic: partition.topic, partition: partition.partition, epoch: offset.flatMap { $0.leaderEpoch >= 0 ? $0.leaderEpoch : nil },
+                topic: partition.topic, partition: partition.partition,
+                epoch: offset.flatMap { $0.leaderEpoch >= 0 ? $0.leaderEpoch : nil },
                 offset: offset?.offset, end: ends[partition], member: member)
         }
         let rows =
@@ -103,7 +104,9 @@ struct GroupDescriptionText {
     private func showMembers(_ group: GroupDetails) {
         let shows = announce(group, rows: group.members.count)
         let members = shows ? group.members : []
-        func width(_ least: Int, _ value: (GroupDetails.Member) -> String) -> Int { members.map { value($0).count }.max().map { max(least, $0) } ?? least }
+        func width(_ least: Int, _ value: (GroupDetails.Member) -> String) -> Int {
+            members.map { value($0).count }.max().map { max(least, $0) } ?? least
+        }
         let groupWidth = shows ? max(15, group.group.count) : 15
         let idWidth = width(15) { $0.id }
         let instanceWidth = width(17) { $0.instanceID }

@@ -33,7 +33,8 @@ struct GroupDetails {
         coordinator = group.coordinator
         members = group.members.map {
             Member(
-                id: $0.memberID, instanceID: $0.groupInstanceID ?? "", clientID: $0.clientID, host: $0.clientHost, assignment: $0.assignment)
+                id: $0.memberID, instanceID: $0.groupInstanceID ?? "", clientID: $0.clientID, host: $0.clientHost, assignment: $0.assignment
+            )
         }
     }
 

@@ -16,7 +16,8 @@ struct OffsetReset {
     func run() async throws {
         guard Self.scenarios.contains(where: { options.has($0) }) else {
             throw CommandFailure(
-                "Option '[reset-offsets]' requires one of the following scenarios: [" + Self.scenarios.map { "[\($0)]" }.joined(separator: ", ")
+                "Option '[reset-offsets]' requires one of the following scenarios: ["
+                    + Self.scenarios.map { "[\($0)]" }.joined(separator: ", ")
                     + "]")
         }
         let groups = try await ConsumerGroupsTool.named(options, admin)
@@ -136,7 +137,8 @@ struct OffsetReset {
         return wanted.map { partition, offset in
             if let end = ends[partition], offset > end {
                 Terminal.complain(
-                    "WARN New offset (\(offset)) is higher than latest offset for topic partition \(partition). Value will be set to \(end)")
+                    "WARN New offset (\(offset)) is higher than latest offset for topic partition \(partition). Value will be set to \(end)"
+                )
                 return (partition, end)
             }
             if let start = starts[partition], offset < start {

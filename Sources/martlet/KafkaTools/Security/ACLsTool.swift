@@ -70,7 +70,8 @@ enum ACLsTool: KafkaTool {
         let hasOthers = !options.has("producer") && (options.has("cluster") || options.has("transactional-id"))
         if options.has("consumer"), !options.has("topic") || !options.has("group") || hasOthers {
             throw syntax.mistake(
-                "With --consumer you must specify a --topic and a --group and no --cluster or --transactional-id option should be specified.")
+                "With --consumer you must specify a --topic and a --group and no --cluster or --transactional-id option should be specified."
+            )
         }
         guard ["ANY", "MATCH", "LITERAL", "PREFIXED"].contains(pattern(options)) else {
             throw syntax.mistake(
@@ -101,7 +102,8 @@ enum ACLsTool: KafkaTool {
         let hasCluster = pattern == "LITERAL" && (options.has("cluster") || options.has("idempotent"))
         let found =
             named("topic", "TOPIC") + (hasCluster ? [.cluster] : []) + named("group", "GROUP")
-            + named("transactional-id", "TRANSACTIONAL_ID") + named("delegation-token", "DELEGATION_TOKEN") + named("user-principal", "USER")
+            + named("transactional-id", "TRANSACTIONAL_ID") + named("delegation-token", "DELEGATION_TOKEN")
+            + named("user-principal", "USER")
         if found.isEmpty, isRequired {
             throw syntax.mistake(
                 "You must provide at least one resource: --topic <topic> or --cluster or --group <group> or --delegation-token <Delegation "

@@ -151,7 +151,9 @@ enum ConsumerGroupsTool: KafkaTool {
         }
         Terminal.print(line("GROUP", "TYPE", "STATE"))
         for group in found {
-            Terminal.print(line(group.group, group.type.isEmpty ? "Unknown" : group.type, group.state.isEmpty ? "Unknown" : group.state))
+            // Brokers write types in small letters.
+            let type = group.type.isEmpty ? "Unknown" : group.type.prefix(1).uppercased() + group.type.dropFirst()
+            Terminal.print(line(group.group, type, group.state.isEmpty ? "Unknown" : group.state))
         }
     }
 

@@ -25,7 +25,7 @@ struct VerificationTests {
 
     @Test("Every test that docs/verification.md names exists")
     func namedTestsExist() throws {
-        let page = try String(contentsOf: Self.SourceFile.packageRoot.appending(path: "docs/verification.md"), encoding: .utf8)
+        let page = try String(contentsOf: SourceFile.packageRoot.appending(path: "docs/verification.md"), encoding: .utf8)
         let named = Set(page.matches(of: /`(\w+)`/).map { String($0.1) }).subtracting(Self.others)
         #expect(named.count > 100, "the page is read")
         let known = Self.functions(below: "Tests", ext: "swift", keyword: "func")

@@ -67,19 +67,6 @@ final class MarkerSender: Sendable {
     /// Takes markers to be written. Returns at once.
     func submit(_ task: TransactionMarkerTask) { route([Entry(task: task, partitions: task.markers.partitions)]) }
 
-    /// Clients may not use these brokers any longer: others lead what they led. What waits for one of them, perhaps a process that hangs
-    /// and keeps its connections, is looked up again at once. To be called when the metadata that says so is in force.
-    func brokersLeft(_ brokers: [NodeID]) {
-        for broker in brokers where broker != nodeID {
-            let (waiting, connections, asked) = state.withLock { state in
-                (state.queues.removeValue(forKey: broker), state.connections, state.inFlight[broker] ?? nil)
-            }
-            if let waiting { postpone(Array(waiting)) }
-            // The request fails, and is made again with what it was for.
-            if let asked { connections?.disconnect(from: asked) }
-        }
-    }
-
     // MARK: Routing
 
     /// Puts each partition into the queue of its leader.

@@ -10,10 +10,9 @@ import subprocess
 
 import pytest
 
-from broker import Broker
+from broker import Broker, binary
 from kafka_nodes import HEAP, kafka_program, kafka_release
-from kafka_tools import SCRIPTS, tool  # noqa: F401
-from broker import binary
+from kafka_tools import SCRIPTS
 
 THEIRS, OURS = "theirs", "oursxx"
 PORT = "PORT"
@@ -43,7 +42,8 @@ def plain(text: str, program: str, node: Broker) -> list[str]:
     text = re.sub(r"TopicId: [\w-]{22}", "TopicId: ID", text)
     text = re.sub(r"CreateTime:\d+", "CreateTime:T", text)
     text = re.sub(r"\b1[78]\d{11}\b *", "T", text)
-    text = re.sub(r"\n?\tat .*|\n?Caused by: .*|\n.*Exception: .*\n(?=\tat)", "", text)
+    # What goes with Java's stack traces, which Martlet's tools have not.
+    text = re.sub(r"^(\tat .*|Caused by: .*|(java|org)\.\S+Exception: .*)$", "", text, flags=re.MULTILINE)
     return sorted(line for line in text.splitlines() if line)
 
 
@@ -115,7 +115,7 @@ COMMANDS: list[tuple] = [
     ("acls", "--add --topic NAME-a"),
     ("get-offsets", "--topic NAME-a"),
     ("get-offsets", "--topic-partitions NAME-a:0-1,NAME-b:2 --time earliest"),
-    ("get-offsets", "--topic NAME-a --time max-timestamp"),
+    ("get-offsets", "--topic NAME-b --time max-timestamp"),
     ("get-offsets", "--topic NAME-z"),
     ("get-offsets", "--topic NAME-a --time x"),
     ("delete-records", "--offset-json-file OFFSETS"),
@@ -143,7 +143,11 @@ COMMANDS: list[tuple] = [
 ]
 
 # Where the two differ, and why; a command that begins to agree shows here as well.
-DIFFERENT: dict[str, str] = {}
+COMMITS = "Kafka's consumer commits positions of partitions that it read nothing of, Martlet's does not"
+DIFFERENT = {
+    "--describe --group NAME-g": COMMITS,
+    "--describe --group NAME-g --verbose": COMMITS,
+}
 
 
 @pytest.mark.parametrize("number", range(len(COMMANDS)), ids=lambda number: f"{number}-{COMMANDS[number][0]}")
@@ -166,4 +170,7 @@ def test_the_same_output_and_status(node, tmp_path, number):
         arguments[place:place] = SERVER
         status, output = run(program, node, name, arguments, stdin[0] if stdin else None)
         found[program] = (status, plain(output, program, node))
+    if text in DIFFERENT:
+        assert found[OURS] != found[THEIRS], "these agree now"
+        pytest.xfail(DIFFERENT[text])
     assert found[OURS] == found[THEIRS]

@@ -288,6 +288,8 @@ private struct Reassignment {
             let names = stopped.map { "\($0)" }.joined(separator: ",")
             Terminal.print("Successfully cancelled partition reassignment\(stopped.count == 1 ? "" : "s") for: \(names)")
         }
+        // Without an end of the line, as Kafka's tool tells of moves between directories.
+        Terminal.write("None of the specified partition moves are active.")
         if !options.has("preserve-throttles") { try await clearThrottles(wanted) }
     }
 }

@@ -1,4 +1,5 @@
 // `kafka-topics`: create, list, describe, alter and delete topics.
+import ConfigDefinitions
 import MartletClient
 
 enum TopicsTool: KafkaTool {
@@ -111,6 +112,10 @@ enum TopicsTool: KafkaTool {
 
     private static func create(_ options: ToolOptions, _ admin: AdminClient) async throws {
         let name = options.value("topic") ?? ""
+        let configs = try settings(options)
+        if let unknown = configs.first(where: { ConfigTable.topic[$0.name] == nil }) {
+            throw CommandFailure("Unknown topic config name: \(unknown.name)")
+        }
         if name.contains(where: { $0 == "." || $0 == "_" }) {
             Terminal.print(
                 "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. To avoid issues "
@@ -122,7 +127,7 @@ enum TopicsTool: KafkaTool {
         if let count = options.integer("partitions"), count < 1 { throw CommandFailure("The partitions must be greater than 0") }
         var topic = NewTopic(
             name, partitions: options.integer("partitions").map { Int32(clamping: $0) } ?? -1,
-            replicationFactor: options.integer("replication-factor").map { Int16(clamping: $0) } ?? -1, configs: try settings(options))
+            replicationFactor: options.integer("replication-factor").map { Int16(clamping: $0) } ?? -1, configs: configs)
         topic.assignments = try assignments(options)
         do {
             try await admin.createTopics([topic]).values()

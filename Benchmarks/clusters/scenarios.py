@@ -58,8 +58,11 @@ def leader_killed(options, figures: Figures):
     with new_cluster() as cluster:
         cluster.create(TOPIC, 3)
         load = Load(cluster)
-        for _ in range(options.rounds):
-            leader, controller = cluster.leader(TOPIC, 0), cluster.controller()
+        for round in range(2 * options.rounds):
+            # In turn one that leads nothing but partitions, and one that leads the quorum too; whichever there is if there is no choice.
+            controller = cluster.controller()
+            leaders = [cluster.leader(TOPIC, partition) for partition in range(3)]
+            leader = next((each for each in leaders if (each is controller) == bool(round % 2)), leaders[0])
             started = time.monotonic()
             leader.kill()
             load.go_on()

@@ -10,6 +10,7 @@ from figures import Figures
 from load import QUIET, Writer
 from nodes import seconds_until, wait_until
 from operations import OK, Recorder
+from transactions import transactions
 from unavailability import acknowledgements, longest_gap
 
 TOPIC = "bench"
@@ -257,4 +258,5 @@ SCENARIOS = {
     "cpu": cpu_per_gigabyte,
     "partitions": many_partitions,
     "idle": idle,
+    "transactions": transactions,
 }

@@ -41,6 +41,7 @@ extension BrokerServer {
             configuration: configuration, clusterID: identity.clusterID, metadata: metadata, security: security, loops: clusterLoops,
             log: log)
         update { $0.cluster = cluster }
+        metrics.registry.register { [quotas = cluster.quotas] text in quotas.write(to: &text) }
         let controllers = try bindControllers(cluster)
         health.report(.init(phase: "joining the cluster"))
         try joinQuorum(cluster, LocalNode(configuration, identity, bound: controllers))
@@ -147,7 +148,11 @@ extension BrokerServer {
             listeners: Self.endpoints(configuration.brokerListeners), limits: networkLimits(settings), tls: services.security.tls,
             eventLoopGroup: loops, delegate: services,
             logger: log.logger("network"))
-        services.configurationInForce.follow { [weak network] in network?.update(Self.connectionLimits($0.network)) }
+        services.configurationInForce.follow { [weak self, weak network] in
+            guard let self else { return }
+            network?.update(connectionLimits($0.network))
+        }
+        services.followAddressRates(network)
         services.startReplication(on: loops)
         update {
             $0.loops = loops

@@ -46,6 +46,7 @@ public struct BrokerConfiguration: Sendable {
     public var offsets: OffsetsSettings
     public var transactions: TransactionSettings
     public var security: SecuritySettings
+    public var quotas: QuotaSettings
     /// The texts that were given, without dynamic layers: for DescribeConfigs and as the ground of dynamic configuration.
     public var layers: BrokerConfigLayers
 
@@ -102,7 +103,10 @@ public struct NetworkSettings: Sendable, Equatable {
     public var maxConnectionsPerAddressOverrides: [String: Int]
     /// `listener.name.NAME.max.connections`, by the listener's name in capitals.
     public var maxConnectionsPerListener: [String: Int]
+    /// `max.connection.creation.rate`: new connections per second.
     public var maxConnectionCreationRate: Int
+    /// `listener.name.NAME.max.connection.creation.rate`, by the listener's name in capitals.
+    public var maxConnectionCreationRatePerListener: [String: Int]
     /// `queued.max.request.bytes`; -1 for no bound of the operator's.
     public var queuedMaxRequestBytes: Int64
     public var fetchMaxBytes: Int

@@ -4,9 +4,16 @@ import ConfigDefinitions
 extension ConfigurationReader {
     mutating func readNetwork(_ listeners: [Listener]) -> NetworkSettings {
         var perListener: [String: Int] = [:]
+        var ratePerListener: [String: Int] = [:]
         for (key, _) in texts {
-            guard let (name, rest) = ListenerPrefix.split(key), rest == "max.connections", let limit = value(key)?.integer else { continue }
-            perListener[name.uppercased()] = Int(limit)
+            guard let (name, rest) = ListenerPrefix.split(key), ["max.connections", "max.connection.creation.rate"].contains(rest),
+                let limit = value(key)?.integer
+            else { continue }
+            if rest == "max.connections" {
+                perListener[name.uppercased()] = Int(limit)
+            } else {
+                ratePerListener[name.uppercased()] = Int(limit)
+            }
             if !listeners.contains(where: { $0.name == name.uppercased() }) {
                 warn(key, "has no effect: there is no listener named \(name.uppercased())")
             }
@@ -23,7 +30,8 @@ extension ConfigurationReader {
             connectionsMaxIdleMilliseconds: integer("connections.max.idle.ms"), maxConnections: size("max.connections"),
             maxConnectionsPerAddress: size("max.connections.per.ip"),
             maxConnectionsPerAddressOverrides: readAddressOverrides(), maxConnectionsPerListener: perListener,
-            maxConnectionCreationRate: size("max.connection.creation.rate"), queuedMaxRequestBytes: integer("queued.max.request.bytes"),
+            maxConnectionCreationRate: size("max.connection.creation.rate"), maxConnectionCreationRatePerListener: ratePerListener,
+            queuedMaxRequestBytes: integer("queued.max.request.bytes"),
             fetchMaxBytes: size("fetch.max.bytes"),
             maxIncrementalFetchSessionCacheSlots: size("max.incremental.fetch.session.cache.slots"),
             maxRequestPartitionSizeLimit: size("max.request.partition.size.limit"))

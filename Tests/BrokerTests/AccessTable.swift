@@ -384,6 +384,18 @@ extension AccessRow {
             ]
         },
         AccessRow(DescribeUserScramCredentialsRequest(), .describe, .cluster) { $0.users = nil },
+        AccessRow(DescribeClientQuotasRequest(), .describeConfigs, .cluster),
+        AccessRow(AlterClientQuotasRequest(), .alterConfigs, .cluster) {
+            $0.entries = [
+                .init {
+                    $0.entity = [
+                        .init {
+                            $0.entityType = "user"; $0.entityName = "nobody"
+                        }
+                    ]
+                }
+            ]
+        },
         AccessRow(AlterUserScramCredentialsRequest(), .alter, .cluster) {
             $0.deletions = [
                 .init {

@@ -68,8 +68,7 @@ let shells: [Target] = [
         "Network",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS,
-            collections,
-            logging,
+            nioHTTP1, collections, logging,
         ]),
     library(
         "Runtime",

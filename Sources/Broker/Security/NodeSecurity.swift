@@ -73,6 +73,11 @@ final class NodeSecurity: Sendable {
         return options
     }
 
+    /// Begins to keep the keys of tokens up to date.
+    func start(on eventLoop: any EventLoop, _ background: BackgroundWork) {
+        for listener in listeners.values { listener.verificationKeys?.start(on: eventLoop, background) }
+    }
+
     /// Follows the metadata: access control entries and credentials.
     func follow(_ metadata: MetadataRuntime) {
         metadata.subscribe { [weak self] publication in

@@ -125,7 +125,7 @@ let beside: [Target] = [
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
-    tests("AuthenticationTests", ["Authentication", "Primitives"]),
+    tests("AuthenticationTests", ["Authentication", "Primitives", crypto, cryptoExtras]),
     tests("AuthorizationTests", ["Authorization", "ClusterMetadata", "KafkaRecords", "Primitives"]),
     tests(
         "ClusterMetadataTests",

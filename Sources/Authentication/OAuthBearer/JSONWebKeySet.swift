@@ -94,18 +94,25 @@ public struct JSONWebKeySet: Sendable {
         switch (key["kty"]?.stringValue, curve) {
         case ("RSA", _):
             damaged = JSONWebKeySetError(description: "is no RSA key of 2048 bits or more")
-            guard let modulus = bytes(key, "n"), let exponent = bytes(key, "e"), modulus.count <= 2048, !exponent.isEmpty, exponent.count <= 8
+            guard let modulus = bytes(key, "n"), let exponent = bytes(key, "e"), modulus.count <= 2048, !exponent.isEmpty,
+                exponent.count <= 8
             else { throw damaged }
             if let publicKey = try? _RSA.Signing.PublicKey(n: modulus, e: exponent) { return .rsa(publicKey) }
         case ("EC", "P-256"):
             damaged = JSONWebKeySetError(description: "is no point of the curve P-256")
-            if let point = point(key, 32), let publicKey = try? P256.Signing.PublicKey(x963Representation: point) { return .p256(publicKey) }
+            if let point = point(key, 32), let publicKey = try? P256.Signing.PublicKey(x963Representation: point) {
+                return .p256(publicKey)
+            }
         case ("EC", "P-384"):
             damaged = JSONWebKeySetError(description: "is no point of the curve P-384")
-            if let point = point(key, 48), let publicKey = try? P384.Signing.PublicKey(x963Representation: point) { return .p384(publicKey) }
+            if let point = point(key, 48), let publicKey = try? P384.Signing.PublicKey(x963Representation: point) {
+                return .p384(publicKey)
+            }
         case ("EC", "P-521"):
             damaged = JSONWebKeySetError(description: "is no point of the curve P-521")
-            if let point = point(key, 66), let publicKey = try? P521.Signing.PublicKey(x963Representation: point) { return .p521(publicKey) }
+            if let point = point(key, 66), let publicKey = try? P521.Signing.PublicKey(x963Representation: point) {
+                return .p521(publicKey)
+            }
         case ("OKP", "Ed25519"):
             damaged = JSONWebKeySetError(description: "is no key of Ed25519")
             if let point = bytes(key, "x"), let publicKey = try? Curve25519.Signing.PublicKey(rawRepresentation: point) {

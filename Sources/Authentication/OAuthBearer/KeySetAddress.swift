@@ -46,7 +46,9 @@ public enum KeySetAddress: Sendable, Hashable, CustomStringConvertible {
 
     /// Reads an address of file, http or https.
     public init(parsing text: String) throws(AddressError) {
-        guard let colon = text.firstIndex(of: ":") else { throw AddressError(description: "names no protocol; file:, http: or https: is needed") }
+        guard let colon = text.firstIndex(of: ":") else {
+            throw AddressError(description: "names no protocol; file:, http: or https: is needed")
+        }
         guard text.utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else {
             throw AddressError(description: "has a character that no address has; write others as %XX")
         }
@@ -60,7 +62,9 @@ public enum KeySetAddress: Sendable, Hashable, CustomStringConvertible {
                 guard host.isEmpty || host == "localhost" else { throw AddressError(description: "names a file of another machine") }
                 rest = rest.dropFirst(host.count)
             }
-            guard rest.hasPrefix("/"), let path = Self.decoded(rest) else { throw AddressError(description: "names no file: file:///path is needed") }
+            guard rest.hasPrefix("/"), let path = Self.decoded(rest) else {
+                throw AddressError(description: "names no file: file:///path is needed")
+            }
             self = .file(path)
         case "http", "https": self = .web(try Self.web(rest, isSecured: scheme == "https"))
         default: throw AddressError(description: "has the protocol \(clipped(scheme)); only file, http and https are spoken")

@@ -23,6 +23,9 @@ struct OAuthBearerMessage: Equatable {
     /// The message of a client that has this token.
     static func bytes(token: String) -> [UInt8] { Array("n,,\u{1}auth=Bearer \(token)\u{1}\u{1}".utf8) }
 
+}
+
+extension OAuthBearerMessage {
     /// Reads `n,[a=NAME],` SEPARATOR (KEY `=` VALUE SEPARATOR)* SEPARATOR; nil when it is none.
     init?(_ bytes: [UInt8]) {
         guard bytes.last == Self.separator else { return nil }

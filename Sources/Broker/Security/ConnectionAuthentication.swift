@@ -88,7 +88,8 @@ final class ConnectionAuthentication {
             if header.apiKey == .saslHandshake { return handshake(header, connection) }
             if header.apiKey == .saslAuthenticate { return authenticate(header, connection) }
             guard SystemClock.monotonicMilliseconds() < sessionDeadline else {
-                connection.close(reason: "the session of \(principal) has ended and was not renewed (connections.max.reauth.ms, or its token expired)")
+                connection.close(
+                    reason: "the session of \(principal) has ended and was not renewed (connections.max.reauth.ms, or its token expired)")
                 return false
             }
             return true

@@ -185,6 +185,13 @@ public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, Cust
         self.password = password
     }
 
+    /// The only word of a file with a token; nil when there is none, or more than one.
+    public static func token(in text: String) -> String? {
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, words[0].utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { return nil }
+        return String(words[0])
+    }
+
     public var description: String { mechanism == .oauthBearer ? "this side by \(mechanism.name)" : "\(user) by \(mechanism.name)" }
     public var debugDescription: String { description }
 }

@@ -30,6 +30,17 @@ extension ConfigurationReader {
             maximumRetryBackoffMilliseconds: readMaximumBackoff(listener))
     }
 
+    /// The file with the token that this node logs in with at that listener of others.
+    mutating func readTokenFile(_ listener: String) -> String? {
+        let key = oauthValue(listener, "token.endpoint.url").0
+        if let text = oauthText(listener, "token.endpoint.url"), case .file(let path)? = try? KeySetAddress(parsing: text) { return path }
+        error(
+            key,
+            "must be a file: address of a token with which this node logs in at listener \(listener) of others; an endpoint that makes "
+                + "tokens is not asked")
+        return nil
+    }
+
     private mutating func readKeySetAddress(_ listener: String) -> KeySetAddress? {
         let key = oauthValue(listener, "jwks.endpoint.url").0
         guard let text = oauthText(listener, "jwks.endpoint.url") else {

@@ -122,9 +122,13 @@ extension ConfigurationReader {
         let isController = list("controller.listener.names").contains { $0.uppercased() == listener }
         let key = isController ? "sasl.mechanism.controller.protocol" : "sasl.mechanism.inter.broker.protocol"
         let name = string(key) ?? ""
-        guard let mechanism = SaslCredentials.Mechanism(name: name), mechanism != .oauthBearer else {
-            let known = SaslCredentials.Mechanism.names.filter { $0 != "OAUTHBEARER" }.joined(separator: ", ")
+        guard let mechanism = SaslCredentials.Mechanism(name: name) else {
+            let known = SaslCredentials.Mechanism.names.joined(separator: ", ")
             error(key, "is \(name), which is not spoken here; this node has to log in at listener \(listener) by one of \(known)")
+            return settings
+        }
+        if mechanism == .oauthBearer {
+            settings.tokenFile = readTokenFile(listener)
             return settings
         }
         let entry = readJAAS(listener, mechanism)

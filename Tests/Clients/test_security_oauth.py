@@ -15,6 +15,7 @@ from broker import wait_until
 from confluent import send, take
 from raw import Closed, RawConnection
 from secured import SecuredBroker, certificates, events
+from test_cli import martlet
 from tokens import AUDIENCE, ISSUER, Issuer, Key, KeySetServer, encoded
 from topics import create
 
@@ -366,3 +367,36 @@ def test_an_issuer_with_another_certificate_is_not_believed(issuer, tmp_path):
         with broker:
             wait_until(lambda: "CERTIFICATE_VERIFY_FAILED" in broker.log(), "the certificate is refused")
             assert not is_let_in(broker, issuer.token()) and not server.requests
+
+
+def test_commands_log_in_with_a_token_of_a_file(secured, issuer, tmp_path, name):
+    path = tmp_path / "token"
+    path.write_text(issuer.token() + "\n")
+    file = secured.client_file(
+        name, security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER", sasl_oauthbearer_token_endpoint_url=f"file://{path}")
+    run = lambda: martlet("topic", "list", "--timeout", "5", "--command-config", file, "-b", secured.address("CLIENTS"), check=False)  # noqa: E731
+    assert run().returncode == 0
+    token = issuer.token(aud="billing")
+    path.write_text(token)
+    done = run()
+    assert done.returncode == 1 and "invalid_token" in done.stderr and token not in done.stderr
+    path.write_text("two words")
+    assert "does not hold one token" in run().stderr
+    path.unlink()
+    assert "cannot be read" in run().stderr
+
+
+def test_a_node_logs_in_at_its_own_listeners_with_a_token(issuer, tmp_path, name):
+    """The controller's listener takes tokens only, so that a broker without a good one would not get to be ready."""
+    path = tmp_path / "token"
+    path.write_text(issuer.token("node"))
+    broker = secured_broker({"CLIENTS": listener(f"file://{issuer.key_set}")}, **{
+        "inter.broker.listener.name": "CLIENTS", "sasl.mechanism.inter.broker.protocol": "OAUTHBEARER",
+        "sasl.mechanism.controller.protocol": "OAUTHBEARER", "sasl.oauthbearer.token.endpoint.url": f"file://{path}",
+        **{f"listener.name.controller.{key}": value for key, value in listener(f"file://{issuer.key_set}")[1].items()},
+    })
+    broker.settings["listener.security.protocol.map"] = broker.settings["listener.security.protocol.map"].replace(
+        "CONTROLLER:PLAINTEXT", "CONTROLLER:SASL_PLAINTEXT")
+    with broker:
+        create(broker.bootstrap, name)
+        assert broker.stop() == 0

@@ -88,7 +88,11 @@ struct OAuthBearerSettingsTests {
                 "listener.name.clients.oauthbearer.sasl.jaas.config=a.OAuthBearerLoginModule required unsecuredValidatorScopeClaimName=\"x\";\n",
                 "tokens without a signature are not taken"
             ),
-            ("sasl.mechanism.inter.broker.protocol=OAUTHBEARER\n", "not spoken here"),
+            ("sasl.mechanism.inter.broker.protocol=OAUTHBEARER\n", "sasl.oauthbearer.token.endpoint.url: must be a file: address"),
+            (
+                "sasl.mechanism.inter.broker.protocol=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://idp/token\n",
+                "must be a file: address"
+            ),
         ])
     func mistakes(_ text: String, _ expected: String) {
         let found = errors(Self.base + Self.url + Self.origin + text)

@@ -97,6 +97,8 @@ extension ConfigTable {
         .string(
             "sasl.oauthbearer.sub.claim.name", "sub", .any, .low,
             doc: "The claim with the user's name."),
-        .string("sasl.oauthbearer.token.endpoint.url", nil, .any, .medium, support: .noOAuth),
+        .string(
+            "sasl.oauthbearer.token.endpoint.url", nil, .any, .medium,
+            doc: "The file: address of the token that this node logs in with at others."),
     ]
 }

@@ -384,19 +384,3 @@ def test_commands_log_in_with_a_token_of_a_file(secured, issuer, tmp_path, name)
     assert "does not hold one token" in run().stderr
     path.unlink()
     assert "cannot be read" in run().stderr
-
-
-def test_a_node_logs_in_at_its_own_listeners_with_a_token(issuer, tmp_path, name):
-    """The controller's listener takes tokens only, so that a broker without a good one would not get to be ready."""
-    path = tmp_path / "token"
-    path.write_text(issuer.token("node"))
-    broker = secured_broker({"CLIENTS": listener(f"file://{issuer.key_set}")}, **{
-        "inter.broker.listener.name": "CLIENTS", "sasl.mechanism.inter.broker.protocol": "OAUTHBEARER",
-        "sasl.mechanism.controller.protocol": "OAUTHBEARER", "sasl.oauthbearer.token.endpoint.url": f"file://{path}",
-        **{f"listener.name.controller.{key}": value for key, value in listener(f"file://{issuer.key_set}")[1].items()},
-    })
-    broker.settings["listener.security.protocol.map"] = broker.settings["listener.security.protocol.map"].replace(
-        "CONTROLLER:PLAINTEXT", "CONTROLLER:SASL_PLAINTEXT")
-    with broker:
-        create(broker.bootstrap, name)
-        assert broker.stop() == 0

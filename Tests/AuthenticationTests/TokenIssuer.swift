@@ -75,7 +75,7 @@ struct TokenIssuer {
     ///   - header: added to the header.
     func token(
         _ algorithm: SignatureAlgorithm = .es256, header: [(String, JSONValue)] = [], keyID: String?? = .none,
-        _ change: (inout JSONObject) -> Void = { _ in }
+        changing change: (inout JSONObject) -> Void = { _ in }
     ) throws -> String {
         var claims = Self.goodClaims
         change(&claims)

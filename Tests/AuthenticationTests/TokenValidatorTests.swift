@@ -12,8 +12,9 @@ struct TokenValidatorTests {
     private func outcome(_ token: String, _ rules: TokenValidator? = nil, now: Int64 = TokenIssuer.now) throws
         -> Result<AccessToken, TokenFailure>
     {
+        let keys = try issuer.keySet
         do throws(TokenFailure) {
-            return .success(try (rules ?? self.rules).validate(token, issuer.keySet, now: now))
+            return .success(try (rules ?? self.rules).validate(token, keys, now: now))
         } catch {
             return .failure(error)
         }
@@ -22,7 +23,7 @@ struct TokenValidatorTests {
     private func failure(_ rules: TokenValidator? = nil, now: Int64 = TokenIssuer.now, _ change: (inout JSONObject) -> Void) throws
         -> TokenFailure?
     {
-        switch try outcome(try issuer.token(change), rules, now: now) {
+        switch try outcome(try issuer.token(changing: change), rules, now: now) {
         case .success: return nil
         case .failure(let failure): return failure
         }
@@ -125,11 +126,11 @@ struct TokenValidatorTests {
         var rules = rules
         rules.subClaimName = "azp"
         rules.scopeClaimName = "scp"
-        let token = try issuer.token {
+        let token = try issuer.token(changing: {
             $0["azp"] = " payments "
             $0["scp"] = "all of it"
             $0["sub"] = nil
-        }
+        })
         guard case .success(let access) = try outcome(token, rules) else {
             Issue.record("refused")
             return

@@ -41,6 +41,7 @@ extension BrokerServer {
             configuration: configuration, clusterID: identity.clusterID, metadata: metadata, security: security, loops: clusterLoops,
             log: log)
         update { $0.cluster = cluster }
+        metrics.registry.register { [quotas = cluster.quotas] text in quotas.write(to: &text) }
         let controllers = try bindControllers(cluster)
         health.report(.init(phase: "joining the cluster"))
         try joinQuorum(cluster, LocalNode(configuration, identity, bound: controllers))
@@ -147,7 +148,11 @@ extension BrokerServer {
             listeners: Self.endpoints(configuration.brokerListeners), limits: networkLimits(settings), tls: services.security.tls,
             eventLoopGroup: loops, delegate: services,
             logger: log.logger("network"))
-        services.configurationInForce.follow { [weak network] in network?.update(Self.connectionLimits($0.network)) }
+        services.configurationInForce.follow { [weak self, weak network] in
+            guard let self else { return }
+            network?.update(connectionLimits($0.network))
+        }
+        services.followAddressRates(network)
         services.startReplication(on: loops)
         update {
             $0.loops = loops
@@ -161,6 +166,7 @@ extension BrokerServer {
         var first: Int?
         for address in configuration.adminListeners {
             let admin = AdminServer(eventLoopGroup: housekeeping, health: health, registry: metrics.registry, logger: log.logger("admin"))
+            addGroupRoutes(to: admin)
             do throws(AdminServerError) {
                 let port = try admin.start(host: address.host, port: address.port)
                 first = first ?? port
@@ -285,6 +291,7 @@ extension BrokerServer {
         runtime.groups.maximumSessionTimeoutMilliseconds = Int32(clamping: configuration.groups.maxSessionTimeoutMilliseconds)
         runtime.groups.initialRebalanceDelayMilliseconds = Int32(clamping: configuration.groups.initialRebalanceDelayMilliseconds)
         runtime.groups.maximumGroupSize = configuration.groups.maxSize
+        runtime.groups.consumer = ConsumerGroupConfiguration(configuration.groups.consumer)
         runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds
@@ -356,5 +363,19 @@ extension BrokerServer {
         } catch {
             throw BrokerStartFailure("\(error)")
         }
+    }
+}
+
+extension ConsumerGroupConfiguration {
+    fileprivate init(_ settings: ConsumerGroupSettings) {
+        self.init()
+        sessionTimeoutMilliseconds = Int32(clamping: settings.sessionTimeoutMilliseconds)
+        heartbeatIntervalMilliseconds = Int32(clamping: settings.heartbeatIntervalMilliseconds)
+        assignmentIntervalMilliseconds = Int32(clamping: settings.assignmentIntervalMilliseconds)
+        maximumSize = settings.maxSize
+        let known = settings.assignors.compactMap { PartitionAssignor(rawValue: $0) }
+        if !known.isEmpty { assignors = known }
+        migrationPolicy = MigrationPolicy(rawValue: settings.migrationPolicy) ?? .bidirectional
+        expressionRefreshIntervalMilliseconds = settings.expressionRefreshIntervalMilliseconds
     }
 }

@@ -111,19 +111,25 @@ public final class BrokerServer: Sendable {
         limits.maximumRequestBytes = network.socketRequestMaxBytes
         limits.maximumQueuedRequestBytes = Int(network.queuedMaxRequestBytes)
         limits.maximumIdleMilliseconds = network.connectionsMaxIdleMilliseconds
-        limits.connections = Self.connectionLimits(network)
+        limits.connections = connectionLimits(network)
         limits.sendBufferBytes = network.socketSendBufferBytes
         limits.receiveBufferBytes = network.socketReceiveBufferBytes
         limits.listenBacklog = network.socketListenBacklogSize
         return limits
     }
 
-    static func connectionLimits(_ network: NetworkSettings) -> ConnectionLimits {
+    func connectionLimits(_ network: NetworkSettings) -> ConnectionLimits {
         var limits = ConnectionLimits()
         limits.maximumConnections = network.maxConnections
         limits.maximumConnectionsPerListener = network.maxConnectionsPerListener
         limits.maximumConnectionsPerAddress = network.maxConnectionsPerAddress
         limits.connectionsPerAddressOverrides = network.maxConnectionsPerAddressOverrides
+        // 2^31 - 1 is Kafka's way to say that there is no bound.
+        limits.connectionsPerSecond = network.maxConnectionCreationRate == Int(Int32.max) ? .max : network.maxConnectionCreationRate
+        limits.connectionsPerSecondPerListener = network.maxConnectionCreationRatePerListener
+        limits.rateSamples = configuration.quotas.windows
+        limits.rateSampleMilliseconds = configuration.quotas.windowMilliseconds
+        limits.protectedListener = configuration.interBrokerListenerName
         return limits
     }
 

@@ -31,6 +31,7 @@ final class BrokerServices: Sendable {
     let controllerServices: ControllerServices?
     let controllerChannel: ControllerChannel
     let security: NodeSecurity
+    let quotas: ClientQuotas
     let lifecycle: BrokerLifecycle
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
@@ -58,6 +59,7 @@ final class BrokerServices: Sendable {
         controllerServices = cluster.controller
         controllerChannel = cluster.channel
         security = cluster.security
+        quotas = cluster.quotas
         self.lifecycle = lifecycle
         self.groups = groups
         self.producerIDs = producerIDs

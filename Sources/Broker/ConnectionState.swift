@@ -5,6 +5,9 @@ import Primitives
 final class ConnectionState {
     /// Who the client is, once that is settled.
     let authentication: ConnectionAuthentication
+    /// Bytes of the request in progress, and the time that the event loop has spent on it, once that is known. For quotas.
+    var requestBytes = 0
+    var handlingNanoseconds: Int64 = 0
     /// Filled anew by every produce request, so that small requests allocate nothing.
     var produce = ProduceRequestView()
     /// The produce request that waits for its replicas, if there is one.

@@ -32,6 +32,11 @@ extension BrokerServices {
         assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
         hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)
+        let changedNames = touched.values.map(\.name) + changes.deletedTopics.map(\.name)
+        let interval = configurationInForce.current.groups.consumer.assignmentIntervalMilliseconds
+        groups.metadataChanged(
+            ImageGroupTopics(image: image, assignmentIntervalMilliseconds: Int32(clamping: interval)), changedTopics: changedNames,
+            hasNewTopics: !changes.createdTopics.isEmpty)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }

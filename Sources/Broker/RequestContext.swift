@@ -16,12 +16,15 @@ struct RequestContext {
     var body: ByteBuffer
     /// Monotonic nanoseconds at which the frame was complete.
     let receivedAt: Int64
+    let quotas: ClientQuotas
 
     var listenerName: String { connection.listenerName }
 
     /// The means to answer later, from any thread.
     var responder: Responder {
-        Responder(connection: connection.handle, apiKey: apiKey, version: version, correlationID: correlationID, receivedAt: receivedAt)
+        Responder(
+            connection: connection.handle, apiKey: apiKey, version: version, correlationID: correlationID, clientID: clientID,
+            receivedAt: receivedAt, quotas: quotas)
     }
 
     /// Decodes the body; the error names message, field and offset. Bytes behind the message are ignored as Kafka ignores them:
@@ -37,10 +40,12 @@ struct Responder: Sendable {
     let apiKey: ApiKey
     let version: Int16
     let correlationID: Int32
+    let clientID: String?
     let receivedAt: Int64
+    let quotas: ClientQuotas
 
-    /// Encodes and sends the response. May be called from any thread.
-    func send(_ response: some KafkaResponse) {
+    /// Encodes and sends the response as it is.
+    func write(_ response: some KafkaResponse) {
         do throws(WireError) {
             let frame = try Frame.response(response, version: version, correlationId: correlationID, withSize: true)
             connection.send(OutboundFrame(frame))

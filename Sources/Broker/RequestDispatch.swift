@@ -17,6 +17,7 @@ extension BrokerServices {
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
+        .describeClientQuotas, .alterClientQuotas, .consumerGroupHeartbeat, .consumerGroupDescribe,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -40,6 +41,8 @@ extension BrokerServices {
         case .leaveGroup: try leaveGroup(context)
         case .syncGroup: try syncGroup(context)
         case .describeGroups: try describeGroups(context)
+        case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
+        case .consumerGroupDescribe: try consumerGroupDescribe(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)
@@ -74,6 +77,8 @@ extension BrokerServices {
         case .addRaftVoter: try addRaftVoter(context)
         case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
+        case .describeClientQuotas: try describeClientQuotas(context)
+        case .alterClientQuotas: try alterClientQuotas(context)
         case .describeAcls: try describeAcls(context)
         case .createAcls: try createAcls(context)
         case .deleteAcls: try deleteAcls(context)
@@ -114,7 +119,9 @@ extension BrokerServices: ConnectionDelegate {
         }
         let context = RequestContext(
             connection: connection, apiKey: header.apiKey, version: header.version, correlationID: header.correlationID,
-            clientID: header.clientID, body: header.body, receivedAt: receivedAt)
+            clientID: header.clientID, body: header.body, receivedAt: receivedAt, quotas: quotas)
+        state.requestBytes = frame.readableBytes
+        state.handlingNanoseconds = 0
         metrics.request(header.apiKey.rawValue).count(version: header.version, bytes: frame.readableBytes)
         guard Self.isServed(header.apiKey), header.apiKey.validVersions.contains(header.version) else {
             if header.apiKey == .apiVersions { return apiVersionsForUnsupportedVersion(context) }
@@ -126,5 +133,6 @@ extension BrokerServices: ConnectionDelegate {
         } catch {
             refuse(context, "\(error)")
         }
+        if quotas.request.isActive { state.handlingNanoseconds = SystemClock.monotonicNanoseconds() - receivedAt }
     }
 }

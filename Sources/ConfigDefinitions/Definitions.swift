@@ -101,7 +101,7 @@ extension ConfigValidator {
 // Why keys are without effect, where one reason serves many of them.
 extension ConfigSupport {
     static let notBetweenNodes = acceptedWithoutEffect("it is not applied between nodes yet")
-    static let noConsumerGroups = acceptedWithoutEffect("the group protocol of KIP-848 is not served yet; classic groups are")
+    static let inlineAssignment = acceptedWithoutEffect("assignments are computed where they are asked for")
     static let noShareGroups = acceptedWithoutEffect("share groups are not served yet")
     static let noStreamsGroups = acceptedWithoutEffect("streams groups are not served yet")
     static let anyCertificateChange = acceptedWithoutEffect("a new certificate may have other names")

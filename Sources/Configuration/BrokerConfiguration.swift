@@ -46,6 +46,7 @@ public struct BrokerConfiguration: Sendable {
     public var offsets: OffsetsSettings
     public var transactions: TransactionSettings
     public var security: SecuritySettings
+    public var quotas: QuotaSettings
     /// The texts that were given, without dynamic layers: for DescribeConfigs and as the ground of dynamic configuration.
     public var layers: BrokerConfigLayers
 
@@ -102,7 +103,10 @@ public struct NetworkSettings: Sendable, Equatable {
     public var maxConnectionsPerAddressOverrides: [String: Int]
     /// `listener.name.NAME.max.connections`, by the listener's name in capitals.
     public var maxConnectionsPerListener: [String: Int]
+    /// `max.connection.creation.rate`: new connections per second.
     public var maxConnectionCreationRate: Int
+    /// `listener.name.NAME.max.connection.creation.rate`, by the listener's name in capitals.
+    public var maxConnectionCreationRatePerListener: [String: Int]
     /// `queued.max.request.bytes`; -1 for no bound of the operator's.
     public var queuedMaxRequestBytes: Int64
     public var fetchMaxBytes: Int
@@ -158,13 +162,28 @@ public struct TopicSettings: Sendable, Equatable {
     public var defaults: TopicConfiguration
 }
 
-/// Classic groups; the keys `group.*` and `offset.metadata.max.bytes`.
+/// Groups; the keys `group.*` and `offset.metadata.max.bytes`.
 public struct GroupSettings: Sendable, Equatable {
     public var initialRebalanceDelayMilliseconds: Int64
     public var minSessionTimeoutMilliseconds: Int64
     public var maxSessionTimeoutMilliseconds: Int64
     public var maxSize: Int
     public var offsetMetadataMaxBytes: Int
+    /// Whether `group.coordinator.rebalance.protocols` names the protocol of KIP-848.
+    public var servesConsumerProtocol: Bool
+    public var consumer: ConsumerGroupSettings
+}
+
+/// Consumer groups (KIP-848); the keys `group.consumer.*`.
+public struct ConsumerGroupSettings: Sendable, Equatable {
+    public var sessionTimeoutMilliseconds: Int64
+    public var heartbeatIntervalMilliseconds: Int64
+    public var assignmentIntervalMilliseconds: Int64
+    public var maxSize: Int
+    public var assignors: [String]
+    /// In lower case.
+    public var migrationPolicy: String
+    public var expressionRefreshIntervalMilliseconds: Int64
 }
 
 /// Committed offsets; the keys `offsets.*`.

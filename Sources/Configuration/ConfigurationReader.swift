@@ -100,7 +100,9 @@ struct ConfigurationReader {
         }
         do {
             let value = try definition.parse(text)
-            if base == "max.connections" || base.hasPrefix("ssl.") || base.hasPrefix("sasl.") || base == "connections.max.reauth.ms" {
+            if base == "max.connections" || base == "max.connection.creation.rate" || base.hasPrefix("ssl.") || base.hasPrefix("sasl.")
+                || base == "connections.max.reauth.ms"
+            {
                 values[key] = value
                 if let reason = definition.support.reason { warn(key, "is accepted without effect: \(reason)") }
             } else if let reason = definition.support.reason {

@@ -4,9 +4,16 @@ import ConfigDefinitions
 extension ConfigurationReader {
     mutating func readNetwork(_ listeners: [Listener]) -> NetworkSettings {
         var perListener: [String: Int] = [:]
+        var ratePerListener: [String: Int] = [:]
         for (key, _) in texts {
-            guard let (name, rest) = ListenerPrefix.split(key), rest == "max.connections", let limit = value(key)?.integer else { continue }
-            perListener[name.uppercased()] = Int(limit)
+            guard let (name, rest) = ListenerPrefix.split(key), ["max.connections", "max.connection.creation.rate"].contains(rest),
+                let limit = value(key)?.integer
+            else { continue }
+            if rest == "max.connections" {
+                perListener[name.uppercased()] = Int(limit)
+            } else {
+                ratePerListener[name.uppercased()] = Int(limit)
+            }
             if !listeners.contains(where: { $0.name == name.uppercased() }) {
                 warn(key, "has no effect: there is no listener named \(name.uppercased())")
             }
@@ -23,7 +30,8 @@ extension ConfigurationReader {
             connectionsMaxIdleMilliseconds: integer("connections.max.idle.ms"), maxConnections: size("max.connections"),
             maxConnectionsPerAddress: size("max.connections.per.ip"),
             maxConnectionsPerAddressOverrides: readAddressOverrides(), maxConnectionsPerListener: perListener,
-            maxConnectionCreationRate: size("max.connection.creation.rate"), queuedMaxRequestBytes: integer("queued.max.request.bytes"),
+            maxConnectionCreationRate: size("max.connection.creation.rate"), maxConnectionCreationRatePerListener: ratePerListener,
+            queuedMaxRequestBytes: integer("queued.max.request.bytes"),
             fetchMaxBytes: size("fetch.max.bytes"),
             maxIncrementalFetchSessionCacheSlots: size("max.incremental.fetch.session.cache.slots"),
             maxRequestPartitionSizeLimit: size("max.request.partition.size.limit"))
@@ -103,7 +111,15 @@ extension ConfigurationReader {
             initialRebalanceDelayMilliseconds: integer("group.initial.rebalance.delay.ms"),
             minSessionTimeoutMilliseconds: integer("group.min.session.timeout.ms"),
             maxSessionTimeoutMilliseconds: integer("group.max.session.timeout.ms"), maxSize: size("group.max.size"),
-            offsetMetadataMaxBytes: size("offset.metadata.max.bytes"))
+            offsetMetadataMaxBytes: size("offset.metadata.max.bytes"),
+            servesConsumerProtocol: list("group.coordinator.rebalance.protocols").contains { $0.lowercased() == "consumer" },
+            consumer: ConsumerGroupSettings(
+                sessionTimeoutMilliseconds: integer("group.consumer.session.timeout.ms"),
+                heartbeatIntervalMilliseconds: integer("group.consumer.heartbeat.interval.ms"),
+                assignmentIntervalMilliseconds: integer("group.consumer.assignment.interval.ms"), maxSize: size("group.consumer.max.size"),
+                assignors: list("group.consumer.assignors"),
+                migrationPolicy: (string("group.consumer.migration.policy") ?? "bidirectional").lowercased(),
+                expressionRefreshIntervalMilliseconds: integer("group.consumer.regex.refresh.interval.ms")))
     }
 
     mutating func readOffsets() -> OffsetsSettings {

@@ -10,8 +10,11 @@ import Primitives
 extension Controller {
     /// Decides a CreateTopics request. Topics that succeed are created together; each failure is in its topic's result.
     ///
+    /// - Parameter allowance: asked before so many partitions are created; what it throws is the topic's failure (KIP-599).
     /// - Throws: `RequestFailure` when the request as a whole is refused.
-    public mutating func createTopics(_ request: CreateTopicsRequest) throws(RequestFailure) -> ControllerResult<CreateTopicsResponse> {
+    public mutating func createTopics(
+        _ request: CreateTopicsRequest, allowance: (Int) throws(RequestFailure) -> Void = { _ in }
+    ) throws(RequestFailure) -> ControllerResult<CreateTopicsResponse> {
         try checkPartitionCount(request)
         var response = CreateTopicsResponse()
         var records: [VersionedRecord] = []
@@ -23,7 +26,7 @@ extension Controller {
         for topic in request.topics where !duplicates.contains(topic.name) {
             do throws(RequestFailure) {
                 try checkName(of: topic, newMetricNames: &newMetricNames)
-                let (result, topicRecords) = try createTopic(topic)
+                let (result, topicRecords) = try createTopic(topic, allowance)
                 guard records.count + topicRecords.count <= ControllerConfiguration.maximumRecordsPerRequest + request.topics.count else {
                     throw RequestFailure(.policyViolation, "Excessively large number of records per request.")
                 }
@@ -82,10 +85,11 @@ extension Controller {
     }
 
     private mutating func createTopic(
-        _ topic: CreateTopicsRequest.CreatableTopic
+        _ topic: CreateTopicsRequest.CreatableTopic, _ allowance: (Int) throws(RequestFailure) -> Void
     ) throws(RequestFailure) -> (CreateTopicsResponse.CreatableTopicResult, [VersionedRecord]) {
         let overrides = try checkedConfigurations(of: topic)
         let partitions = topic.assignments.isEmpty ? try placed(topic) : try assigned(topic)
+        try allowance(partitions.count)
         let id = KafkaUUID.random(using: &random)
         var record = TopicRecord()
         record.name = topic.name

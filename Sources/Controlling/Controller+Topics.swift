@@ -9,10 +9,12 @@ import Primitives
 extension Controller {
     /// Decides a DeleteTopics request: topics by name, by id, or (from version 6) either.
     ///
-    /// - Parameter apiVersion: the request's; errors differ with it.
+    /// - Parameters:
+    ///   - apiVersion: the request's; errors differ with it.
+    ///   - allowance: asked before so many partitions are deleted; what it throws is the topic's failure (KIP-599).
     /// - Throws: `RequestFailure` where deletion is switched off, or for too many topics at once.
     public func deleteTopics(
-        _ request: DeleteTopicsRequest, apiVersion: Int16
+        _ request: DeleteTopicsRequest, apiVersion: Int16, allowance: (Int) throws(RequestFailure) -> Void = { _ in }
     ) throws(RequestFailure) -> ControllerResult<DeleteTopicsResponse> {
         if layers.value("delete.topic.enable")?.boolean == false {
             throw apiVersion < 3
@@ -66,6 +68,12 @@ extension Controller {
         try ControllerConfiguration.checkRecordCount(doomed.count)
         var records: [VersionedRecord] = []
         for topic in doomed.values {
+            do throws(RequestFailure) {
+                try allowance(topic.partitions.count)
+            } catch {
+                respond(topic.name, topic.id, error)
+                continue
+            }
             var record = RemoveTopicRecord()
             record.topicId = topic.id
             records.append(VersionedRecord(.removeTopic(record)))
@@ -75,7 +83,11 @@ extension Controller {
     }
 
     /// Decides a CreatePartitions request: more partitions for topics that exist.
-    public mutating func createPartitions(_ request: CreatePartitionsRequest) -> ControllerResult<CreatePartitionsResponse> {
+    ///
+    /// - Parameter allowance: asked before so many partitions are created; what it throws is the topic's failure (KIP-599).
+    public mutating func createPartitions(
+        _ request: CreatePartitionsRequest, allowance: (Int) throws(RequestFailure) -> Void = { _ in }
+    ) -> ControllerResult<CreatePartitionsResponse> {
         var response = CreatePartitionsResponse()
         var records: [VersionedRecord] = []
         func respond(_ name: String, _ failure: RequestFailure?) {
@@ -90,7 +102,8 @@ extension Controller {
         for name in names.repeated { respond(name, RequestFailure(.invalidRequest, "Duplicate topic name.")) }
         for topic in request.topics where !names.repeated.contains(topic.name) {
             do throws(RequestFailure) {
-                records += try createPartitions(topic, limit: ControllerConfiguration.maximumPartitionsPerRequest - records.count)
+                let limit = ControllerConfiguration.maximumPartitionsPerRequest - records.count
+                records += try createPartitions(topic, limit: limit, allowance)
                 respond(topic.name, nil)
             } catch {
                 respond(topic.name, error)
@@ -101,7 +114,7 @@ extension Controller {
 
     /// - Parameter limit: no more partitions than that, for those of all topics are written as one batch.
     private mutating func createPartitions(
-        _ request: CreatePartitionsRequest.CreatePartitionsTopic, limit: Int
+        _ request: CreatePartitionsRequest.CreatePartitionsTopic, limit: Int, _ allowance: (Int) throws(RequestFailure) -> Void
     ) throws(RequestFailure) -> [VersionedRecord] {
         guard let topic = image.topics.topic(named: request.name), let first = topic.partitions.first else {
             throw RequestFailure(.unknownTopicOrPartition)
@@ -119,6 +132,7 @@ extension Controller {
         if additional > limit {
             throw RequestFailure(.policyViolation, "Excessively large number of partitions per request.")
         }
+        if request.assignments == nil { try allowance(additional) }
         var partitions: [PartitionImage] = []
         if let assignments = request.assignments {
             if assignments.count != additional {
@@ -126,6 +140,7 @@ extension Controller {
                     .invalidReplicaAssignment,
                     "Attempted to add \(additional) additional partition(s), but only \(assignments.count) assignment(s) were specified.")
             }
+            try allowance(additional)
             for assignment in assignments {
                 try checkManualAssignment(assignment.brokerIds, replicationFactor: first.replicas.count)
                 partitions.append(try manuallyAssigned(assignment.brokerIds, index: Int32(existing + partitions.count)))

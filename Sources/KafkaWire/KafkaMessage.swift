@@ -35,6 +35,12 @@ public protocol KafkaResponse: KafkaMessage {
     static var apiKey: ApiKey { get }
 }
 
+/// A response that can tell its client how long it is throttled (KIP-124, KIP-219).
+public protocol ThrottledResponse: KafkaResponse {
+    /// Milliseconds; versions without the field leave it out.
+    var throttleTimeMs: Int32 { get set }
+}
+
 extension KafkaMessage {
     public static func isFlexible(_ version: Int16) -> Bool { version >= firstFlexibleVersion }
 

@@ -65,6 +65,13 @@ public final class Connection {
         transport.completeWithoutResponse()
     }
 
+    /// Takes no further request for so long, beginning now; the answer to the one in progress leaves at once (KIP-219).
+    public func throttle(milliseconds: Int64) {
+        eventLoop.assertInEventLoop()
+        guard isOpen, milliseconds > 0 else { return }
+        transport.throttle(milliseconds: milliseconds)
+    }
+
     /// Bounds frames to fewer bytes than `socket.request.max.bytes`, or to that again when nil.
     public func limitFrames(to bytes: Int?) {
         eventLoop.assertInEventLoop()

@@ -4,6 +4,7 @@
 import Logging
 import NIOCore
 import NIOTLS
+import Primitives
 import TransportSecurity
 
 final class ConnectionChannelHandler: ChannelInboundHandler {
@@ -37,6 +38,8 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     private var deliverAgain = false
     var isOutputBlocked = false
     private var isWaitingForMemory = false
+    /// Until when no frame is delivered because the client is over a quota.
+    private var throttle: ConnectionThrottle?
     private var hasSeenFirstBytes = false
     private var closeReasonAfterFlush: String?
     private var countedAddress: String?
@@ -67,14 +70,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
             id: server.nextConnectionID(), listenerName: listener.name, remoteAddress: context.remoteAddress,
             localAddress: context.localAddress, eventLoop: context.eventLoop, transport: self)
         let address = connection.remoteHost
-        guard server.admission.admit(address: address) else {
-            LoopCounters.add(1, to: loop.counters.connectionsRejected)
-            server.warn(
-                .tooManyConnectionsFromAddress,
-                "too many connections from \(address) (max.connections.per.ip): a connection to listener \(listener.name) was closed")
-            context.close(promise: nil)
-            return
-        }
+        guard isAdmitted(address, context) else { return }
         countedAddress = address
         // Absent for transports without a socket of their own, and not to be touched below TLS; everything then goes through NIO.
         let socket =
@@ -88,6 +84,28 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         if loop.isDraining { closeIfDone() }
         guard connection.isOpen else { return }
         context.read()
+    }
+
+    /// Whether an address may have another connection; one that is refused is closed here.
+    private func isAdmitted(_ address: String, _ context: ChannelHandlerContext) -> Bool {
+        switch server.admission.admit(address: address, listener: listenerIndex, now: SystemClock.monotonicMilliseconds()) {
+        case .admitted: return true
+        case .tooMany:
+            LoopCounters.add(1, to: loop.counters.connectionsRejected)
+            server.warn(
+                .tooManyConnectionsFromAddress,
+                "too many connections from \(address) (max.connections.per.ip): a connection to listener \(listener.name) was closed")
+            context.close(promise: nil)
+        case .tooFast(let milliseconds):
+            LoopCounters.add(1, to: loop.counters.connectionsRejected)
+            server.warn(
+                .tooFastFromAddress,
+                "\(address) connects too often (connection_creation_rate): a connection to listener \(listener.name) was closed")
+            // Held open meanwhile, so that a client which connects again at once waits as well.
+            let bound = NIOLoopBound(context, eventLoop: context.eventLoop)
+            context.eventLoop.scheduleTask(in: .milliseconds(milliseconds)) { bound.value.close(promise: nil) }
+        }
+        return false
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -121,6 +139,8 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         releaseMemory(reservedForNext + reservedInProgress)
         reservedForNext = 0
         reservedInProgress = 0
+        throttle?.task.cancel()
+        throttle = nil
         guard let connection = attached?.connection else { return }
         attached = nil
         connection.isOpen = false
@@ -172,7 +192,9 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     private func deliverFrames(to connection: Connection) {
-        while connection.isOpen, !requestInProgress, !isOutputBlocked, closeReasonAfterFlush == nil, let frame = nextFrame() {
+        while connection.isOpen, !requestInProgress, !isOutputBlocked, throttle == nil, closeReasonAfterFlush == nil,
+            let frame = nextFrame()
+        {
             requestInProgress = true
             LoopCounters.add(1, to: loop.counters.requests)
             server.delegate.received(frame: frame, on: connection)
@@ -183,7 +205,9 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     /// Where the size of a further large frame has come, so have its bytes as a rule: reading them now lets the answers to several
     /// frames leave with one call.
     private func receiveMore(_ attached: Attached, _ readsLeft: inout Int) -> Bool {
-        let mustWait = requestInProgress || isOutputBlocked || isWaitingForMemory || loop.isDraining || closeReasonAfterFlush != nil
+        let mustWait =
+            requestInProgress || isOutputBlocked || isWaitingForMemory || throttle != nil || loop.isDraining
+            || closeReasonAfterFlush != nil
         guard readsLeft > 0, !mustWait, attached.connection.isOpen, let socket = attached.socket else { return false }
         readsLeft -= 1
         let count = assembler.receive(from: socket)
@@ -194,7 +218,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     /// One read is always under way while the client may send, which is also how its leaving is noticed; but bytes beyond that stay
     /// in the kernel while a request is in progress.
     private func readMore(_ context: ChannelHandlerContext) {
-        let mustWait = requestInProgress || isOutputBlocked || isWaitingForMemory
+        let mustWait = requestInProgress || isOutputBlocked || isWaitingForMemory || throttle != nil
         if mustWait, assembler.hasBytes {
             assembler.prepareForWaiting()
             return
@@ -285,6 +309,22 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         if !isDelivering { deliver() }
     }
 
+    func throttle(milliseconds: Int64) {
+        guard let attached else { return }
+        let end = NIODeadline.now() + .milliseconds(milliseconds)
+        if let throttle, throttle.end >= end { return }
+        throttle?.task.cancel()
+        throttle = ConnectionThrottle(
+            end: end,
+            task: attached.context.eventLoop.assumeIsolated().scheduleTask(deadline: end) { [weak self] in self?.endThrottle() })
+    }
+
+    private func endThrottle() {
+        throttle = nil
+        lastActiveTick = loop.tick
+        deliver()
+    }
+
     private func releaseMemory(_ count: Int) {
         if count > 0 { server.memory.release(count) }
     }
@@ -369,7 +409,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     // MARK: closing
 
     /// True if nothing keeps an idle connection alive. A client that does not take its answer for so long counts as idle too.
-    var mayBeIdle: Bool { !requestInProgress }
+    var mayBeIdle: Bool { !requestInProgress && throttle == nil }
 
     /// Closes if no request is in progress and no answer is under way; otherwise that happens when both are done.
     func closeIfDone() {
@@ -385,4 +425,10 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
             metadata: ["connection": "\(attached.connection.id)", "client": "\(attached.connection.remoteHost)", "reason": "\(reason)"])
         attached.context.close(promise: nil)
     }
+}
+
+/// A client that is held back.
+private struct ConnectionThrottle {
+    var end: NIODeadline
+    var task: Scheduled<Void>
 }

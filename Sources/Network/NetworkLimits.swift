@@ -1,4 +1,5 @@
 // The bounds that keep one client, or very many, from taking the broker down. Names and defaults are Kafka's configuration keys'.
+import NIOCore
 
 /// One address to listen on.
 public struct ListenerEndpoint: Sendable, Hashable {
@@ -27,10 +28,43 @@ public struct ConnectionLimits: Sendable, Hashable {
     /// `max.connections.per.ip.overrides`: bounds for single addresses, by their text form.
     public var connectionsPerAddressOverrides: [String: Int] = [:]
 
+    /// `max.connection.creation.rate`: new connections per second, over all listeners.
+    public var connectionsPerSecond = Int.max
+    /// `listener.name.<name>.max.connection.creation.rate`, by the listener's name.
+    public var connectionsPerSecondPerListener: [String: Int] = [:]
+    /// `quota.window.num` and `quota.window.size.seconds`: over what rates are measured. Fixed once the server runs.
+    public var rateSamples = 11
+    public var rateSampleMilliseconds: Int64 = 1000
+    /// The listener between brokers: where there are others, bounds over all listeners do not hold for it.
+    public var protectedListener: String?
+
     public init() {}
 
-    /// Whether connections have to be accepted one by one because their number is bounded.
-    var isBounded: Bool { maximumConnections != .max || maximumConnectionsPerListener.values.contains { $0 != .max } }
+    /// Whether new connections have to be counted by time.
+    var isRateBounded: Bool { connectionsPerSecond != .max || connectionsPerSecondPerListener.values.contains { $0 != .max } }
+
+    /// Whether connections have to be accepted one by one because their number or rate is bounded.
+    var isBounded: Bool {
+        maximumConnections != .max || isRateBounded || maximumConnectionsPerListener.values.contains { $0 != .max }
+    }
+}
+
+/// New connections per second from single addresses: `connection_creation_rate` of the quotas of `ip` entities (KIP-612).
+public struct AddressRates: Sendable, Hashable {
+    /// For addresses without a rate of their own; nil for none.
+    public var byDefault: Int?
+    /// By the address as text, as `Connection.remoteHost` has it.
+    public var byAddress: [String: Int] = [:]
+
+    public init() {}
+
+    func bound(of address: String) -> Int? { byAddress[address] ?? byDefault }
+
+    /// The one text of an address of which there may be several, such as `::1`; nil for what is none.
+    public static func canonical(_ address: String) -> String? {
+        guard let text = try? SocketAddress(ipAddress: address, port: 0).ipAddress else { return nil }
+        return text.hasPrefix("::ffff:") && text.contains(".") ? String(text.dropFirst(7)) : text
+    }
 }
 
 /// Bounds over requests and connections.

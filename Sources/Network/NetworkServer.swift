@@ -120,6 +120,11 @@ public final class NetworkServer: Sendable {
         }
     }
 
+    /// Bounds how fast single addresses may connect.
+    public func update(_ rates: AddressRates) {
+        shared.admission.update(rates)
+    }
+
     /// One at a time where the number matters, else as many as wait.
     private static func acceptsPerRead(isBounded: Bool) -> UInt { isBounded ? 1 : 16 }
 
@@ -243,7 +248,8 @@ extension NetworkServer {
     final class Shared: Sendable {
         /// Messages that clients can provoke, each limited by itself.
         enum Warning: Int, CaseIterable, Sendable {
-            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, connectionsExhausted, acceptFailed
+            case tlsClient, httpClient, oversizedRequest, tooManyConnectionsFromAddress, tooFastFromAddress, connectionsExhausted
+            case acceptFailed
         }
 
         private static let warningIntervalMilliseconds: Int64 = 10_000

@@ -86,6 +86,9 @@ public struct FetchSessionCache: Sendable {
         return report
     }
 
+    /// Gives a session up.
+    public mutating func remove(_ sessionID: Int32) { sessions.removeValue(forKey: sessionID) }
+
     private mutating func open(
         usesTopicIDs: Bool, changes: [(key: FetchSessionKey, position: FetchPosition)], now: Int64
     ) -> FetchSessionDecision {

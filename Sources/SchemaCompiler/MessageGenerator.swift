@@ -18,7 +18,7 @@ struct MessageGenerator {
         output.line("import Primitives")
         output.line()
         output.line("/// Kafka's `\(message.name)`, versions \(message.versions).")
-        output.block("public struct \(message.name): \(Self.conformance(role))") { output in
+        output.block("public struct \(message.name): \(Self.conformance(message, role))") { output in
             Self.heading(message, role, &output)
             let whole = StructureGenerator(message: message, name: nil, versions: message.versions, fields: message.fields)
             whole.write(to: &output)
@@ -35,11 +35,11 @@ struct MessageGenerator {
         text = output.text
     }
 
-    private static func conformance(_ role: Role) -> String {
+    private static func conformance(_ message: MessageDefinition, _ role: Role) -> String {
         switch role {
         case .plain: "KafkaMessage"
         case .request: "KafkaRequest"
-        case .response: "KafkaResponse"
+        case .response: message.fields.contains { $0.name == "throttleTimeMs" } ? "ThrottledResponse" : "KafkaResponse"
         }
     }
 

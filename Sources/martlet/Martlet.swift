@@ -8,6 +8,7 @@ struct Martlet: AsyncParsableCommand {
 
     static func main() async {
         Terminal.occupyStandardStreams()
+        await KafkaTools.runIfNamed(CommandLine.arguments)
         await main(nil)
     }
 
@@ -28,7 +29,7 @@ struct Martlet: AsyncParsableCommand {
                     TopicCommand.self, PartitionCommand.self, GroupCommand.self, TransactionCommand.self, ConfigCommand.self,
                     ClusterCommand.self, BrokerCommand.self, QuorumCommand.self, DoctorCommand.self,
                 ]),
-            CommandGroup(name: "Security", subcommands: [UserCommand.self, ACLCommand.self, CertificateCommand.self]),
+            CommandGroup(name: "Security", subcommands: [UserCommand.self, ACLCommand.self, QuotaCommand.self, CertificateCommand.self]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

@@ -233,8 +233,8 @@ def test_what_is_no_message(secured, issuer):
             assert bearer.is_closed_within(5)
     with Bearer(secured, "CLIENTS") as bearer:
         code, text, _, _ = bearer.log_in(issuer.token(), name="bob")
-        assert (code, text) == (
-            58, "Authentication failed: Client requested an authorization id (bob) that is different from the token's principal name (alice)")
+        assert code == 58 and text == (
+            "Authentication failed: Client requested an authorization id (bob) that is different from the token's principal name (alice)")
     with Bearer(secured, "CLIENTS") as bearer:
         bearer.shake_hands()
         bearer.authenticate(b"n,,\x01auth=Bearer abc\x01\x01")
@@ -376,7 +376,10 @@ def test_commands_log_in_with_a_token_of_a_file(secured, issuer, tmp_path, name)
     path.write_text(issuer.token() + "\n")
     file = secured.client_file(
         name, security_protocol="SASL_PLAINTEXT", sasl_mechanism="OAUTHBEARER", sasl_oauthbearer_token_endpoint_url=f"file://{path}")
-    run = lambda: martlet("topic", "list", "--timeout", "5", "--command-config", file, "-b", secured.address("CLIENTS"), check=False)  # noqa: E731
+
+    def run():
+        return martlet("topic", "list", "--timeout", "5", "--command-config", file, "-b", secured.address("CLIENTS"), check=False)
+
     assert run().returncode == 0
     token = issuer.token(aud="billing")
     path.write_text(token)

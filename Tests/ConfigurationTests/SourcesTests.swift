@@ -89,7 +89,7 @@ import Testing
                 inter.broker.protocol.version=3.9
                 authorizer.class.name=
                 leader.replication.throttled.rate=5
-                """, overrides: ["max.connection.creation.rate=5"])
+                """, overrides: ["queued.max.requests=5"])
         #expect(loaded.configuration.topics.numPartitions == 2)
         #expect(
             loaded.warnings.map(\.description) == [
@@ -100,8 +100,8 @@ import Testing
                 "server.properties:11: inter.broker.protocol.version: has no effect: removed in Kafka 4; the cluster's metadata.version "
                     + "decides",
                 "server.properties:13: leader.replication.throttled.rate: has no effect in a file: it is dynamic configuration only",
-                "--override max.connection.creation.rate=...: max.connection.creation.rate: is accepted without effect: connections are "
-                    + "bounded in number, not in rate",
+                "--override queued.max.requests=...: queued.max.requests: is accepted without effect: what waits is bounded in bytes, by "
+                    + "queued.max.request.bytes",
             ])
     }
 

@@ -22,6 +22,7 @@ final class ClusterMembership: Sendable {
     let channel: ControllerChannel
     let connections: PeerConnections
     let security: NodeSecurity
+    let quotas: ClientQuotas
     private let liveness: BrokerLiveness?
     private let configuration: BrokerConfiguration
     private struct State {
@@ -38,6 +39,8 @@ final class ClusterMembership: Sendable {
         log: StructuredLog
     ) {
         self.security = security
+        quotas = ClientQuotas(configuration.quotas)
+        quotas.follow(metadata)
         self.configuration = configuration
         self.metadata = metadata
         logger = log.logger("cluster")
@@ -46,7 +49,7 @@ final class ClusterMembership: Sendable {
             let liveness = BrokerLiveness(metadataRuntime: metadata, eventLoop: eventLoop, logger: log.logger("controller"))
             self.liveness = liveness
             controller = ControllerServices(
-                configuration: configuration, clusterID: clusterID, metadataRuntime: metadata, security: security,
+                configuration: configuration, clusterID: clusterID, metadataRuntime: metadata, security: security, quotas: quotas,
                 liveness: liveness,
                 logger: log.logger("controller"))
         } else {

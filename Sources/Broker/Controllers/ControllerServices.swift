@@ -17,14 +17,16 @@ final class ControllerServices: Sendable {
     let clusterID: String
     let metadataRuntime: MetadataRuntime
     let security: NodeSecurity
+    let quotas: ClientQuotas
     let liveness: BrokerLiveness
     let logger: Logger
 
     init(
         configuration: BrokerConfiguration, clusterID: String, metadataRuntime: MetadataRuntime, security: NodeSecurity,
-        liveness: BrokerLiveness, logger: Logger
+        quotas: ClientQuotas, liveness: BrokerLiveness, logger: Logger
     ) {
         self.security = security
+        self.quotas = quotas
         self.configuration = configuration
         nodeID = configuration.nodeID
         self.clusterID = clusterID
@@ -40,7 +42,7 @@ final class ControllerServices: Sendable {
         .controllerRegistration, .electLeaders, .vote, .beginQuorumEpoch, .endQuorumEpoch, .fetchSnapshot, .alterPartition,
         .alterPartitionReassignments, .listPartitionReassignments, .unregisterBroker, .assignReplicasToDirs, .addRaftVoter,
         .removeRaftVoter, .updateRaftVoter, .unregisterController, .saslHandshake, .saslAuthenticate, .describeAcls, .createAcls,
-        .deleteAcls, .alterUserScramCredentials,
+        .deleteAcls, .alterUserScramCredentials, .alterClientQuotas,
     ]
 
     private static let served: Set<ApiKey> = Set(servedApis)
@@ -92,6 +94,7 @@ final class ControllerServices: Sendable {
         case .describeAcls: try describeAcls(request)
         case .createAcls: try createAcls(request)
         case .deleteAcls: try deleteAcls(request)
+        case .alterClientQuotas: try alterClientQuotas(request)
         case .alterUserScramCredentials: try alterUserScramCredentials(request)
         default: request.reply(.refused("\(request.apiKey) is not served by controllers of this version of Martlet"))
         }

@@ -24,7 +24,8 @@ extension BrokerServices {
             client: ForwardedClient(id: context.clientID, host: context.connection.remoteHost, principal: context.principal)
         ) { outcome in
             switch outcome {
-            case .success(let response): responder.send(finish(response))
+            case .success(let response):
+                responder.send(finish(response), throttledFor: (response as? any ThrottledResponse)?.throttleTimeMs ?? 0)
             case .failure(let failure): responder.send(finish(request.refused(failure, version: responder.version)))
             }
         }

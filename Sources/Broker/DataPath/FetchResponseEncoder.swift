@@ -14,14 +14,15 @@ struct FetchResponseEncoder {
 
     /// - Parameter results: those that the response contains, in order; neighbours of one topic are put together.
     func encode(
-        error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult], allocator: ByteBufferAllocator
+        error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult], throttleMilliseconds: Int32 = 0,
+        allocator: ByteBufferAllocator
     ) -> OutboundFrame {
         var header = allocator.buffer(capacity: 64 + results.count * 96)
         var cuts: [(at: Int, slice: LogSlice)] = []
         header.writeInteger(Int32(0))  // room for the frame's size
         header.writeInteger(correlationID)
         if flexible { header.writeInteger(UInt8(0)) }
-        header.writeInteger(Int32(0))  // throttle time
+        header.writeInteger(throttleMilliseconds)
         if version >= 7 {
             header.writeInteger(error.rawValue)
             header.writeInteger(sessionID)

@@ -24,7 +24,9 @@ struct ProduceResponseEncoder {
     /// The whole frame, with room for its size.
     ///
     /// - Parameter body: the request's body, from which the topics' names are copied.
-    func encode(_ request: ProduceRequestView, body: ByteBuffer, allocator: ByteBufferAllocator) -> ByteBuffer {
+    func encode(
+        _ request: ProduceRequestView, body: ByteBuffer, throttleMilliseconds: Int32 = 0, allocator: ByteBufferAllocator
+    ) -> ByteBuffer {
         var frame = allocator.buffer(capacity: 32 + request.topics.count * 24 + request.partitions.count * 48)
         frame.writeInteger(Int32(0))
         frame.writeInteger(correlationID)
@@ -44,7 +46,7 @@ struct ProduceResponseEncoder {
             for partition in request.partitions[topic.partitions] { write(partition, into: &frame) }
             if flexible { frame.writeInteger(UInt8(0)) }
         }
-        frame.writeInteger(Int32(0))  // throttle time
+        frame.writeInteger(throttleMilliseconds)
         if flexible { frame.writeInteger(UInt8(0)) }
         return frame
     }

@@ -148,6 +148,7 @@ extension BrokerServices {
     }
 
     private func answer(_ context: RequestContext, _ state: ConnectionState) {
+        let throttle = throttleProduce(context, state)
         if state.produce.acks == 0 {
             // Nobody waits for an answer. After a failure closing the connection is the only way to tell the producer.
             if let failed = state.produce.partitions.first(where: { $0.result.error != .none }) {
@@ -156,7 +157,8 @@ extension BrokerServices {
             return context.connection.completeWithoutResponse()
         }
         let encoder = ProduceResponseEncoder(version: context.version, correlationID: context.correlationID)
-        context.connection.send(OutboundFrame(encoder.encode(state.produce, body: context.body, allocator: allocator)))
+        let answer = encoder.encode(state.produce, body: context.body, throttleMilliseconds: throttle, allocator: allocator)
+        context.connection.send(OutboundFrame(answer))
     }
 }
 

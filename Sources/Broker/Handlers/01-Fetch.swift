@@ -34,7 +34,8 @@ extension BrokerServices {
         _ request: FetchRequestView, _ asked: [(key: FetchSessionKey, position: FetchPosition)], sessionID: Int32, isIncremental: Bool,
         _ context: RequestContext, _ state: ConnectionState
     ) {
-        let maxBytes = min(Int(request.maxBytes), configuration.network.fetchMaxBytes)
+        var maxBytes = min(Int(request.maxBytes), configuration.network.fetchMaxBytes)
+        if quotas.fetch.isActive, request.replicaID < 0 { maxBytes = min(maxBytes, maximumFetchBytes(context)) }
         let permits = fetchPermission(context, isFollower: request.replicaID >= 0)
         let operation = FetchOperation(
             asked: asked.map { key, position in
@@ -48,6 +49,8 @@ extension BrokerServices {
             reader: reader(request, context.version)
         ) { [self, unowned state] results in
             state.fetch = nil
+            let isCounted = request.replicaID < 0 && (quotas.fetch.isActive || quotas.request.isActive)
+            if isCounted, isHeldBack(context, state, sessionID: sessionID, isIncremental: isIncremental, results) { return }
             finish(context, sessionID: sessionID, isIncremental: isIncremental, isFollower: request.replicaID >= 0, results)
         }
         state.fetch = operation
@@ -77,6 +80,24 @@ extension BrokerServices {
             replicaID: request.replicaID, replicaEpoch: request.replicaEpoch,
             isolation: isFollower ? .logEnd : request.isolationLevel == 1 ? .lastStable : .highWatermark,
             onlyLeader: isFollower || version < 11, rack: request.rackID)
+    }
+
+    /// Counts the answer against the client's quotas. One that is too much is not sent: an empty one goes in its place (KIP-219).
+    private func isHeldBack(
+        _ context: RequestContext, _ state: ConnectionState, sessionID: Int32, isIncremental: Bool, _ results: [FetchPartitionResult]
+    ) -> Bool {
+        let encoder = FetchResponseEncoder(version: context.version, correlationID: context.correlationID)
+        let sent = isIncremental ? results.filter { $0.recordBytes > 0 || $0.error != .none } : results
+        let frame = encoder.encode(error: .none, sessionID: sessionID, results: sent, allocator: allocator)
+        let milliseconds = throttleFetch(context, state, bytes: frame.totalLength - OutboundFrame.sizePrefixLength)
+        guard milliseconds > 0 else { return false }
+        // A session that the client was not told of yet is given up.
+        if !isIncremental, sessionID != 0 { fetchSessions.withLock { $0.remove(sessionID) } }
+        context.connection.send(
+            encoder.encode(
+                error: .none, sessionID: isIncremental ? sessionID : 0, results: [], throttleMilliseconds: milliseconds,
+                allocator: allocator))
+        return true
     }
 
     private func finish(

@@ -28,7 +28,7 @@ extension BrokerServices {
         response.apiKeys = ApiVersionsResponse.versions(of: [.apiVersions])
         Responder(
             connection: context.connection.handle, apiKey: .apiVersions, version: 0, correlationID: context.correlationID,
-            receivedAt: context.receivedAt
+            clientID: context.clientID, receivedAt: context.receivedAt, quotas: context.quotas
         ).send(response)
     }
 

@@ -16,8 +16,9 @@ extension ControllerServices {
         let permitted = asked.permitted(access(call), metadataRuntime.image.topics, version: version)
         guard !permitted.isNothing else { return call.send(permitted.complete(DeleteTopicsResponse())) }
         let request = permitted.request
-        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in
-            try controller.deleteTopics(request, apiVersion: version)
+        let allowance = allowance(call, strictSince: 5)
+        decide(call, request, finish: { permitted.complete(allowance?.complete($0) ?? $0) }) { (controller) throws(RequestFailure) in
+            try controller.deleteTopics(request, apiVersion: version) { (count) throws(RequestFailure) in try allowance?.take(count) }
         }
     }
 }

@@ -14,6 +14,9 @@ extension ControllerServices {
         let permitted = try call.decode(CreatePartitionsRequest.self).permitted(access(call))
         let request = permitted.request
         if request.topics.isEmpty { return call.send(permitted.complete(CreatePartitionsResponse())) }
-        decide(call, request, finish: permitted.complete) { (controller) throws(RequestFailure) in controller.createPartitions(request) }
+        let allowance = allowance(call, strictSince: 3)
+        decide(call, request, finish: { permitted.complete(allowance?.complete($0) ?? $0) }) { (controller) throws(RequestFailure) in
+            controller.createPartitions(request) { (count) throws(RequestFailure) in try allowance?.take(count) }
+        }
     }
 }

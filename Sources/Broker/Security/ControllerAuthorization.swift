@@ -18,14 +18,14 @@ extension ControllerServices {
         .describeQuorum: .describe, .listPartitionReassignments: .describe, .describeAcls: .describe,
         .describeCluster: .alter, .updateFeatures: .alter, .electLeaders: .alter, .alterPartitionReassignments: .alter,
         .unregisterBroker: .alter, .unregisterController: .alter, .addRaftVoter: .alter, .removeRaftVoter: .alter,
-        .createAcls: .alter, .deleteAcls: .alter, .alterUserScramCredentials: .alter,
+        .createAcls: .alter, .deleteAcls: .alter, .alterUserScramCredentials: .alter, .alterClientQuotas: .alterConfigs,
     ]
 
     /// Changes that people make, for the audit log.
     private static let administrativeApis: Set<ApiKey> = [
         .createTopics, .deleteTopics, .createPartitions, .alterConfigs, .incrementalAlterConfigs, .updateFeatures, .electLeaders,
         .alterPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .createAcls, .deleteAcls,
-        .alterUserScramCredentials,
+        .alterUserScramCredentials, .alterClientQuotas,
     ]
 
     /// What the sender of a request may do.
@@ -74,6 +74,7 @@ extension ControllerServices {
         case .createAcls: try refuse(call, CreateAclsRequest.self)
         case .deleteAcls: try refuse(call, DeleteAclsRequest.self)
         case .alterUserScramCredentials: try refuse(call, AlterUserScramCredentialsRequest.self)
+        case .alterClientQuotas: try refuse(call, AlterClientQuotasRequest.self)
         case .describeAcls: call.send(DescribeAclsResponse.failed(.clusterAuthorizationFailed))
         case .describeCluster:
             var response = DescribeClusterResponse()
@@ -131,6 +132,13 @@ enum AuditSubject {
         case .alterUserScramCredentials:
             names(call, "users") { (request: AlterUserScramCredentialsRequest) in
                 request.upsertions.map { "+\($0.name)" } + request.deletions.map { "-\($0.name)" }
+            }
+        case .alterClientQuotas:
+            names(call, "quotas") { (request: AlterClientQuotasRequest) in
+                request.entries.map { entry in
+                    let entity = entry.entity.map { "\($0.entityType)=\($0.entityName ?? "<default>")" }.joined(separator: "+")
+                    return ([entity] + entry.ops.map { $0.remove ? "-\($0.key)" : "\($0.key)=\($0.value)" }).joined(separator: " ")
+                }
             }
         case .createAcls:
             names(call, "entries") { (request: CreateAclsRequest) in

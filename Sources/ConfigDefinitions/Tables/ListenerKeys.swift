@@ -23,8 +23,7 @@ extension ConfigTable {
             doc: "Addresses to listen on, as NAME://host:port; an empty host means all interfaces."),
         .int(
             "max.connection.creation.rate", .max, .atLeast(0), .medium, mode: .clusterWide,
-            support: .acceptedWithoutEffect("connections are bounded in number, not in rate"),
-            doc: "New connections per second that the broker takes."),
+            doc: "New connections per second that the broker takes; with listener.name.NAME. before it, that one listener takes."),
         .int("max.connections", .max, .atLeast(0), .medium, mode: .clusterWide, doc: "Open connections that the broker takes."),
         .int(
             "max.connections.per.ip", .max, .atLeast(0), .medium, mode: .clusterWide,

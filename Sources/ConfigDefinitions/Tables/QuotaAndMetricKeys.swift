@@ -5,10 +5,14 @@ extension ConfigTable {
         .int("alter.log.dirs.replication.quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
         .int("alter.log.dirs.replication.quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
         .className(
-            "client.quota.callback.class", nil, .low, support: .refused("Java classes cannot be loaded, and quotas are not enforced yet"),
+            "client.quota.callback.class", nil, .low, support: .refused("Java classes cannot be loaded"),
             doc: "The class that decides clients' quotas."),
-        .int("controller.quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
-        .int("controller.quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .int(
+            "controller.quota.window.num", 11, .atLeast(1), .low,
+            doc: "Windows of controller.quota.window.size.seconds whose partitions clients may create or delete at once."),
+        .int(
+            "controller.quota.window.size.seconds", 1, .atLeast(1), .low,
+            doc: "Length of one window of the quota on creating and deleting partitions."),
         .int(
             "kafka.metrics.polling.interval.secs", 10, .atLeast(1), .low,
             support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
@@ -27,8 +31,8 @@ extension ConfigTable {
         .long(
             "metrics.sample.window.ms", 30_000, .atLeast(1), .low,
             support: .acceptedWithoutEffect("metrics are Prometheus text on the admin listener")),
-        .int("quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
-        .int("quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .int("quota.window.num", 11, .atLeast(1), .low, doc: "Samples over which the rates of client quotas are measured."),
+        .int("quota.window.size.seconds", 1, .atLeast(1), .low, doc: "Length of one of them."),
         .int(
             "replication.quota.window.num", 11, .atLeast(1), .low, doc: "Samples over which the rate of throttled replication is measured."),
         .int("replication.quota.window.size.seconds", 1, .atLeast(1), .low, doc: "Length of one of these samples."),

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AddOffsetsToTxnResponse`, versions 0-4.
-public struct AddOffsetsToTxnResponse: KafkaResponse {
+public struct AddOffsetsToTxnResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .addOffsetsToTxn }
     public static var messageName: String { "AddOffsetsToTxnResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...4 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AddPartitionsToTxnResponse`, versions 0-5.
-public struct AddPartitionsToTxnResponse: KafkaResponse {
+public struct AddPartitionsToTxnResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .addPartitionsToTxn }
     public static var messageName: String { "AddPartitionsToTxnResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...5 }

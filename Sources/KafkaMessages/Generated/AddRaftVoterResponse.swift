@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AddRaftVoterResponse`, versions 0-1.
-public struct AddRaftVoterResponse: KafkaResponse {
+public struct AddRaftVoterResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .addRaftVoter }
     public static var messageName: String { "AddRaftVoterResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

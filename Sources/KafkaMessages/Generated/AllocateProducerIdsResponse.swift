@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AllocateProducerIdsResponse`, versions 0.
-public struct AllocateProducerIdsResponse: KafkaResponse {
+public struct AllocateProducerIdsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .allocateProducerIds }
     public static var messageName: String { "AllocateProducerIdsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterClientQuotasResponse`, versions 0-1.
-public struct AlterClientQuotasResponse: KafkaResponse {
+public struct AlterClientQuotasResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterClientQuotas }
     public static var messageName: String { "AlterClientQuotasResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterConfigsResponse`, versions 0-2.
-public struct AlterConfigsResponse: KafkaResponse {
+public struct AlterConfigsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterConfigs }
     public static var messageName: String { "AlterConfigsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterPartitionReassignmentsResponse`, versions 0-1.
-public struct AlterPartitionReassignmentsResponse: KafkaResponse {
+public struct AlterPartitionReassignmentsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterPartitionReassignments }
     public static var messageName: String { "AlterPartitionReassignmentsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterPartitionResponse`, versions 2-3.
-public struct AlterPartitionResponse: KafkaResponse {
+public struct AlterPartitionResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterPartition }
     public static var messageName: String { "AlterPartitionResponse" }
     public static var validVersions: ClosedRange<Int16> { 2...3 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterReplicaLogDirsResponse`, versions 1-2.
-public struct AlterReplicaLogDirsResponse: KafkaResponse {
+public struct AlterReplicaLogDirsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterReplicaLogDirs }
     public static var messageName: String { "AlterReplicaLogDirsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...2 }

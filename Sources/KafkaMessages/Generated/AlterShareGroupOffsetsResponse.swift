@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterShareGroupOffsetsResponse`, versions 0.
-public struct AlterShareGroupOffsetsResponse: KafkaResponse {
+public struct AlterShareGroupOffsetsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterShareGroupOffsets }
     public static var messageName: String { "AlterShareGroupOffsetsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AlterUserScramCredentialsResponse`, versions 0.
-public struct AlterUserScramCredentialsResponse: KafkaResponse {
+public struct AlterUserScramCredentialsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .alterUserScramCredentials }
     public static var messageName: String { "AlterUserScramCredentialsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ApiVersionsResponse`, versions 0-5.
-public struct ApiVersionsResponse: KafkaResponse {
+public struct ApiVersionsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .apiVersions }
     public static var messageName: String { "ApiVersionsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...5 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `AssignReplicasToDirsResponse`, versions 0.
-public struct AssignReplicasToDirsResponse: KafkaResponse {
+public struct AssignReplicasToDirsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .assignReplicasToDirs }
     public static var messageName: String { "AssignReplicasToDirsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

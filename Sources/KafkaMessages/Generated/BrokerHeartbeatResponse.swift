@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `BrokerHeartbeatResponse`, versions 0-2.
-public struct BrokerHeartbeatResponse: KafkaResponse {
+public struct BrokerHeartbeatResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .brokerHeartbeat }
     public static var messageName: String { "BrokerHeartbeatResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

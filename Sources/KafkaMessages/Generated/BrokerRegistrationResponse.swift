@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `BrokerRegistrationResponse`, versions 0-4.
-public struct BrokerRegistrationResponse: KafkaResponse {
+public struct BrokerRegistrationResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .brokerRegistration }
     public static var messageName: String { "BrokerRegistrationResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...4 }

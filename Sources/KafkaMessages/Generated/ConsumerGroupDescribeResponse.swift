@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ConsumerGroupDescribeResponse`, versions 0-1.
-public struct ConsumerGroupDescribeResponse: KafkaResponse {
+public struct ConsumerGroupDescribeResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .consumerGroupDescribe }
     public static var messageName: String { "ConsumerGroupDescribeResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ConsumerGroupHeartbeatResponse`, versions 0-1.
-public struct ConsumerGroupHeartbeatResponse: KafkaResponse {
+public struct ConsumerGroupHeartbeatResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .consumerGroupHeartbeat }
     public static var messageName: String { "ConsumerGroupHeartbeatResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ControllerRegistrationResponse`, versions 0.
-public struct ControllerRegistrationResponse: KafkaResponse {
+public struct ControllerRegistrationResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .controllerRegistration }
     public static var messageName: String { "ControllerRegistrationResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

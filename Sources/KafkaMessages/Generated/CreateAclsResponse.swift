@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `CreateAclsResponse`, versions 1-3.
-public struct CreateAclsResponse: KafkaResponse {
+public struct CreateAclsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .createAcls }
     public static var messageName: String { "CreateAclsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...3 }

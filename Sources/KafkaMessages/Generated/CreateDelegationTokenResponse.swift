@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `CreateDelegationTokenResponse`, versions 1-3.
-public struct CreateDelegationTokenResponse: KafkaResponse {
+public struct CreateDelegationTokenResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .createDelegationToken }
     public static var messageName: String { "CreateDelegationTokenResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...3 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `CreatePartitionsResponse`, versions 0-3.
-public struct CreatePartitionsResponse: KafkaResponse {
+public struct CreatePartitionsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .createPartitions }
     public static var messageName: String { "CreatePartitionsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...3 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `CreateTopicsResponse`, versions 2-7.
-public struct CreateTopicsResponse: KafkaResponse {
+public struct CreateTopicsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .createTopics }
     public static var messageName: String { "CreateTopicsResponse" }
     public static var validVersions: ClosedRange<Int16> { 2...7 }

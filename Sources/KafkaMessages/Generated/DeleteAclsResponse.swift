@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DeleteAclsResponse`, versions 1-3.
-public struct DeleteAclsResponse: KafkaResponse {
+public struct DeleteAclsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .deleteAcls }
     public static var messageName: String { "DeleteAclsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...3 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DeleteGroupsResponse`, versions 0-3.
-public struct DeleteGroupsResponse: KafkaResponse {
+public struct DeleteGroupsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .deleteGroups }
     public static var messageName: String { "DeleteGroupsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...3 }

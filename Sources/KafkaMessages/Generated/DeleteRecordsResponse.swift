@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DeleteRecordsResponse`, versions 0-2.
-public struct DeleteRecordsResponse: KafkaResponse {
+public struct DeleteRecordsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .deleteRecords }
     public static var messageName: String { "DeleteRecordsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

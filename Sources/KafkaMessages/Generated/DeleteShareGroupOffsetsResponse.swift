@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DeleteShareGroupOffsetsResponse`, versions 0.
-public struct DeleteShareGroupOffsetsResponse: KafkaResponse {
+public struct DeleteShareGroupOffsetsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .deleteShareGroupOffsets }
     public static var messageName: String { "DeleteShareGroupOffsetsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

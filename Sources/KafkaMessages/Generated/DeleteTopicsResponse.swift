@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DeleteTopicsResponse`, versions 1-6.
-public struct DeleteTopicsResponse: KafkaResponse {
+public struct DeleteTopicsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .deleteTopics }
     public static var messageName: String { "DeleteTopicsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...6 }

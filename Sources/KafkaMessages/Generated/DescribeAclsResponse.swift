@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeAclsResponse`, versions 1-3.
-public struct DescribeAclsResponse: KafkaResponse {
+public struct DescribeAclsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeAcls }
     public static var messageName: String { "DescribeAclsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...3 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeClientQuotasResponse`, versions 0-1.
-public struct DescribeClientQuotasResponse: KafkaResponse {
+public struct DescribeClientQuotasResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeClientQuotas }
     public static var messageName: String { "DescribeClientQuotasResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeClusterResponse`, versions 0-2.
-public struct DescribeClusterResponse: KafkaResponse {
+public struct DescribeClusterResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeCluster }
     public static var messageName: String { "DescribeClusterResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeConfigsResponse`, versions 1-4.
-public struct DescribeConfigsResponse: KafkaResponse {
+public struct DescribeConfigsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeConfigs }
     public static var messageName: String { "DescribeConfigsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...4 }

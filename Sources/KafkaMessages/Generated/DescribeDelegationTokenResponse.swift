@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeDelegationTokenResponse`, versions 1-3.
-public struct DescribeDelegationTokenResponse: KafkaResponse {
+public struct DescribeDelegationTokenResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeDelegationToken }
     public static var messageName: String { "DescribeDelegationTokenResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...3 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeGroupsResponse`, versions 0-6.
-public struct DescribeGroupsResponse: KafkaResponse {
+public struct DescribeGroupsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeGroups }
     public static var messageName: String { "DescribeGroupsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...6 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeLogDirsResponse`, versions 1-5.
-public struct DescribeLogDirsResponse: KafkaResponse {
+public struct DescribeLogDirsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeLogDirs }
     public static var messageName: String { "DescribeLogDirsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...5 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeProducersResponse`, versions 0.
-public struct DescribeProducersResponse: KafkaResponse {
+public struct DescribeProducersResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeProducers }
     public static var messageName: String { "DescribeProducersResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeShareGroupOffsetsResponse`, versions 0-1.
-public struct DescribeShareGroupOffsetsResponse: KafkaResponse {
+public struct DescribeShareGroupOffsetsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeShareGroupOffsets }
     public static var messageName: String { "DescribeShareGroupOffsetsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

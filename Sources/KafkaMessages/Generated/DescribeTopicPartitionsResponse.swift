@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeTopicPartitionsResponse`, versions 0.
-public struct DescribeTopicPartitionsResponse: KafkaResponse {
+public struct DescribeTopicPartitionsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeTopicPartitions }
     public static var messageName: String { "DescribeTopicPartitionsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

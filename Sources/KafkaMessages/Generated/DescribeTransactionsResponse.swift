@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeTransactionsResponse`, versions 0.
-public struct DescribeTransactionsResponse: KafkaResponse {
+public struct DescribeTransactionsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeTransactions }
     public static var messageName: String { "DescribeTransactionsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

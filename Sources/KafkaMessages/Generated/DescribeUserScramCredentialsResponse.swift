@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `DescribeUserScramCredentialsResponse`, versions 0.
-public struct DescribeUserScramCredentialsResponse: KafkaResponse {
+public struct DescribeUserScramCredentialsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .describeUserScramCredentials }
     public static var messageName: String { "DescribeUserScramCredentialsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ElectLeadersResponse`, versions 0-2.
-public struct ElectLeadersResponse: KafkaResponse {
+public struct ElectLeadersResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .electLeaders }
     public static var messageName: String { "ElectLeadersResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `EndTxnResponse`, versions 0-5.
-public struct EndTxnResponse: KafkaResponse {
+public struct EndTxnResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .endTxn }
     public static var messageName: String { "EndTxnResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...5 }

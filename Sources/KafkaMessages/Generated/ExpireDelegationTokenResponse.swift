@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ExpireDelegationTokenResponse`, versions 1-2.
-public struct ExpireDelegationTokenResponse: KafkaResponse {
+public struct ExpireDelegationTokenResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .expireDelegationToken }
     public static var messageName: String { "ExpireDelegationTokenResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...2 }

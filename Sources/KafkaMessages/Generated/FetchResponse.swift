@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `FetchResponse`, versions 4-18.
-public struct FetchResponse: KafkaResponse {
+public struct FetchResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .fetch }
     public static var messageName: String { "FetchResponse" }
     public static var validVersions: ClosedRange<Int16> { 4...18 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `FetchSnapshotResponse`, versions 0-1.
-public struct FetchSnapshotResponse: KafkaResponse {
+public struct FetchSnapshotResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .fetchSnapshot }
     public static var messageName: String { "FetchSnapshotResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

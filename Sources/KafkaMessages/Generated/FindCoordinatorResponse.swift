@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `FindCoordinatorResponse`, versions 0-6.
-public struct FindCoordinatorResponse: KafkaResponse {
+public struct FindCoordinatorResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .findCoordinator }
     public static var messageName: String { "FindCoordinatorResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...6 }

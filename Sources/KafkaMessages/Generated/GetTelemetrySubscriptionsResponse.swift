@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `GetTelemetrySubscriptionsResponse`, versions 0.
-public struct GetTelemetrySubscriptionsResponse: KafkaResponse {
+public struct GetTelemetrySubscriptionsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .getTelemetrySubscriptions }
     public static var messageName: String { "GetTelemetrySubscriptionsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `HeartbeatResponse`, versions 0-4.
-public struct HeartbeatResponse: KafkaResponse {
+public struct HeartbeatResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .heartbeat }
     public static var messageName: String { "HeartbeatResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...4 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `IncrementalAlterConfigsResponse`, versions 0-1.
-public struct IncrementalAlterConfigsResponse: KafkaResponse {
+public struct IncrementalAlterConfigsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .incrementalAlterConfigs }
     public static var messageName: String { "IncrementalAlterConfigsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

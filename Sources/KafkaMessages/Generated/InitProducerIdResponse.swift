@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `InitProducerIdResponse`, versions 0-6.
-public struct InitProducerIdResponse: KafkaResponse {
+public struct InitProducerIdResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .initProducerId }
     public static var messageName: String { "InitProducerIdResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...6 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `JoinGroupResponse`, versions 0-9.
-public struct JoinGroupResponse: KafkaResponse {
+public struct JoinGroupResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .joinGroup }
     public static var messageName: String { "JoinGroupResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...9 }

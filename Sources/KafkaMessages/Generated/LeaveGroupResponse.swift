@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `LeaveGroupResponse`, versions 0-5.
-public struct LeaveGroupResponse: KafkaResponse {
+public struct LeaveGroupResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .leaveGroup }
     public static var messageName: String { "LeaveGroupResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...5 }

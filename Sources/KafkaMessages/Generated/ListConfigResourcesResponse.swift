@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ListConfigResourcesResponse`, versions 0-1.
-public struct ListConfigResourcesResponse: KafkaResponse {
+public struct ListConfigResourcesResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .listConfigResources }
     public static var messageName: String { "ListConfigResourcesResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ListGroupsResponse`, versions 0-5.
-public struct ListGroupsResponse: KafkaResponse {
+public struct ListGroupsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .listGroups }
     public static var messageName: String { "ListGroupsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...5 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ListOffsetsResponse`, versions 1-11.
-public struct ListOffsetsResponse: KafkaResponse {
+public struct ListOffsetsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .listOffsets }
     public static var messageName: String { "ListOffsetsResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...11 }

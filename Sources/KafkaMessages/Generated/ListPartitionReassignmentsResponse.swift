@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ListPartitionReassignmentsResponse`, versions 0.
-public struct ListPartitionReassignmentsResponse: KafkaResponse {
+public struct ListPartitionReassignmentsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .listPartitionReassignments }
     public static var messageName: String { "ListPartitionReassignmentsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ListTransactionsResponse`, versions 0-2.
-public struct ListTransactionsResponse: KafkaResponse {
+public struct ListTransactionsResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .listTransactions }
     public static var messageName: String { "ListTransactionsResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

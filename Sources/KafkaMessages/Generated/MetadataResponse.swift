@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `MetadataResponse`, versions 0-13.
-public struct MetadataResponse: KafkaResponse {
+public struct MetadataResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .metadata }
     public static var messageName: String { "MetadataResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...13 }

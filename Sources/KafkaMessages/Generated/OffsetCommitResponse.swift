@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `OffsetCommitResponse`, versions 2-10.
-public struct OffsetCommitResponse: KafkaResponse {
+public struct OffsetCommitResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .offsetCommit }
     public static var messageName: String { "OffsetCommitResponse" }
     public static var validVersions: ClosedRange<Int16> { 2...10 }

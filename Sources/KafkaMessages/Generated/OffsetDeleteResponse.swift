@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `OffsetDeleteResponse`, versions 0.
-public struct OffsetDeleteResponse: KafkaResponse {
+public struct OffsetDeleteResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .offsetDelete }
     public static var messageName: String { "OffsetDeleteResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

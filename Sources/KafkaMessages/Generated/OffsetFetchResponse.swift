@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `OffsetFetchResponse`, versions 1-10.
-public struct OffsetFetchResponse: KafkaResponse {
+public struct OffsetFetchResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .offsetFetch }
     public static var messageName: String { "OffsetFetchResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...10 }

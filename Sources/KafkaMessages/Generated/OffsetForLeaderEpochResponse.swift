@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `OffsetForLeaderEpochResponse`, versions 2-4.
-public struct OffsetForLeaderEpochResponse: KafkaResponse {
+public struct OffsetForLeaderEpochResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .offsetForLeaderEpoch }
     public static var messageName: String { "OffsetForLeaderEpochResponse" }
     public static var validVersions: ClosedRange<Int16> { 2...4 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ProduceResponse`, versions 3-13.
-public struct ProduceResponse: KafkaResponse {
+public struct ProduceResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .produce }
     public static var messageName: String { "ProduceResponse" }
     public static var validVersions: ClosedRange<Int16> { 3...13 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `PushTelemetryResponse`, versions 0.
-public struct PushTelemetryResponse: KafkaResponse {
+public struct PushTelemetryResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .pushTelemetry }
     public static var messageName: String { "PushTelemetryResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

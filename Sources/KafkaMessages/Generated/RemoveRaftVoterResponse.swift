@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `RemoveRaftVoterResponse`, versions 0.
-public struct RemoveRaftVoterResponse: KafkaResponse {
+public struct RemoveRaftVoterResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .removeRaftVoter }
     public static var messageName: String { "RemoveRaftVoterResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `RenewDelegationTokenResponse`, versions 1-2.
-public struct RenewDelegationTokenResponse: KafkaResponse {
+public struct RenewDelegationTokenResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .renewDelegationToken }
     public static var messageName: String { "RenewDelegationTokenResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...2 }

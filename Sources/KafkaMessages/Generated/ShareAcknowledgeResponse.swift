@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ShareAcknowledgeResponse`, versions 1-2.
-public struct ShareAcknowledgeResponse: KafkaResponse {
+public struct ShareAcknowledgeResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .shareAcknowledge }
     public static var messageName: String { "ShareAcknowledgeResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...2 }

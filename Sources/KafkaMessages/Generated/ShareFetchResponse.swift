@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ShareFetchResponse`, versions 1-2.
-public struct ShareFetchResponse: KafkaResponse {
+public struct ShareFetchResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .shareFetch }
     public static var messageName: String { "ShareFetchResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...2 }

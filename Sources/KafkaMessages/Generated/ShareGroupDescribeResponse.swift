@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ShareGroupDescribeResponse`, versions 1.
-public struct ShareGroupDescribeResponse: KafkaResponse {
+public struct ShareGroupDescribeResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .shareGroupDescribe }
     public static var messageName: String { "ShareGroupDescribeResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `ShareGroupHeartbeatResponse`, versions 1.
-public struct ShareGroupHeartbeatResponse: KafkaResponse {
+public struct ShareGroupHeartbeatResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .shareGroupHeartbeat }
     public static var messageName: String { "ShareGroupHeartbeatResponse" }
     public static var validVersions: ClosedRange<Int16> { 1...1 }

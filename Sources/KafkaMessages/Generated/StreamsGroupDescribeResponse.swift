@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `StreamsGroupDescribeResponse`, versions 0-1.
-public struct StreamsGroupDescribeResponse: KafkaResponse {
+public struct StreamsGroupDescribeResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .streamsGroupDescribe }
     public static var messageName: String { "StreamsGroupDescribeResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

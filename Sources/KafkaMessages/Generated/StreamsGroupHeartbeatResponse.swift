@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `StreamsGroupHeartbeatResponse`, versions 0-1.
-public struct StreamsGroupHeartbeatResponse: KafkaResponse {
+public struct StreamsGroupHeartbeatResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .streamsGroupHeartbeat }
     public static var messageName: String { "StreamsGroupHeartbeatResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...1 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `StreamsGroupTopologyDescriptionUpdateResponse`, versions 0.
-public struct StreamsGroupTopologyDescriptionUpdateResponse: KafkaResponse {
+public struct StreamsGroupTopologyDescriptionUpdateResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .streamsGroupTopologyDescriptionUpdate }
     public static var messageName: String { "StreamsGroupTopologyDescriptionUpdateResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `SyncGroupResponse`, versions 0-5.
-public struct SyncGroupResponse: KafkaResponse {
+public struct SyncGroupResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .syncGroup }
     public static var messageName: String { "SyncGroupResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...5 }

@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `TxnOffsetCommitResponse`, versions 0-6.
-public struct TxnOffsetCommitResponse: KafkaResponse {
+public struct TxnOffsetCommitResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .txnOffsetCommit }
     public static var messageName: String { "TxnOffsetCommitResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...6 }

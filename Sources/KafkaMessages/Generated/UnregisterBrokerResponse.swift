@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `UnregisterBrokerResponse`, versions 0.
-public struct UnregisterBrokerResponse: KafkaResponse {
+public struct UnregisterBrokerResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .unregisterBroker }
     public static var messageName: String { "UnregisterBrokerResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

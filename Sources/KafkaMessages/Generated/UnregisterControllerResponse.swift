@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `UnregisterControllerResponse`, versions 0.
-public struct UnregisterControllerResponse: KafkaResponse {
+public struct UnregisterControllerResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .unregisterController }
     public static var messageName: String { "UnregisterControllerResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

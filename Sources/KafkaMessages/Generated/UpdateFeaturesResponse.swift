@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `UpdateFeaturesResponse`, versions 0-2.
-public struct UpdateFeaturesResponse: KafkaResponse {
+public struct UpdateFeaturesResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .updateFeatures }
     public static var messageName: String { "UpdateFeaturesResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...2 }

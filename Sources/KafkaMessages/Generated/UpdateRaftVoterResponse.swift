@@ -5,7 +5,7 @@ import NIOCore
 import Primitives
 
 /// Kafka's `UpdateRaftVoterResponse`, versions 0.
-public struct UpdateRaftVoterResponse: KafkaResponse {
+public struct UpdateRaftVoterResponse: ThrottledResponse {
     public static var apiKey: ApiKey { .updateRaftVoter }
     public static var messageName: String { "UpdateRaftVoterResponse" }
     public static var validVersions: ClosedRange<Int16> { 0...0 }

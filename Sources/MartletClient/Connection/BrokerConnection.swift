@@ -164,7 +164,7 @@ package final class BrokerConnection: Sendable {
 
 extension ApiVersionsRequest {
     /// With this library's name, without which brokers refuse it (KIP-511).
-    static var own: ApiVersionsRequest {
+    package static var own: ApiVersionsRequest {
         var request = ApiVersionsRequest()
         request.clientSoftwareName = "martlet"
         request.clientSoftwareVersion = "1.0"

@@ -59,7 +59,7 @@ package final class BrokerConnection: Sendable {
             let versions = try await bare.negotiate(timeout: configuration.requestTimeout)
             let connection = BrokerConnection(
                 address: address, versions: versions, channel: connected.0, handler: connected.1, clientID: configuration.clientID)
-            if let credentials = configuration.security.credentials {
+            if let credentials = try configuration.security.currentCredentials() {
                 try await connection.logIn(credentials, timeout: configuration.requestTimeout)
             }
             return connection

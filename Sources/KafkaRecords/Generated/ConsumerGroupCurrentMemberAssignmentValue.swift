@@ -18,7 +18,7 @@ public struct ConsumerGroupCurrentMemberAssignmentValue: KafkaMessage {
             assignedPartitions: [TopicPartitions]
                 topicId: uuid
                 partitions: [int32]
-                assignmentEpochs: [int32]? tag 0 = null
+                assignmentEpochs: [int32]? tag 0
             partitionsPendingRevocation: [TopicPartitions]
         """
     }
@@ -56,7 +56,7 @@ public struct ConsumerGroupCurrentMemberAssignmentValue: KafkaMessage {
     public struct TopicPartitions: WireStructure {
         public var topicId: KafkaUUID = .zero
         public var partitions: [Int32] = []
-        public var assignmentEpochs: [Int32]? = nil
+        public var assignmentEpochs: [Int32]? = []
         public var unknownTaggedFields: [UnknownTaggedField] = []
 
         public init() {}
@@ -80,7 +80,7 @@ public struct ConsumerGroupCurrentMemberAssignmentValue: KafkaMessage {
             writer.uuid(self.topicId)
             writer.int32Array(self.partitions, "TopicPartitions.partitions")
             var tags = writer.beginTaggedFields(self.unknownTaggedFields)
-            if !(self.assignmentEpochs == nil) {
+            if !(self.assignmentEpochs?.isEmpty == true) {
                 writer.beginTaggedField(0, &tags)
                 writer.nullableInt32Array(self.assignmentEpochs, "TopicPartitions.assignmentEpochs")
                 writer.endTaggedField(&tags)

@@ -20,7 +20,7 @@ public struct ConsumerGroupMemberMetadataValue: KafkaMessage {
             subscribedTopicRegex: string?
             rebalanceTimeoutMs: int32 = -1
             serverAssignor: string?
-            classicMemberMetadata: ClassicMemberMetadata? tag 0 = null
+            classicMemberMetadata: ClassicMemberMetadata? tag 0
                 sessionTimeoutMs: int32
                 supportedProtocols: [ClassicProtocol]
                     name: string
@@ -36,7 +36,7 @@ public struct ConsumerGroupMemberMetadataValue: KafkaMessage {
     public var subscribedTopicRegex: String? = ""
     public var rebalanceTimeoutMs: Int32 = -1
     public var serverAssignor: String? = ""
-    public var classicMemberMetadata: ClassicMemberMetadata? = nil
+    public var classicMemberMetadata: ClassicMemberMetadata? = ClassicMemberMetadata()
     public var unknownTaggedFields: [UnknownTaggedField] = []
 
     public init() {}
@@ -72,7 +72,7 @@ public struct ConsumerGroupMemberMetadataValue: KafkaMessage {
         writer.int32(self.rebalanceTimeoutMs)
         writer.nullableString(self.serverAssignor, "serverAssignor")
         var tags = writer.beginTaggedFields(self.unknownTaggedFields)
-        if !(self.classicMemberMetadata == nil) {
+        if !(self.classicMemberMetadata == ClassicMemberMetadata()) {
             writer.beginTaggedField(0, &tags)
             writer.nullableStructureInTag(self.classicMemberMetadata)
             writer.endTaggedField(&tags)

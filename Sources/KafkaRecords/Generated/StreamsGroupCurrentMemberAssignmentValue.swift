@@ -18,7 +18,7 @@ public struct StreamsGroupCurrentMemberAssignmentValue: KafkaMessage {
             activeTasks: [TaskIds]
                 subtopologyId: string
                 partitions: [int32]
-                assignmentEpochs: [int32]? tag 0 = null
+                assignmentEpochs: [int32]? tag 0
             standbyTasks: [TaskIds]
             warmupTasks: [TaskIds]
             activeTasksPendingRevocation: [TaskIds]
@@ -72,7 +72,7 @@ public struct StreamsGroupCurrentMemberAssignmentValue: KafkaMessage {
     public struct TaskIds: WireStructure {
         public var subtopologyId: String = ""
         public var partitions: [Int32] = []
-        public var assignmentEpochs: [Int32]? = nil
+        public var assignmentEpochs: [Int32]? = []
         public var unknownTaggedFields: [UnknownTaggedField] = []
 
         public init() {}
@@ -96,7 +96,7 @@ public struct StreamsGroupCurrentMemberAssignmentValue: KafkaMessage {
             writer.string(self.subtopologyId, "TaskIds.subtopologyId")
             writer.int32Array(self.partitions, "TaskIds.partitions")
             var tags = writer.beginTaggedFields(self.unknownTaggedFields)
-            if !(self.assignmentEpochs == nil) {
+            if !(self.assignmentEpochs?.isEmpty == true) {
                 writer.beginTaggedField(0, &tags)
                 writer.nullableInt32Array(self.assignmentEpochs, "TaskIds.assignmentEpochs")
                 writer.endTaggedField(&tags)

@@ -15,7 +15,7 @@ public struct StreamsGroupMetadataValue: KafkaMessage {
             epoch: int32
             metadataHash: int64
             validatedTopologyEpoch: int32 tag 0 = -1
-            lastAssignmentConfigs: [LastAssignmentConfig]? tag 1 = null
+            lastAssignmentConfigs: [LastAssignmentConfig]? tag 1
                 key: string
                 value: string
             storedDescriptionTopologyEpoch: int32 tag 2 = -1
@@ -26,7 +26,7 @@ public struct StreamsGroupMetadataValue: KafkaMessage {
     public var epoch: Int32 = 0
     public var metadataHash: Int64 = 0
     public var validatedTopologyEpoch: Int32 = -1
-    public var lastAssignmentConfigs: [LastAssignmentConfig]? = nil
+    public var lastAssignmentConfigs: [LastAssignmentConfig]? = []
     public var storedDescriptionTopologyEpoch: Int32 = -1
     public var failedDescriptionTopologyEpoch: Int32 = -1
     public var unknownTaggedFields: [UnknownTaggedField] = []
@@ -60,7 +60,7 @@ public struct StreamsGroupMetadataValue: KafkaMessage {
             writer.int32(self.validatedTopologyEpoch)
             writer.endTaggedField(&tags)
         }
-        if !(self.lastAssignmentConfigs == nil) {
+        if !(self.lastAssignmentConfigs?.isEmpty == true) {
             writer.beginTaggedField(1, &tags)
             writer.nullableArray(self.lastAssignmentConfigs, "lastAssignmentConfigs")
             writer.endTaggedField(&tags)

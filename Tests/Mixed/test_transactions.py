@@ -27,7 +27,7 @@ def cluster(request):
         # Partition 0 is Kafka's and partition 1 Martlet's, of this topic and of those that hold state.
         cluster.create("spanning", 2)
         # Makes __consumer_offsets. A producer of librdkafka 2.16 that asks for a coordinator before there is one may wait for ever.
-        Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "makes-the-topic"}).committed([TopicPartition("spanning", 0)], 60)
+        wait_until(lambda: has_coordinator(cluster, "makes-the-topic"), "the group has a coordinator", 60, pause=0.2)
         first = Confluent(cluster.bootstrap, "makes-the-topic")
         first.begin()
         first.send("spanning", ["first"])
@@ -36,6 +36,13 @@ def cluster(request):
         for topic in ("spanning", "__transaction_state", "__consumer_offsets"):
             share(cluster, topic)
         yield cluster
+
+
+def has_coordinator(cluster, group: str) -> bool:
+    try:
+        return bool(Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": group}).committed([TopicPartition("spanning", 0)], 10))
+    except KafkaException:
+        return False
 
 
 def group_metadata(cluster, group: str):

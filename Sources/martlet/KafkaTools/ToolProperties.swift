@@ -70,6 +70,8 @@ enum ToolAdmin {
     /// - Parameters:
     ///   - options: with `bootstrap-server` and `command-config`.
     ///   - timeout: for each operation, unless that of the properties.
+    // Not optimised: the compiler (6.3.1) crashes over the copies of this function that it makes for some bodies.
+    @_optimize(none)
     static func with<Value>(
         _ options: ToolOptions, timeout: Duration? = nil, _ body: (AdminClient) async throws -> Value
     ) async throws -> Value {

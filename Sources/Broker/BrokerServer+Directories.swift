@@ -34,6 +34,7 @@ extension BrokerServices {
 
     /// Every partition in the directory neither leads nor follows any more.
     func takeOffline(_ directory: LogDirectory) {
+        moves.directoryFailed(directory)
         var count = 0
         for partition in partitions.all where partition.logDirectory === directory {
             replication.stopFetching(partition)

@@ -31,6 +31,7 @@ extension BrokerServer {
         parts.services?.replication.close()
         parts.services?.directoryAssignments.close()
         parts.services?.cleaner.stop()
+        parts.services?.moves.stop()
         backgroundWork.stop()
         let isClean = closeLogs(parts.services)
         parts.metadata?.close()
@@ -52,6 +53,7 @@ extension BrokerServer {
         for partition in services.partitions.all where !partition.isOffline {
             do throws(StorageError) {
                 try partition.withLog { log throws(StorageError) in try log.close(now: now) }
+                try partition.future?.withLog { log throws(StorageError) in try log.close(now: now) }
             } catch {
                 isClean = false
                 logger.error("a log was not closed", metadata: ["partition": "\(partition.topicPartition)", "reason": "\(error)"])

@@ -5,6 +5,7 @@ import Synchronization
 
 /// Hands out every log once.
 final class LoadedLogTable: Sendable {
+    private let futures = Mutex<[PartitionLog]>([])
     private let logs: Mutex<[TopicPartition: PartitionLog]>
 
     init(_ logs: [PartitionLog] = []) {
@@ -14,6 +15,16 @@ final class LoadedLogTable: Sendable {
     func set(_ loaded: [PartitionLog]) {
         logs.withLock { logs in
             for log in loaded { logs[log.topicPartition] = log }
+        }
+    }
+
+    func set(futures: [PartitionLog]) { self.futures.withLock { $0 = futures } }
+
+    /// Copies on their way to another directory, once.
+    func takeFutures() -> [PartitionLog] {
+        futures.withLock { futures in
+            defer { futures = [] }
+            return futures
         }
     }
 

@@ -75,6 +75,7 @@ extension BrokerServices {
     /// Gives up a replica of this node and deletes its log.
     private func remove(_ partition: Partition) {
         replication.stopFetching(partition)
+        moves.cancel(partition)
         do throws(StorageError) {
             try partition.delete(now: SystemClock.now())
         } catch {

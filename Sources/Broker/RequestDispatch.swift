@@ -17,7 +17,7 @@ extension BrokerServices {
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
-        .describeClientQuotas, .alterClientQuotas,
+        .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -75,6 +75,7 @@ extension BrokerServices {
         case .addRaftVoter: try addRaftVoter(context)
         case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
+        case .alterReplicaLogDirs: try alterReplicaLogDirs(context)
         case .describeClientQuotas: try describeClientQuotas(context)
         case .alterClientQuotas: try alterClientQuotas(context)
         case .describeAcls: try describeAcls(context)

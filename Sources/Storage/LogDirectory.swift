@@ -307,6 +307,12 @@ enum PartitionDirectoryName {
         return TopicPartition(String(name[..<dash]), partition)
     }
 
+    /// The partition of a name that `marked` made.
+    static func parseMarked(_ name: String) -> TopicPartition? {
+        guard marker(of: name) != nil, let dot = name.lastIndex(of: ".") else { return nil }
+        return parse(String(name[..<dot]))
+    }
+
     /// `-delete`, `-stray` or `-future`, behind a dot and an id.
     static func marker(of name: String) -> String? {
         guard let dash = name.lastIndex(of: "-"), name[..<dash].contains(".") else { return nil }

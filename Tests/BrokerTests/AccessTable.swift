@@ -372,6 +372,18 @@ extension AccessRow {
         },
         AccessRow(DescribeUserScramCredentialsRequest(), .describe, .cluster) { $0.users = nil },
         AccessRow(DescribeClientQuotasRequest(), .describeConfigs, .cluster),
+        AccessRow(AlterReplicaLogDirsRequest(), .alter, .cluster) {
+            $0.dirs = [
+                .init {
+                    $0.path = "/nowhere"
+                    $0.topics = [
+                        .init {
+                            $0.name = "t"; $0.partitions = [0]
+                        }
+                    ]
+                }
+            ]
+        },
         AccessRow(AlterClientQuotasRequest(), .alterConfigs, .cluster) {
             $0.entries = [
                 .init {

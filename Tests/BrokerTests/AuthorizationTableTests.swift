@@ -130,7 +130,7 @@ extension BlockingConnection {
         let guarded = try GuardedNode()
         let port = guarded.node.port(of: "CONTROLLER")
         // Lists of nothing have no error to carry.
-        let silent: Set<ApiKey> = [.createAcls, .deleteAcls, .alterUserScramCredentials]
+        let silent: Set<ApiKey> = [.createAcls, .deleteAcls, .alterUserScramCredentials, .alterClientQuotas]
         var checked = 0
         for (api, operation) in ControllerServices.clusterOperations where !silent.contains(api) {
             let connection = try BlockingConnection(port: port)

@@ -167,7 +167,9 @@ extension BrokerServices {
             for partition in local.all where !partition.isOffline {
                 let index = partition.topicPartition.partition
                 guard let actual = partition.logDirectory.properties?.directoryID,
-                    let known = topic.partition(index)?.directory(of: nodeID), known != actual
+                    let known = topic.partition(index)?.directory(of: nodeID), known != actual,
+                    // Where it is about to be.
+                    partition.future?.directory.properties?.directoryID != known
                 else { continue }
                 directoryAssignments.submit(TopicIDPartition(topic.id, index), directory: actual)
             }

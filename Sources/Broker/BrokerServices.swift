@@ -41,6 +41,7 @@ final class BrokerServices: Sendable {
     let replication: ReplicationServices
     let directoryAssignments: DirectoryAssignments
     let moves: ReplicaMoves
+    let telemetry: ClientTelemetry
     /// Whether the first image has been taken over.
     let hasPublished = Mutex(false)
     private let currentImage = Mutex(MetadataImage.empty)
@@ -75,6 +76,8 @@ final class BrokerServices: Sendable {
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        telemetry = ClientTelemetry(maximumBytes: configuration.layers.value("telemetry.max.bytes")?.integer.map { Int($0) } ?? 1_048_576)
+        metrics.registry.register { [telemetry] text in telemetry.write(to: &text) }
         moves = ReplicaMoves(
             nodeID: configuration.nodeID,
             threads: configuration.layers.value("num.replica.alter.log.dirs.threads")?.integer.map { Int($0) }

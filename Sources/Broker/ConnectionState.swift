@@ -14,6 +14,8 @@ final class ConnectionState {
     var pendingProduce: ProduceOperation?
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
+    /// Under which id the client pushes metrics, if it does.
+    var telemetryInstance: KafkaUUID?
     /// As ApiVersions told (KIP-511).
     var clientSoftwareName = "unknown"
     var clientSoftwareVersion = "unknown"

@@ -29,6 +29,9 @@ extension BrokerServices {
         assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
         hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)
+        if changes.configurations.contains(where: { $0.kind == .clientMetrics }) {
+            telemetry.update(ClientMetricsSubscriptions(image.configurations))
+        }
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }

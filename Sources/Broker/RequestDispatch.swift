@@ -18,6 +18,7 @@ extension BrokerServices {
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
         .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs,
+        .getTelemetrySubscriptions, .pushTelemetry,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -76,6 +77,8 @@ extension BrokerServices {
         case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
         case .alterReplicaLogDirs: try alterReplicaLogDirs(context)
+        case .getTelemetrySubscriptions: try getTelemetrySubscriptions(context, state)
+        case .pushTelemetry: try pushTelemetry(context, state)
         case .describeClientQuotas: try describeClientQuotas(context)
         case .alterClientQuotas: try alterClientQuotas(context)
         case .describeAcls: try describeAcls(context)
@@ -100,6 +103,7 @@ extension BrokerServices: ConnectionDelegate {
 
     func connectionClosed(_ connection: Connection) {
         guard let state = connection.context as? ConnectionState else { return }
+        if let instance = state.telemetryInstance { telemetry.disconnected(instance) }
         state.fetch?.cancel()
         state.fetch = nil
         state.pendingProduce?.cancel()

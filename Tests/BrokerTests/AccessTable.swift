@@ -40,7 +40,10 @@ struct AccessRow {
 
 extension AccessRow {
     /// Served to everybody: what they tell is filtered, or no secret.
-    static let free: Set<ApiKey> = [.apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions]
+    static let free: Set<ApiKey> = [
+        .apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions,
+        .getTelemetrySubscriptions, .pushTelemetry,
+    ]
 
     static let all: [AccessRow] = records + transactions + groups + topics + configurations + cluster + security
 

@@ -21,8 +21,7 @@ def paths(node: Node) -> list:
 
 def make_cluster(nodes: int = 3) -> Cluster:
     cluster = Cluster(nodes, proxied=False, settings={
-        "replica.high.watermark.checkpoint.interval.ms": "100", "log.initial.task.delay.ms": "100", "log.segment.bytes": "1000000",
-        "file.delete.delay.ms": "60000"})
+        "replica.high.watermark.checkpoint.interval.ms": "100", "log.initial.task.delay.ms": "100", "log.segment.bytes": "1000000"})
     for node in cluster.nodes:
         node.settings["log.dirs"] = ",".join(str(path) for path in paths(node))
         node.configure(cluster.shared)

@@ -42,6 +42,7 @@ final class BrokerServices: Sendable {
     let directoryAssignments: DirectoryAssignments
     let moves: ReplicaMoves
     let telemetry: ClientTelemetry
+    let departedBrokers = DepartedBrokers()
     /// Whether the first image has been taken over.
     let hasPublished = Mutex(false)
     private let currentImage = Mutex(MetadataImage.empty)
@@ -100,6 +101,9 @@ final class BrokerServices: Sendable {
     var image: MetadataImage { currentImage.withLock { $0 } }
 
     func setImage(_ image: MetadataImage) { currentImage.withLock { $0 = image } }
+
+    /// Whether the broker is fenced or gone: clients may not use it, and others lead what it led.
+    func hasLeft(_ broker: NodeID) -> Bool { image.cluster.broker(broker)?.isFenced ?? true }
 
     /// Reports what a client cannot mend: failures of the disk.
     func report(_ error: PartitionError, of partition: Partition) {

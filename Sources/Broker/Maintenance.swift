@@ -21,8 +21,8 @@ final class Maintenance: Sendable {
         self.eventLoop = eventLoop
     }
 
-    /// How often timers of groups are looked at.
-    private static let coordinatorTick = TimeAmount.milliseconds(50)
+    /// How often timers of groups and of transactions are looked at, both on one waking of the thread.
+    private static let coordinatorTick = TimeAmount.milliseconds(100)
     /// How often a piece of some log is read again to see whether it is still what was written.
     private static let scrubTickMilliseconds: Int64 = 10_000
     /// How long a segment's descriptor and mappings stay open without use.
@@ -31,8 +31,10 @@ final class Maintenance: Sendable {
     func start() {
         let storage = services.configuration.storage
         let first = TimeAmount.milliseconds(storage.initialTaskDelayMilliseconds)
-        every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in services.groups.advanceIfDue() }
-        every(.milliseconds(200), after: .milliseconds(200)) { [services] in services.transactions.runtime.advance() }
+        every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in
+            services.groups.advanceIfDue()
+            services.transactions.runtime.advance()
+        }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("old checkpoints", every: 1_000, after: .seconds(1)) { services in
             // All are asked, so that each has said what it needs.

@@ -25,7 +25,10 @@ extension BrokerServices {
         for topic in changes.createdTopics { touched[topic.id] = topic }
         for topic in changes.changedTopics { touched[topic.id] = topic }
         for topic in touched.values { place(topic, image, changes) }
+        departedBrokers.take(changes, from: self.image.cluster, to: image.cluster, now: SystemClock.monotonicMilliseconds())
         setImage(image)
+        let left = changes.brokers.filter(hasLeft)
+        if !left.isEmpty { transactions.brokersLeft(Array(left)) }
         assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
         hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)

@@ -33,7 +33,7 @@ extension BrokerServices {
         case .produce: produce(context, state)
         case .fetch: fetch(context, state)
         case .listOffsets: try listOffsets(context)
-        case .metadata: try metadata(context)
+        case .metadata: try metadata(context, state)
         case .offsetCommit: try offsetCommit(context)
         case .offsetFetch: try offsetFetch(context)
         case .findCoordinator: try findCoordinator(context)

@@ -29,7 +29,16 @@ public final class LogDirectory: Sendable {
         /// Checkpoints of partitions that could not be opened: they are carried over.
         var carriedOver: [PartitionCheckpoint] = []
         var hasOldCheckpoints = false
+        /// High watermarks that went back, for checkpoints whose offsets were gathered before.
+        var ceilings: [TopicPartition: Ceiling] = [:]
         var onFailure: (@Sendable (LogDirectory) -> Void)?
+    }
+
+    private struct Ceiling {
+        var offset: Offset
+        /// How many more checkpoints may have been gathered before: one of each kind of work that writes them. A high watermark that is too
+        /// low does no harm.
+        var writes = 3
     }
 
     /// Opens and locks a directory, creating it if need be.
@@ -166,7 +175,7 @@ public final class LogDirectory: Sendable {
             try file(OffsetCheckpointFile.Name.recoveryPoint).write(all.map { ($0.topicPartition, $0.recoveryPoint) })
             try file(OffsetCheckpointFile.Name.logStart).write(
                 all.filter { $0.logStartOffset > $0.firstSegmentBaseOffset }.map { ($0.topicPartition, $0.logStartOffset) })
-            try file(OffsetCheckpointFile.Name.highWatermark).write(all.map { ($0.topicPartition, $0.highWatermark) })
+            try file(OffsetCheckpointFile.Name.highWatermark).write(bounded(all.map { ($0.topicPartition, $0.highWatermark) }))
         }
     }
 
@@ -189,7 +198,40 @@ public final class LogDirectory: Sendable {
         if let failure { throw failure }
         let carriedOver = state.withLock { $0.carriedOver }
         try withCheckpointing { () throws(StorageError) in
-            try file(OffsetCheckpointFile.Name.highWatermark).write(offsets + carriedOver.map { ($0.topicPartition, $0.highWatermark) })
+            try file(OffsetCheckpointFile.Name.highWatermark).write(
+                bounded(offsets + carriedOver.map { ($0.topicPartition, $0.highWatermark) }))
+        }
+    }
+
+    /// Says on disk, before it returns, that high watermarks are no higher than given. Only where replicas in sync have lost records do they
+    /// go back; what is appended there anew must not be taken for committed after a crash.
+    func lowerHighWatermarks(_ offsets: [(topicPartition: TopicPartition, offset: Offset)]) throws(StorageError) {
+        state.withLock { state in
+            for (topicPartition, offset) in offsets { state.ceilings[topicPartition] = Ceiling(offset: offset) }
+        }
+        try withCheckpointing { () throws(StorageError) in
+            let file = file(OffsetCheckpointFile.Name.highWatermark)
+            // A file that cannot be read counts for nothing, and is written anew by the next checkpoint.
+            guard var known = try? file.read() else { return }
+            var isLower = false
+            for (topicPartition, offset) in offsets {
+                guard let old = known[topicPartition], old > offset else { continue }
+                known[topicPartition] = offset
+                isLower = true
+            }
+            if isLower { try file.write(known.map { ($0.key, $0.value) }) }
+        }
+    }
+
+    /// What is to be written of high watermarks that were gathered.
+    private func bounded(_ offsets: [(TopicPartition, Offset)]) -> [(TopicPartition, Offset)] {
+        state.withLock { state in
+            if state.ceilings.isEmpty { return offsets }
+            let ceilings = state.ceilings
+            for (topicPartition, ceiling) in ceilings {
+                state.ceilings[topicPartition] = ceiling.writes > 1 ? Ceiling(offset: ceiling.offset, writes: ceiling.writes - 1) : nil
+            }
+            return offsets.map { topicPartition, offset in (topicPartition, min(offset, ceilings[topicPartition]?.offset ?? offset)) }
         }
     }
 

@@ -24,6 +24,8 @@ final class LogLoading: Sendable {
         var futures: Set<TopicPartition> = []
         /// In the checkpoint of a directory, and without a directory of their own there.
         var missing: [ShortenedLog] = []
+        /// Logs that end below their high watermark, by directory.
+        var lowered: [ObjectIdentifier: (directory: LogDirectory, offsets: [(topicPartition: TopicPartition, offset: Offset)])] = [:]
         var progress = LoadProgress()
     }
 
@@ -121,6 +123,8 @@ final class LogLoading: Sendable {
         let running = (0..<max(0, others)).compactMap { _ in LoaderThread { self.loadAll() } }
         loadAll()
         for thread in running { thread.join() }
+        // What is appended from here on must not be taken for committed by the next start. A disk that refuses has reported it.
+        for (directory, offsets) in state.withLock({ $0.lowered }).values { try? directory.lowerHighWatermarks(offsets) }
         return state.withLock { state in
             // Whoever moved a partition to another directory has removed nothing.
             state.loaded.shortened += state.missing.filter { !state.seen.contains($0.topicPartition) }
@@ -201,6 +205,12 @@ final class LogLoading: Sendable {
             let shortened = ShortenedLog(
                 topicPartition: work.topicPartition, logEndOffset: loaded.logEndOffset, recoveryPoint: work.recoveryPoint)
             state.withLock { $0.loaded.shortened.append(shortened) }
+        }
+        if loaded.logEndOffset < work.highWatermark {
+            state.withLock { state in
+                state.lowered[ObjectIdentifier(work.directory), default: (work.directory, [])].offsets
+                    .append((work.topicPartition, loaded.logEndOffset))
+            }
         }
         let log = PartitionLog(
             topicPartition: work.topicPartition, topicID: topicID, logDirectory: work.directory, path: path, configuration: settings,

@@ -145,6 +145,7 @@ extension PartitionLog {
         // The recovery point first: a crash in between must not believe what is about to change.
         if end < recoveryPoint { logDirectory.recoveryPointsWentBack() }
         recoveryPoint = min(recoveryPoint, end)
+        if end < highWatermark { try logDirectory.lowerHighWatermarks([(topicPartition, end)]) }
         while segmentList.count > kept + 1 { retire(segmentList.removeLast(), now: now) }
         try segment.truncate(to: position, offset: end, now: now)
         logEndOffset = end
@@ -166,6 +167,7 @@ extension PartitionLog {
         truncateCleanedOffset(to: offset)
         if offset < recoveryPoint { logDirectory.recoveryPointsWentBack() }
         recoveryPoint = min(recoveryPoint, offset)
+        if offset < highWatermark { try logDirectory.lowerHighWatermarks([(topicPartition, offset)]) }
         let removed = segmentList
         for segment in removed { retire(segment, now: now) }
         let segment = try LogSegment.create(directory: path, baseOffset: offset, now: now)

@@ -1,7 +1,6 @@
 """Transactions over three nodes: whatever is killed, what is committed is there exactly once, and what is aborted is not there."""
 
 import itertools
-import os
 import subprocess
 import sys
 import threading
@@ -21,9 +20,6 @@ from transactional import READ_COMMITTED, READ_UNCOMMITTED, Confluent, read_to_e
 PARTITIONS = 4
 SETTINGS = {"transaction.state.log.num.partitions": "5", "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500"}
 _numbers = itertools.count()
-
-# Open: under kills of nodes these fail now and then (a pipeline stands still, a commit times out); docs/STATUS.md says what is known.
-open_fault = pytest.mark.skipif("MARTLET_OPEN_FAULTS" not in os.environ, reason="open fault: run with MARTLET_OPEN_FAULTS=1")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +92,6 @@ def committed_offsets(cluster, group: str, topic: str) -> int:
     return sum(max(0, each.offset) for each in found)
 
 
-@open_fault
 @pytest.mark.parametrize("victim", ["nodes", "clients", "both"])
 def test_read_process_write_is_exactly_once(cluster, topic, victim):
     source, target, group = topic, f"{topic}-out", f"{topic}-group"
@@ -132,7 +127,6 @@ def test_read_process_write_is_exactly_once(cluster, topic, victim):
     assert found == expected, f"lost {list((expected - found).items())[:5]}, too many {list((found - expected).items())[:5]}"
 
 
-@open_fault
 @pytest.mark.parametrize("outcome", ["commit", "abort"])
 @pytest.mark.parametrize("victim", ["coordinator", "leader"])
 def test_a_kill_while_a_transaction_ends(cluster, topic, victim, outcome):

@@ -159,6 +159,40 @@ struct DirectoryTests {
         #expect(loaded.logs.map(\.logEndOffset).sorted() == [0, end, end])
     }
 
+    @Test("A high watermark that goes back is on disk before the log is cut, and a checkpoint gathered before does not bring it back")
+    func highWatermarksThatGoBack() throws {
+        let scratch = try Scratch()
+        let name = TopicPartition("t", 0)
+        var directories = try open(scratch, ["a"])
+        let directory = directories.directories[0]
+        func written() throws -> Offset? { try directory.file(OffsetCheckpointFile.Name.highWatermark).read()[name] }
+        let log = try directory.create(name, topicID: .one, configuration: LogConfiguration(), now: 1)
+        for _ in 0..<5 { _ = try log.append(try Make.batch(), origin: .client, leaderEpoch: 0, now: 1) }
+        log.advanceHighWatermark(to: 4)
+        let gathered = log.checkpoint
+        try directory.writeCheckpoints([gathered])
+        #expect(try written() == 4)
+        try log.truncate(to: 4, now: 1)
+        #expect(try written() == 4, "nothing committed was cut")
+        try log.truncate(to: 2, now: 1)
+        #expect(try written() == 2)
+        try directory.writeCheckpoints([gathered])
+        #expect(try written() == 2, "that one is out of date")
+        for _ in 0..<5 { _ = try log.append(try Make.batch(), origin: .client, leaderEpoch: 1, now: 1) }
+        log.advanceHighWatermark(to: 6)
+        for _ in 0..<3 { try directory.writeHighWatermarks([(name, log.highWatermark)]) }
+        #expect(try written() == 6)
+        // A log that ends below it, as after a loss of power.
+        var beyond = log.checkpoint
+        beyond.highWatermark = 50
+        try log.close(now: 1)
+        try directories.close([(directory, beyond)], brokerEpoch: 1)
+        directories = try open(scratch, ["a"])
+        let loaded = try load(directories)
+        #expect(loaded.logs.first?.highWatermark == 7)
+        #expect(try directories.directories[0].file(OffsetCheckpointFile.Name.highWatermark).read()[name] == 7)
+    }
+
     @Test("Cutting a log below what the checkpoint says of it asks for another checkpoint, once")
     func truncationAsksForCheckpoint() throws {
         let scratch = try Scratch()

@@ -7,33 +7,45 @@ import NIOCore
 import Primitives
 
 extension BrokerServices {
-    func metadata(_ context: RequestContext) throws(WireError) {
-        try answer(context, try context.decode(MetadataRequest.self))
+    func metadata(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
+        let request = try context.decode(MetadataRequest.self)
+        // Who asks again may just have lost its leader, a moment before this node heard of it: the news gets that moment.
+        if state.metadataAnsweredAt != nil, image.cluster.brokers.count > 1 { return wait(Self.newsPause, context, state, request) }
+        try answer(context, state, request)
     }
 
+    /// Longer than connections that end at the same time take to be noticed one after the other.
+    private static let newsPause = TimeAmount.milliseconds(5)
     /// How often a question that waits for the controller's decision is looked at again.
     private static let metadataPause = TimeAmount.milliseconds(10)
 
-    private func answer(_ context: RequestContext, _ request: MetadataRequest) throws(WireError) {
-        let image = self.image
-        if replication.environment.unreachableLeaders.isDecisionPending(image.cluster, now: SystemClock.monotonicMilliseconds()) {
-            // The connection's further requests wait behind this one, as behind every other.
-            context.connection.eventLoop.assumeIsolated().scheduleTask(in: Self.metadataPause) { [self] in
-                do throws(WireError) {
-                    try answer(context, request)
-                } catch {
-                    context.connection.close(reason: "\(error)")
-                }
+    /// Answers later. The connection's further requests wait behind this one, as behind every other.
+    private func wait(_ time: TimeAmount, _ context: RequestContext, _ state: ConnectionState, _ request: MetadataRequest) {
+        context.connection.eventLoop.assumeIsolated().scheduleTask(in: time) { [self] in
+            do throws(WireError) {
+                try answer(context, state, request)
+            } catch {
+                context.connection.close(reason: "\(error)")
             }
-            return
         }
+    }
+
+    private func answer(_ context: RequestContext, _ state: ConnectionState, _ request: MetadataRequest) throws(WireError) {
+        let image = self.image
+        let now = SystemClock.monotonicMilliseconds()
+        if replication.environment.unreachableLeaders.isDecisionPending(image.cluster, now: now) {
+            return wait(Self.metadataPause, context, state, request)
+        }
+        let answeredAt = state.metadataAnsweredAt
+        state.metadataAnsweredAt = now
         let view = ClusterView(image: image, listenerName: context.listenerName)
+        let nodes = view.allNodes.filter { !$0.isFenced || departedBrokers.isNamed($0.id, answeredAt: answeredAt, now: now) }
         let access = access(context)
         // Version 0 asks for all topics with an empty list, later versions with null.
         guard let asked = request.topics, !(context.version == 0 && asked.isEmpty) else {
             return context.responder.send(
                 metadataResponse(
-                    request, context, view,
+                    request, context, view, nodes: nodes,
                     topics: image.topics.all.compactMap { topic in
                         access.allows(.describe, .topic, topic.name, isLogged: false) ? view.topic(topic, context.version) : nil
                     }))
@@ -76,7 +88,7 @@ extension BrokerServices {
             answers.append(.failed(missingTopicError(name, mayCreate: mayCreate), name: name, id: .zero))
             if mayCreate, topicNameProblem(name) == nil { created.append(name) }
         }
-        let response = metadataResponse(request, context, view, topics: answers)
+        let response = metadataResponse(request, context, view, nodes: nodes, topics: answers)
         guard !created.isEmpty else { return context.responder.send(response) }
         createTopicsAutomatically(created, for: context, request: request, view: view, prepared: response)
     }
@@ -110,11 +122,12 @@ extension BrokerServices {
     }
 
     private func metadataResponse(
-        _ request: MetadataRequest, _ context: RequestContext, _ view: ClusterView, topics: [MetadataResponse.MetadataResponseTopic]
+        _ request: MetadataRequest, _ context: RequestContext, _ view: ClusterView, nodes: [ClusterView.Node],
+        topics: [MetadataResponse.MetadataResponseTopic]
     ) -> MetadataResponse {
         let access = access(context)
         var response = MetadataResponse()
-        response.brokers = view.nodes.map { node in
+        response.brokers = nodes.map { node in
             var broker = MetadataResponse.MetadataResponseBroker()
             broker.nodeId = node.id
             broker.host = node.host

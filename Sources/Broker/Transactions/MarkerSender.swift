@@ -21,11 +21,7 @@ final class MarkerSender: Sendable {
     }
 
     private struct State {
-        weak var services: BrokerServices?
-        var connections: PeerConnections?
         var eventLoop: (any EventLoop)?
-        var queues: OrderedDictionary<NodeID, Deque<Entry>> = [:]
-        var inFlight: Set<NodeID> = []
         /// Without a leader at the moment, or failed.
         var later: [Entry] = []
         var isRetryScheduled = false
@@ -37,43 +33,36 @@ final class MarkerSender: Sendable {
     private static let retryMilliseconds: Int64 = 100
 
     private let state = Mutex(State())
+    private let queues: BrokerQueues<MarkerSender>
     private let nodeID: NodeID
-    private let timeoutMilliseconds: Int64
     private let logger: Logger
 
     init(nodeID: NodeID, timeoutMilliseconds: Int64, logger: Logger) {
         self.nodeID = nodeID
-        self.timeoutMilliseconds = timeoutMilliseconds
         self.logger = logger
+        // The leader itself waits for its replicas as long as a request may take.
+        queues = BrokerQueues(nodeID: nodeID, timeoutMilliseconds: timeoutMilliseconds + 5_000)
     }
 
     func start(_ services: BrokerServices, on eventLoopGroup: any EventLoopGroup) {
-        var options = services.security.peerOptions(
-            clientID: "broker-\(nodeID)-txn-marker-sender", listener: services.configuration.interBrokerListenerName)
-        options.maximumInFlight = 1
-        let connections = PeerConnections(options: options, eventLoopGroup: eventLoopGroup)
-        state.withLock { state in
-            state.services = services
-            state.connections = connections
-            state.eventLoop = eventLoopGroup.next()
-        }
+        queues.start(self, name: "txn-marker-sender", services, on: eventLoopGroup)
+        state.withLock { $0.eventLoop = eventLoopGroup.next() }
         retry()
     }
 
     func close() {
-        let connections = state.withLock { state in
+        state.withLock { state in
             state.isClosed = true
-            state.queues = [:]
             state.later = []
-            return state.connections
         }
-        connections?.close()
+        _ = queues.close()
     }
 
     /// Markers that wait or are being written, for metrics.
-    var pendingCount: Int {
-        state.withLock { state in state.later.count + state.inFlight.count + state.queues.values.reduce(0) { $0 + $1.count } }
-    }
+    var pendingCount: Int { queues.pendingCount + state.withLock { $0.later.count } }
+
+    /// Clients may not use these brokers any longer: the markers for them are looked up again.
+    func brokersLeft(_ brokers: [NodeID]) { queues.brokersLeft(brokers) }
 
     /// Takes markers to be written. Returns at once.
     func submit(_ task: TransactionMarkerTask) { route([Entry(task: task, partitions: task.markers.partitions)]) }
@@ -82,7 +71,7 @@ final class MarkerSender: Sendable {
 
     /// Puts each partition into the queue of its leader.
     private func route(_ entries: [Entry]) {
-        guard let services = state.withLock({ $0.services }) else { return postpone(entries) }
+        guard let services = queues.services else { return postpone(entries) }
         let image = services.image
         var queued: OrderedSet<NodeID> = []
         var later: [Entry] = []
@@ -104,13 +93,13 @@ final class MarkerSender: Sendable {
                     later.append(part)
                     continue
                 }
-                state.withLock { $0.queues[leader, default: []].append(part) }
+                _ = queues.add(part, for: leader)
                 queued.append(leader)
             }
             if !gone.isEmpty { services.transactions.runtime.markersWritten(entry.task, partitions: gone) }
         }
         if !later.isEmpty { postpone(later) }
-        for leader in queued { flush(leader) }
+        for leader in queued { queues.flush(leader) }
     }
 
     private func postpone(_ entries: [Entry]) {
@@ -132,54 +121,38 @@ final class MarkerSender: Sendable {
         }
         if !entries.isEmpty { route(entries) }
     }
+}
 
-    // MARK: Sending
+// MARK: - Sending
 
-    private func flush(_ leader: NodeID) {
-        let batch = state.withLock {
-            state -> (entries: [Entry], services: BrokerServices, connections: PeerConnections, loop: any EventLoop)? in
-            guard !state.isClosed, !state.inFlight.contains(leader), let services = state.services, let connections = state.connections,
-                let loop = state.eventLoop, var queue = state.queues[leader], !queue.isEmpty
-            else { return nil }
-            let entries = Array(queue.prefix(Self.maximumEntriesPerRequest))
-            queue.removeFirst(entries.count)
-            state.queues[leader] = queue.isEmpty ? nil : queue
-            state.inFlight.insert(leader)
-            return (entries, services, connections, loop)
-        }
-        guard let batch else { return }
-        let entries = batch.entries.filter { batch.services.transactions.runtime.isCurrent($0.task) }
-        guard !entries.isEmpty else { return finished(leader) }
-        let request = Self.request(entries)
-        if leader == nodeID {
-            return MarkerWriting.write(request, services: batch.services, on: batch.loop) { [self] response in
-                received(response, entries, from: leader)
-            }
-        }
-        guard let address = batch.services.replication.address(of: leader) else {
+extension MarkerSender: BrokerQueueOwner {
+    func take(from waiting: inout Deque<Entry>) -> [Entry] {
+        let entries = Array(waiting.prefix(Self.maximumEntriesPerRequest))
+        waiting.removeFirst(entries.count)
+        return entries
+    }
+
+    func unreachable(_ entries: [Entry]) { postpone(entries) }
+
+    func perform(
+        _ request: WriteTxnMarkersRequest, _ services: BrokerServices, answer: @escaping @Sendable (WriteTxnMarkersResponse) -> Void
+    ) {
+        guard let loop = state.withLock({ $0.eventLoop }) else { return answer(WriteTxnMarkersResponse()) }
+        MarkerWriting.write(request, services: services, on: loop, completion: answer)
+    }
+
+    func finished(_ result: Result<WriteTxnMarkersResponse, PeerFailure>, _ entries: [Entry], _ broker: NodeID) {
+        switch result {
+        case .success(let response): received(response, entries, from: broker)
+        case .failure(let failure):
+            logger.info(
+                "transaction markers did not arrive and are sent again",
+                metadata: ["broker": "\(broker)", "transactions": "\(entries.count)", "reason": "\(failure)"])
             postpone(entries)
-            return finished(leader)
-        }
-        // The leader itself waits for its replicas as long as a request may take.
-        batch.connections.send(request, to: address, timeoutMilliseconds: timeoutMilliseconds + 5_000) { [self] result in
-            switch result {
-            case .success(let response): received(response, entries, from: leader)
-            case .failure(let failure):
-                logger.info(
-                    "transaction markers did not arrive and are sent again",
-                    metadata: ["broker": "\(leader)", "transactions": "\(entries.count)", "reason": "\(failure)"])
-                postpone(entries)
-                finished(leader)
-            }
         }
     }
 
-    private func finished(_ leader: NodeID) {
-        state.withLock { _ = $0.inFlight.remove(leader) }
-        flush(leader)
-    }
-
-    private static func request(_ entries: [Entry]) -> WriteTxnMarkersRequest {
+    func request(_ entries: [Entry]) -> WriteTxnMarkersRequest {
         var request = WriteTxnMarkersRequest()
         request.markers = entries.map { entry in
             let markers = entry.task.markers
@@ -200,8 +173,6 @@ final class MarkerSender: Sendable {
         return request
     }
 
-    // MARK: Answers
-
     private func received(_ response: WriteTxnMarkersResponse, _ entries: [Entry], from leader: NodeID) {
         var errors: [ProducerID: [TopicPartition: ErrorCode]] = [:]
         for marker in response.markers {
@@ -216,7 +187,6 @@ final class MarkerSender: Sendable {
             if let retry = settle(entry, errors[entry.task.markers.producer.id] ?? [:], leader) { again.append(retry) }
         }
         if !again.isEmpty { postpone(again) }
-        finished(leader)
     }
 
     /// Notes what is done; returns what has to be tried again.
@@ -245,7 +215,7 @@ final class MarkerSender: Sendable {
                 again.partitions.append(partition)
             }
         }
-        if !done.isEmpty { state.withLock({ $0.services })?.transactions.runtime.markersWritten(entry.task, partitions: done) }
+        if !done.isEmpty { queues.services?.transactions.runtime.markersWritten(entry.task, partitions: done) }
         return again.partitions.isEmpty ? nil : again
     }
 }

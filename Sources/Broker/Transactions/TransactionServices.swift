@@ -57,6 +57,12 @@ final class TransactionServices: Sendable {
         verifier.start(services, on: eventLoopGroup)
     }
 
+    /// Clients may not use these brokers any longer. To be called when the metadata that says so is in force.
+    func brokersLeft(_ brokers: [NodeID]) {
+        markers.brokersLeft(brokers)
+        verifier.brokersLeft(brokers)
+    }
+
     /// Ends coordinating and asking; before logs are closed.
     func close() {
         epochs.endAll()

@@ -52,53 +52,34 @@ struct TransactionQuestion: Sendable {
 
 /// The questions of one broker.
 final class TransactionVerifier: Sendable {
-    private struct State {
-        weak var services: BrokerServices?
-        var connections: PeerConnections?
-        var waiting: OrderedDictionary<NodeID, Deque<TransactionQuestion>> = [:]
-        var inFlight: Set<NodeID> = []
-        var isClosed = false
-    }
-
     private static let maximumPerRequest = 500
     /// Questions that may wait for one coordinator; beyond it clients are asked to try again.
     private static let maximumWaiting = 10_000
 
-    private let state = Mutex(State())
+    private let queues: BrokerQueues<TransactionVerifier>
     private let nodeID: NodeID
-    private let timeoutMilliseconds: Int64
     private let logger: Logger
 
     init(nodeID: NodeID, timeoutMilliseconds: Int64, logger: Logger) {
         self.nodeID = nodeID
-        self.timeoutMilliseconds = timeoutMilliseconds
         self.logger = logger
+        queues = BrokerQueues(nodeID: nodeID, versions: 4...5, timeoutMilliseconds: timeoutMilliseconds)
     }
 
     func start(_ services: BrokerServices, on eventLoopGroup: any EventLoopGroup) {
-        var options = services.security.peerOptions(
-            clientID: "broker-\(nodeID)-add-partitions-to-txn", listener: services.configuration.interBrokerListenerName)
-        options.maximumInFlight = 1
-        let connections = PeerConnections(options: options, eventLoopGroup: eventLoopGroup)
-        state.withLock { state in
-            state.services = services
-            state.connections = connections
-        }
+        queues.start(self, name: "add-partitions-to-txn", services, on: eventLoopGroup)
     }
 
     func close() {
-        let (connections, waiting) = state.withLock { state in
-            state.isClosed = true
-            defer { state.waiting = [:] }
-            return (state.connections, state.waiting.values.flatMap { Array($0) })
-        }
-        for question in waiting { question.answer(.notCoordinator) }
-        connections?.close()
+        for question in queues.close() { question.answer(.notCoordinator) }
     }
+
+    /// Clients may not use these brokers any longer: what waits for one of them is answered at once, so that clients ask again.
+    func brokersLeft(_ brokers: [NodeID]) { queues.brokersLeft(brokers) }
 
     /// Asks the transaction's coordinator, which may be this broker.
     func ask(_ question: TransactionQuestion) {
-        guard let services = state.withLock({ $0.isClosed ? nil : $0.services }) else { return question.answer(.coordinatorNotAvailable) }
+        guard let services = queues.services else { return question.answer(.coordinatorNotAvailable) }
         let runtime = services.transactions.runtime
         let partition = TopicPartition(TopicName.transactionState, runtime.partition(for: question.transactionalID))
         guard let leader = services.image.topics.partition(partition)?.leader, leader >= 0 else {
@@ -106,13 +87,8 @@ final class TransactionVerifier: Sendable {
         }
         if leader == nodeID { return ask(question, runtime) }
         guard services.replication.address(of: leader) != nil else { return question.answer(.coordinatorNotAvailable) }
-        let isTaken = state.withLock { state in
-            guard state.waiting[leader, default: []].count < Self.maximumWaiting else { return false }
-            state.waiting[leader, default: []].append(question)
-            return true
-        }
-        guard isTaken else { return question.answer(.coordinatorNotAvailable) }
-        flush(leader)
+        guard queues.add(question, for: leader, limit: Self.maximumWaiting) else { return question.answer(.coordinatorNotAvailable) }
+        queues.flush(leader)
     }
 
     /// The coordinator is here.
@@ -131,57 +107,49 @@ final class TransactionVerifier: Sendable {
             answer(question.partitions.map { _ in error })
         }
     }
+}
 
-    // MARK: Elsewhere
+// MARK: - Coordinators elsewhere
 
-    private func flush(_ coordinator: NodeID) {
-        let batch = state.withLock { state -> (questions: [TransactionQuestion], services: BrokerServices, connections: PeerConnections)? in
-            guard !state.isClosed, !state.inFlight.contains(coordinator), let services = state.services,
-                let connections = state.connections, let waiting = state.waiting[coordinator], !waiting.isEmpty
-            else { return nil }
-            // A request names each transactional id once: a second question about one waits for the next.
-            var seen: Set<String> = []
-            var questions: [TransactionQuestion] = []
-            var rest: Deque<TransactionQuestion> = []
-            for question in waiting {
-                if questions.count < Self.maximumPerRequest, seen.insert(question.transactionalID).inserted {
-                    questions.append(question)
-                } else {
-                    rest.append(question)
-                }
+extension TransactionVerifier: BrokerQueueOwner {
+    func take(from waiting: inout Deque<TransactionQuestion>) -> [TransactionQuestion] {
+        // A request names each transactional id once: a second question about one waits for the next.
+        var seen: Set<String> = []
+        var questions: [TransactionQuestion] = []
+        var rest: Deque<TransactionQuestion> = []
+        for question in waiting {
+            if questions.count < Self.maximumPerRequest, seen.insert(question.transactionalID).inserted {
+                questions.append(question)
+            } else {
+                rest.append(question)
             }
-            state.waiting[coordinator] = rest.isEmpty ? nil : rest
-            state.inFlight.insert(coordinator)
-            return (questions, services, connections)
         }
-        guard let batch else { return }
-        guard let address = batch.services.replication.address(of: coordinator) else {
-            for question in batch.questions { question.answer(.coordinatorNotAvailable) }
-            return finished(coordinator)
-        }
-        batch.connections.send(
-            Self.request(batch.questions), to: address, versions: 4...5, timeoutMilliseconds: timeoutMilliseconds
-        ) { [self] result in
-            switch result {
-            case .success(let response): received(response, batch.questions)
-            case .failure(.unsupportedVersion):
-                // A broker from before KIP-890 cannot be asked: as Kafka does, the records are taken.
-                for question in batch.questions { question.completion([:]) }
-            case .failure(let failure):
-                logger.info(
-                    "a transaction coordinator could not be asked", metadata: ["broker": "\(coordinator)", "reason": "\(failure)"])
-                for question in batch.questions { question.answer(.networkException) }
-            }
-            finished(coordinator)
+        waiting = rest
+        return questions
+    }
+
+    func unreachable(_ questions: [TransactionQuestion]) {
+        for question in questions { question.answer(.coordinatorNotAvailable) }
+    }
+
+    /// Questions to this very broker are answered without a queue.
+    func perform(
+        _ request: AddPartitionsToTxnRequest, _ services: BrokerServices, answer: @escaping @Sendable (AddPartitionsToTxnResponse) -> Void
+    ) { answer(AddPartitionsToTxnResponse()) }
+
+    func finished(_ result: Result<AddPartitionsToTxnResponse, PeerFailure>, _ questions: [TransactionQuestion], _ broker: NodeID) {
+        switch result {
+        case .success(let response): received(response, questions)
+        case .failure(.unsupportedVersion):
+            // A broker from before KIP-890 cannot be asked: as Kafka does, the records are taken.
+            for question in questions { question.completion([:]) }
+        case .failure(let failure):
+            logger.info("a transaction coordinator could not be asked", metadata: ["broker": "\(broker)", "reason": "\(failure)"])
+            for question in questions { question.answer(.networkException) }
         }
     }
 
-    private func finished(_ coordinator: NodeID) {
-        state.withLock { _ = $0.inFlight.remove(coordinator) }
-        flush(coordinator)
-    }
-
-    private static func request(_ questions: [TransactionQuestion]) -> AddPartitionsToTxnRequest {
+    func request(_ questions: [TransactionQuestion]) -> AddPartitionsToTxnRequest {
         var request = AddPartitionsToTxnRequest()
         request.transactions = questions.map { question in
             var transaction = AddPartitionsToTxnRequest.AddPartitionsToTxnTransaction()

@@ -87,6 +87,8 @@ final class ReplicaLog {
         if beforeTruncation == nil { beforeTruncation = batches.filter { $0.nextOffset <= durableOffset } }
         while let last = batches.last, last.nextOffset > offset { batches.removeLast() }
         settle()
+        // Written before anything was cut.
+        checkpointedHighWatermark = min(checkpointedHighWatermark, endOffset)
     }
 
     private func settle() {
@@ -111,6 +113,7 @@ final class ReplicaLog {
         epochs = LeaderEpochs()
         for batch in batches { epochs.assign(batch.epoch, startOffset: batch.baseOffset) }
         highWatermark = min(checkpointedHighWatermark, endOffset)
+        checkpointedHighWatermark = highWatermark
         settle()
     }
 

@@ -53,10 +53,17 @@ extension BrokerServer {
         for partition in services.partitions.all where !partition.isOffline {
             do throws(StorageError) {
                 try partition.withLog { log throws(StorageError) in try log.close(now: now) }
-                try partition.future?.withLog { log throws(StorageError) in try log.close(now: now) }
             } catch {
                 isClean = false
                 logger.error("a log was not closed", metadata: ["partition": "\(partition.topicPartition)", "reason": "\(error)"])
+            }
+        }
+        // Copies of logs that are out of service wait for them.
+        for future in services.partitions.all.compactMap(\.future) {
+            do throws(StorageError) {
+                try future.withLog { log throws(StorageError) in try log.close(now: now) }
+            } catch {
+                isClean = false
             }
         }
         return isClean

@@ -70,8 +70,8 @@ extension BrokerServices {
             let partition = partitions.partition(log.topicPartition)
             if let partition, !partition.isOffline, partition.topicID == log.topicID, partition.logDirectory !== log.logDirectory {
                 moves.start(partition, FutureReplica(log, cleanedOffset: nil))
-            } else if let partition, partition.logDirectory !== log.logDirectory || directories.hasOffline {
-                // Its log is in a directory that is out of service: perhaps it comes back.
+            } else if directories.hasOffline {
+                // Its log may be in a directory that is out of service, and come back with it.
                 try? log.close(now: SystemClock.now())
             } else {
                 try? log.delete(now: SystemClock.now())

@@ -68,8 +68,7 @@ let shells: [Target] = [
         "Network",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS,
-            collections,
-            logging,
+            nioHTTP1, collections, logging,
         ]),
     library(
         "Runtime",
@@ -126,7 +125,7 @@ let beside: [Target] = [
     tests("KafkaWireTests", ["KafkaWire", "KafkaMessages", "KafkaRecords", "KafkaSchema"], resources: [.copy("Vectors")]),
     tests("RecordBatchesTests", ["RecordBatches", "CChecksums"], resources: [.copy("Vectors")]),
     tests("ConfigurationTests", ["ConfigDefinitions", "Configuration", "TestKit", collections]),
-    tests("AuthenticationTests", ["Authentication", "Primitives"]),
+    tests("AuthenticationTests", ["Authentication", "Primitives", crypto, cryptoExtras]),
     tests("AuthorizationTests", ["Authorization", "ClusterMetadata", "KafkaRecords", "Primitives"]),
     tests(
         "ClusterMetadataTests",

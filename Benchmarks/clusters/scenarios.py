@@ -10,6 +10,7 @@ from figures import Figures
 from load import QUIET, Writer
 from nodes import seconds_until, wait_until
 from operations import OK, Recorder
+from transactions import transactions
 from unavailability import acknowledgements, longest_gap
 
 TOPIC = "bench"
@@ -58,8 +59,11 @@ def leader_killed(options, figures: Figures):
     with new_cluster() as cluster:
         cluster.create(TOPIC, 3)
         load = Load(cluster)
-        for _ in range(options.rounds):
-            leader, controller = cluster.leader(TOPIC, 0), cluster.controller()
+        for round in range(2 * options.rounds):
+            # In turn one that leads nothing but partitions, and one that leads the quorum too; whichever there is if there is no choice.
+            controller = cluster.controller()
+            leaders = [cluster.leader(TOPIC, partition) for partition in range(3)]
+            leader = next((each for each in leaders if (each is controller) == bool(round % 2)), leaders[0])
             started = time.monotonic()
             leader.kill()
             load.go_on()
@@ -254,4 +258,5 @@ SCENARIOS = {
     "cpu": cpu_per_gigabyte,
     "partitions": many_partitions,
     "idle": idle,
+    "transactions": transactions,
 }

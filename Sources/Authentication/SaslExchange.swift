@@ -5,8 +5,12 @@ import Primitives
 public enum SaslServerStep: Sendable, Equatable {
     /// Sends this and waits for the next message.
     case challenge([UInt8])
+    /// Sends this and waits for the client to confirm that it knows now; what comes next ends in `failed`.
+    case refused([UInt8], SaslFailure)
     /// Sends this; the client is that user.
-    case complete([UInt8], user: String)
+    ///
+    /// - expiration: milliseconds since 1970 at which what the client logged in with comes to its end; nil for never.
+    case complete([UInt8], user: String, expiration: Int64? = nil)
     case failed(SaslFailure)
 }
 
@@ -19,11 +23,19 @@ public enum SaslFailure: Error, Sendable, Hashable {
     case malformed
     case noUser
     case noPassword
+    /// A client may only act as the user whom its token names.
+    case otherTokenOwner(user: String, requested: String)
+    case token(TokenFailure)
+
+    /// What OAUTHBEARER says of a token that is not taken (RFC 7628 section 3.2.2), as Kafka writes it.
+    public static let invalidToken = #"{"status":"invalid_token"}"#
 
     /// Who was to be authenticated, as far as that got known.
     public var user: String? {
         switch self {
         case .invalidCredentials(let user), .otherAuthorizationID(let user): user
+        case .otherTokenOwner(let user, _): user
+        case .token(let failure): failure.user
         case .malformed, .noUser, .noPassword: nil
         }
     }
@@ -42,6 +54,7 @@ public struct SaslServerExchange: Sendable {
     private enum Mechanism: Sendable {
         case plain
         case scram(ScramServer)
+        case oauthBearer(OAuthBearerServer)
     }
 
     private var mechanism: Mechanism
@@ -56,20 +69,29 @@ public struct SaslServerExchange: Sendable {
         Self(mechanism: .scram(ScramServer(mechanism, nonce: nonce)), mechanismName: mechanism.name)
     }
 
+    /// OAUTHBEARER (RFC 7628).
+    public static func oauthBearer() -> Self { Self(mechanism: .oauthBearer(OAuthBearerServer()), mechanismName: "OAUTHBEARER") }
+
     /// Takes the client's next message.
     ///
     /// - Parameters:
     ///   - password: the password of a user of PLAIN, nil when there is no such user.
     ///   - keys: what is stored of a SCRAM user's password, nil when there is no such user.
-    public mutating func step(_ token: [UInt8], password: (String) -> String?, keys: (String, ScramMechanism) -> ScramKeys?)
-        -> SaslServerStep
-    {
+    ///   - accessToken: what a token of OAUTHBEARER says, if it is good.
+    public mutating func step(
+        _ message: [UInt8], password: (String) -> String?, keys: (String, ScramMechanism) -> ScramKeys?,
+        accessToken: (String) -> Result<AccessToken, TokenFailure>
+    ) -> SaslServerStep {
         switch mechanism {
-        case .plain: return PlainMessage.check(token, password: password)
+        case .plain: return PlainMessage.check(message, password: password)
         case .scram(var server):
             let scram = server.mechanism
-            let step = server.step(token) { keys($0, scram) }
+            let step = server.step(message) { keys($0, scram) }
             mechanism = .scram(server)
+            return step
+        case .oauthBearer(var server):
+            let step = server.step(message, token: accessToken)
+            mechanism = .oauthBearer(server)
             return step
         }
     }
@@ -80,6 +102,7 @@ public struct SaslClientExchange: Sendable {
     private enum Mechanism: Sendable {
         case plain
         case scram(ScramClient)
+        case oauthBearer(error: String?)
     }
 
     private var mechanism: Mechanism
@@ -96,6 +119,9 @@ public struct SaslClientExchange: Sendable {
             let client = ScramClient(scram, user: credentials.user, password: credentials.password, nonce: nonce)
             mechanism = .scram(client)
             firstMessage = client.firstMessage
+        case .oauthBearer:
+            mechanism = .oauthBearer(error: nil)
+            firstMessage = OAuthBearerMessage.bytes(token: credentials.password)
         }
     }
 
@@ -107,6 +133,11 @@ public struct SaslClientExchange: Sendable {
             let step = client.step(challenge)
             mechanism = .scram(client)
             return step
+        case .oauthBearer(nil):
+            guard !challenge.isEmpty else { return .complete }
+            mechanism = .oauthBearer(error: clipped(String(decoding: challenge, as: UTF8.self)))
+            return .respond(OAuthBearerMessage.confirmation)
+        case .oauthBearer(let error?): return .failed("the token was refused: \(error)")
         }
     }
 }
@@ -116,11 +147,15 @@ public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, Cust
     public enum Mechanism: Sendable, Hashable {
         case plain
         case scram(ScramMechanism)
+        /// The password is the token; nobody needs to name a user.
+        case oauthBearer
 
         /// The name on the wire; nil for mechanisms that this software does not speak.
         public init?(name: String) {
             if name == "PLAIN" {
                 self = .plain
+            } else if name == "OAUTHBEARER" {
+                self = .oauthBearer
             } else if let scram = ScramMechanism(name: name) {
                 self = .scram(scram)
             } else {
@@ -132,11 +167,12 @@ public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, Cust
             switch self {
             case .plain: "PLAIN"
             case .scram(let mechanism): mechanism.name
+            case .oauthBearer: "OAUTHBEARER"
             }
         }
 
         /// Every name that a configuration may use.
-        public static let names = ["PLAIN"] + ScramMechanism.allCases.map(\.name)
+        public static let names = ["PLAIN"] + ScramMechanism.allCases.map(\.name) + ["OAUTHBEARER"]
     }
 
     public var mechanism: Mechanism
@@ -149,7 +185,14 @@ public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, Cust
         self.password = password
     }
 
-    public var description: String { "\(user) by \(mechanism.name)" }
+    /// The only word of a file with a token; nil when there is none, or more than one.
+    public static func token(in text: String) -> String? {
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, words[0].utf8.allSatisfy({ (0x21...0x7e).contains($0) }) else { return nil }
+        return String(words[0])
+    }
+
+    public var description: String { mechanism == .oauthBearer ? "this side by \(mechanism.name)" : "\(user) by \(mechanism.name)" }
     public var debugDescription: String { description }
 }
 

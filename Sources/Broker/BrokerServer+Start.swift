@@ -167,6 +167,7 @@ extension BrokerServer {
         var first: Int?
         for address in configuration.adminListeners {
             let admin = AdminServer(eventLoopGroup: housekeeping, health: health, registry: metrics.registry, logger: log.logger("admin"))
+            addGroupRoutes(to: admin)
             do throws(AdminServerError) {
                 let port = try admin.start(host: address.host, port: address.port)
                 first = first ?? port
@@ -291,6 +292,7 @@ extension BrokerServer {
         runtime.groups.maximumSessionTimeoutMilliseconds = Int32(clamping: configuration.groups.maxSessionTimeoutMilliseconds)
         runtime.groups.initialRebalanceDelayMilliseconds = Int32(clamping: configuration.groups.initialRebalanceDelayMilliseconds)
         runtime.groups.maximumGroupSize = configuration.groups.maxSize
+        runtime.groups.consumer = ConsumerGroupConfiguration(configuration.groups.consumer)
         runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds
@@ -366,5 +368,19 @@ extension BrokerServer {
         } catch {
             throw BrokerStartFailure("\(error)")
         }
+    }
+}
+
+extension ConsumerGroupConfiguration {
+    fileprivate init(_ settings: ConsumerGroupSettings) {
+        self.init()
+        sessionTimeoutMilliseconds = Int32(clamping: settings.sessionTimeoutMilliseconds)
+        heartbeatIntervalMilliseconds = Int32(clamping: settings.heartbeatIntervalMilliseconds)
+        assignmentIntervalMilliseconds = Int32(clamping: settings.assignmentIntervalMilliseconds)
+        maximumSize = settings.maxSize
+        let known = settings.assignors.compactMap { PartitionAssignor(rawValue: $0) }
+        if !known.isEmpty { assignors = known }
+        migrationPolicy = MigrationPolicy(rawValue: settings.migrationPolicy) ?? .bidirectional
+        expressionRefreshIntervalMilliseconds = settings.expressionRefreshIntervalMilliseconds
     }
 }

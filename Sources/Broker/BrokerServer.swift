@@ -147,6 +147,7 @@ extension BrokerServer {
     private static let securityRefresh = TimeAmount.seconds(5)
 
     func refreshRegularly(_ security: NodeSecurity) {
+        security.start(on: housekeepingLoop, backgroundWork)
         housekeepingLoop.scheduleRepeatedTask(initialDelay: Self.securityRefresh, delay: Self.securityRefresh) {
             [weak security, backgroundWork] task in
             guard let security else { return task.cancel() }

@@ -1,5 +1,6 @@
 // What group coordination needs of the broker: its logs, its topics, its threads.
 import ClusterMetadata
+import Collections
 import GroupCoordination
 import KafkaWire
 import Logging
@@ -24,7 +25,48 @@ struct ImageTopicLookup: GroupTopicLookup {
     func hasPartition(topic: String, partition: Int32) -> Bool { topics.topic(named: topic)?.partition(partition) != nil }
 }
 
+/// What coordination knows of topics, from one image.
+struct ImageGroupTopics: GroupTopics {
+    let image: MetadataImage
+    /// `group.consumer.assignment.interval.ms` as it is in force, which may change while the broker runs.
+    let assignmentIntervalMilliseconds: Int32
+
+    func topic(named name: String) -> GroupTopic? { image.topics.topic(named: name).map(Self.described) }
+    func topic(id: TopicID) -> GroupTopic? { image.topics.topic(id: id).map(Self.described) }
+    private static func described(_ topic: TopicImage) -> GroupTopic {
+        GroupTopic(name: topic.name, id: topic.id, partitionCount: Int32(topic.partitions.count))
+    }
+
+    func racks(topic: String, partition: Int32) -> [String] {
+        var racks: OrderedSet<String> = []
+        for replica in image.topics.topic(named: topic)?.partition(partition)?.replicas ?? [] {
+            if let rack = image.cluster.broker(replica)?.rack { racks.append(rack) }
+        }
+        return Array(racks)
+    }
+
+    func forEachName(_ body: (String) -> Void) { for topic in image.topics.all { body(topic.name) } }
+
+    var version: Int64 { image.provenance.offset }
+
+    func overrides(of group: String) -> ConsumerGroupOverrides {
+        var overrides = ConsumerGroupOverrides()
+        let values = image.configurations.values(of: ConfigResource(.group, group))
+        overrides.assignmentIntervalMilliseconds = assignmentIntervalMilliseconds
+        guard !values.isEmpty else { return overrides }
+        overrides.sessionTimeoutMilliseconds = values["consumer.session.timeout.ms"].flatMap { Int32($0) }
+        overrides.heartbeatIntervalMilliseconds = values["consumer.heartbeat.interval.ms"].flatMap { Int32($0) }
+        if let value = values["consumer.assignment.interval.ms"].flatMap({ Int32($0) }) { overrides.assignmentIntervalMilliseconds = value }
+        return overrides
+    }
+}
+
 extension BrokerServices {
+    /// Whether groups of KIP-848 are served: by the cluster's features and by this broker's configuration.
+    var servesConsumerGroups: Bool {
+        image.features.level(of: FeatureName.group) > 0 && configuration.groups.servesConsumerProtocol
+    }
+
     var topicLookup: ImageTopicLookup { ImageTopicLookup(topics: image.topics) }
 
     /// Begins to coordinate the groups of every partition of __consumer_offsets that this node leads.

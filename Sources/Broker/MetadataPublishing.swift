@@ -35,6 +35,11 @@ extension BrokerServices {
         if changes.configurations.contains(where: { $0.kind == .clientMetrics }) {
             telemetry.update(ClientMetricsSubscriptions(image.configurations))
         }
+        let changedNames = touched.values.map(\.name) + changes.deletedTopics.map(\.name)
+        let interval = configurationInForce.current.groups.consumer.assignmentIntervalMilliseconds
+        groups.metadataChanged(
+            ImageGroupTopics(image: image, assignmentIntervalMilliseconds: Int32(clamping: interval)), changedTopics: changedNames,
+            hasNewTopics: !changes.createdTopics.isEmpty)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }

@@ -17,8 +17,8 @@ extension BrokerServices {
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
-        .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs,
-        .getTelemetrySubscriptions, .pushTelemetry,
+        .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs, .getTelemetrySubscriptions, .pushTelemetry,
+        .consumerGroupHeartbeat, .consumerGroupDescribe,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -42,6 +42,8 @@ extension BrokerServices {
         case .leaveGroup: try leaveGroup(context)
         case .syncGroup: try syncGroup(context)
         case .describeGroups: try describeGroups(context)
+        case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
+        case .consumerGroupDescribe: try consumerGroupDescribe(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)

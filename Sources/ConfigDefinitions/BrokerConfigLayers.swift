@@ -135,6 +135,7 @@ public enum ListenerPrefix {
     /// The key without listener and mechanism; nil without the prefix.
     public static func base(of key: String) -> String? {
         guard let (_, rest) = split(key) else { return nil }
+        if rest.hasPrefix("oauthbearer.sasl.oauthbearer.") { return String(rest.dropFirst("oauthbearer.".count)) }
         return perMechanism.first { rest.hasSuffix($0) } ?? rest
     }
 }

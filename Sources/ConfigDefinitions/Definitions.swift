@@ -101,13 +101,13 @@ extension ConfigValidator {
 // Why keys are without effect, where one reason serves many of them.
 extension ConfigSupport {
     static let notBetweenNodes = acceptedWithoutEffect("it is not applied between nodes yet")
-    static let noConsumerGroups = acceptedWithoutEffect("the group protocol of KIP-848 is not served yet; classic groups are")
+    static let inlineAssignment = acceptedWithoutEffect("assignments are computed where they are asked for")
     static let noShareGroups = acceptedWithoutEffect("share groups are not served yet")
     static let noStreamsGroups = acceptedWithoutEffect("streams groups are not served yet")
     static let anyCertificateChange = acceptedWithoutEffect("a new certificate may have other names")
     static let enabledProtocols = acceptedWithoutEffect("ssl.enabled.protocols says which versions are spoken")
     static let noKerberos = acceptedWithoutEffect("GSSAPI (Kerberos) is not available")
-    static let noOAuth = acceptedWithoutEffect("OAUTHBEARER is not available yet")
+    static let noOAuth = acceptedWithoutEffect("a node takes its own token (OAUTHBEARER) from a file and asks no endpoint for one")
     static let noPlugins = acceptedWithoutEffect("it names classes of Java's, which there are none of here")
     static let noDelegationTokens = acceptedWithoutEffect("delegation tokens are not available yet")
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")

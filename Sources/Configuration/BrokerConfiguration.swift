@@ -162,13 +162,28 @@ public struct TopicSettings: Sendable, Equatable {
     public var defaults: TopicConfiguration
 }
 
-/// Classic groups; the keys `group.*` and `offset.metadata.max.bytes`.
+/// Groups; the keys `group.*` and `offset.metadata.max.bytes`.
 public struct GroupSettings: Sendable, Equatable {
     public var initialRebalanceDelayMilliseconds: Int64
     public var minSessionTimeoutMilliseconds: Int64
     public var maxSessionTimeoutMilliseconds: Int64
     public var maxSize: Int
     public var offsetMetadataMaxBytes: Int
+    /// Whether `group.coordinator.rebalance.protocols` names the protocol of KIP-848.
+    public var servesConsumerProtocol: Bool
+    public var consumer: ConsumerGroupSettings
+}
+
+/// Consumer groups (KIP-848); the keys `group.consumer.*`.
+public struct ConsumerGroupSettings: Sendable, Equatable {
+    public var sessionTimeoutMilliseconds: Int64
+    public var heartbeatIntervalMilliseconds: Int64
+    public var assignmentIntervalMilliseconds: Int64
+    public var maxSize: Int
+    public var assignors: [String]
+    /// In lower case.
+    public var migrationPolicy: String
+    public var expressionRefreshIntervalMilliseconds: Int64
 }
 
 /// Committed offsets; the keys `offsets.*`.

@@ -92,15 +92,21 @@ extension ConfigurationReader {
                     "must be set so that somebody can log in by PLAIN, or martlet.sasl.plain.users.file")
             }
         }
+        if mechanisms.contains(.oauthBearer) { sasl.oauthBearer = readOAuthBearer(listener) }
         return sasl
     }
 
-    private mutating func readJAAS(_ listener: String, _ mechanism: SaslCredentials.Mechanism) -> JAASEntry? {
+    mutating func readJAAS(_ listener: String, _ mechanism: SaslCredentials.Mechanism) -> JAASEntry? {
         let key = "listener.name.\(listener.lowercased()).\(mechanism.name.lowercased()).sasl.jaas.config"
         guard let text = texts[key], !text.isEmpty else { return nil }
         do throws(JAASError) {
             let entry = try JAASConfiguration.parse(text)
-            let module = mechanism == .plain ? "PlainLoginModule" : "ScramLoginModule"
+            let module =
+                switch mechanism {
+                case .plain: "PlainLoginModule"
+                case .scram: "ScramLoginModule"
+                case .oauthBearer: "OAuthBearerLoginModule"
+                }
             require(entry.loginModule.hasSuffix(module), key, "names \(entry.loginModule), where a \(module) is needed")
             return entry
         } catch {
@@ -119,6 +125,10 @@ extension ConfigurationReader {
         guard let mechanism = SaslCredentials.Mechanism(name: name) else {
             let known = SaslCredentials.Mechanism.names.joined(separator: ", ")
             error(key, "is \(name), which is not spoken here; this node has to log in at listener \(listener) by one of \(known)")
+            return settings
+        }
+        if mechanism == .oauthBearer {
+            settings.tokenFile = readTokenFile(listener)
             return settings
         }
         let entry = readJAAS(listener, mechanism)
@@ -188,7 +198,7 @@ extension ConfigurationReader {
     // MARK: keys
 
     /// The most specific key that was set: of listener and mechanism, of the listener, or the plain one.
-    private func keyInForce(_ listener: String, _ key: String, _ mechanism: SaslCredentials.Mechanism? = nil) -> String {
+    func keyInForce(_ listener: String, _ key: String, _ mechanism: SaslCredentials.Mechanism? = nil) -> String {
         let prefix = "listener.name.\(listener.lowercased())."
         if let mechanism, isSet("\(prefix)\(mechanism.name.lowercased()).\(key)") {
             return "\(prefix)\(mechanism.name.lowercased()).\(key)"

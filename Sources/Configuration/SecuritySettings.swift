@@ -47,13 +47,33 @@ public struct SaslListenerSettings: Sendable, Equatable, CustomStringConvertible
     public var plainUsersFile: String?
     /// `connections.max.reauth.ms` by mechanism (KIP-368); absent for sessions without end.
     public var maximumReauthenticationMilliseconds: [SaslCredentials.Mechanism: Int64]
+    /// Nil when OAUTHBEARER is not among the mechanisms.
+    public var oauthBearer: OAuthBearerSettings?
 
     public var description: String { mechanisms.map(\.name).joined(separator: ", ") }
+}
+
+/// Whose tokens OAUTHBEARER takes at a listener.
+public struct OAuthBearerSettings: Sendable, Equatable {
+    /// `sasl.oauthbearer.jwks.endpoint.url`.
+    public var keySet: KeySetAddress
+    /// For https: `ssl.*` of the listener's JAAS entry.
+    public var tls: TLSSettings
+    /// The `sasl.oauthbearer.*` keys about what has to be in a token.
+    public var validator: TokenValidator
+    /// `sasl.oauthbearer.jwks.endpoint.refresh.ms`; a file is read again when it changes.
+    public var refreshMilliseconds: Int64
+    /// `sasl.oauthbearer.jwks.endpoint.retry.backoff.ms`.
+    public var retryBackoffMilliseconds: Int64
+    /// `sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms`.
+    public var maximumRetryBackoffMilliseconds: Int64
 }
 
 /// How this node connects to a listener of other nodes.
 public struct OutgoingSecuritySettings: Sendable, Equatable {
     public var securityProtocol: SecurityProtocol
     public var credentials: SaslCredentials?
+    /// Where the token is that this node logs in with by OAUTHBEARER: `sasl.oauthbearer.token.endpoint.url`, a file.
+    public var tokenFile: String?
     public var tls: TLSSettings?
 }

@@ -111,7 +111,15 @@ extension ConfigurationReader {
             initialRebalanceDelayMilliseconds: integer("group.initial.rebalance.delay.ms"),
             minSessionTimeoutMilliseconds: integer("group.min.session.timeout.ms"),
             maxSessionTimeoutMilliseconds: integer("group.max.session.timeout.ms"), maxSize: size("group.max.size"),
-            offsetMetadataMaxBytes: size("offset.metadata.max.bytes"))
+            offsetMetadataMaxBytes: size("offset.metadata.max.bytes"),
+            servesConsumerProtocol: list("group.coordinator.rebalance.protocols").contains { $0.lowercased() == "consumer" },
+            consumer: ConsumerGroupSettings(
+                sessionTimeoutMilliseconds: integer("group.consumer.session.timeout.ms"),
+                heartbeatIntervalMilliseconds: integer("group.consumer.heartbeat.interval.ms"),
+                assignmentIntervalMilliseconds: integer("group.consumer.assignment.interval.ms"), maxSize: size("group.consumer.max.size"),
+                assignors: list("group.consumer.assignors"),
+                migrationPolicy: (string("group.consumer.migration.policy") ?? "bidirectional").lowercased(),
+                expressionRefreshIntervalMilliseconds: integer("group.consumer.regex.refresh.interval.ms")))
     }
 
     mutating func readOffsets() -> OffsetsSettings {

@@ -80,6 +80,7 @@ extension ClassicGroup {
             step.effects.append(.cancelTimer(.session(group: groupID, member: memberID)))
         }
         add(member)
+        note(.memberJoined, of: member, step: &step)
         // A client that gives up on a long rebalance joins again under a new id. So that its former selves do not pile up, a join
         // of a new member ends by itself: whoever is still there asks again.
         extendSession(of: memberID, by: step.configuration.newMemberJoinTimeoutMilliseconds, step: &step)
@@ -100,6 +101,7 @@ extension ClassicGroup {
         case .completingRebalance, .stable:
             // Changed metadata means a new assignment; so does a leader that joins again, for reasons only it can see, such as
             // more partitions.
+            note(isUnchanged ? .leaderRejoined : .subscriptionChanged, of: members[memberID], step: &step)
             update(memberID, with: request, token: token, step: &step)
             prepareRebalanceOrCompleteJoin(step: &step)
         case .empty, .dead:
@@ -122,12 +124,16 @@ extension ClassicGroup {
         update(newMemberID, with: request, token: token, step: &step)
         switch state {
         case .stable:
-            guard selectProtocol() == protocolName else { return prepareRebalanceOrCompleteJoin(step: &step) }
+            guard selectProtocol() == protocolName else {
+                note(.memberReturned, of: members[newMemberID], step: &step)
+                return prepareRebalanceOrCompleteJoin(step: &step)
+            }
             // Nothing the others care about changed, so there is no rebalance: only the log has to know the new id.
             step.records.append(metadataRecord { $0.assignment })
             step.continuation = .staticMember(group: groupID, replacement)
         case .completingRebalance:
             // The leader may have been told the old id already and would assign to it.
+            note(.memberReturned, of: members[newMemberID], step: &step)
             prepareRebalance(step: &step)
         case .preparingRebalance, .empty, .dead:
             completeJoinIfEverybodyJoined(step: &step)

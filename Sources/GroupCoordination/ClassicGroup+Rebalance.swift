@@ -71,6 +71,7 @@ extension ClassicGroup {
         step.effects.append(.cancelTimer(.join(group: groupID)))
         // Static members are given until their session ends.
         for member in members.values where member.awaitingJoin == nil && !member.isStatic {
+            note(.rebalanceTimedOut, of: member, detail: "did not join", step: &step)
             remove(member.memberID, step: &step)
         }
         if !members.isEmpty, !electLeaderAmongJoined() {
@@ -111,6 +112,16 @@ extension ClassicGroup {
         return true
     }
 
+    /// Keeps for those who ask why the group rebalances.
+    func note(_ kind: RebalanceReason.Kind, of member: ClassicGroupMember?, detail: String = "", step: inout GroupStep) {
+        step.effects.append(
+            .note(
+                RebalanceReason(
+                    group: groupID, type: .classic, epoch: generationID &+ 1, timestamp: step.now.timestamp, kind: kind,
+                    memberID: member?.memberID ?? "", instanceID: member?.groupInstanceID, clientID: member?.clientID ?? "",
+                    clientHost: member?.clientHost ?? "", detail: detail)))
+    }
+
     mutating func syncTimerFired(step: inout GroupStep) {
         guard let phase = syncPhase else { return }
         guard step.now.monotonicMilliseconds >= phase.deadline else {
@@ -120,7 +131,10 @@ extension ClassicGroup {
         guard phase.generationID == generationID, state == .completingRebalance || state == .stable, !pendingSyncMembers.isEmpty else {
             return
         }
-        for memberID in pendingSyncMembers { remove(memberID, step: &step) }
+        for memberID in pendingSyncMembers {
+            note(.rebalanceTimedOut, of: members[memberID], detail: "did not sync", step: &step)
+            remove(memberID, step: &step)
+        }
         prepareRebalance(step: &step)
     }
 

@@ -51,6 +51,7 @@ extension ClassicGroup {
     mutating func revertAssignment(of generation: Int32, error: ErrorCode, step: inout GroupStep) {
         guard state == .completingRebalance, generation == generationID else { return }
         propagateAssignment(error: error, step: &step)
+        note(.assignmentLost, of: nil, step: &step)
         prepareRebalance(step: &step)
     }
 
@@ -96,12 +97,14 @@ extension ClassicGroup {
             guard let groupInstanceID = identity.groupInstanceId, let memberID = staticMemberID(groupInstanceID) else {
                 return .unknownMemberId
             }
+            note(.memberLeft, of: members[memberID], detail: identity.reason ?? "", step: &step)
             remove(memberID, step: &step)
             return .none
         }
         if !pendingJoinMembers.contains(identity.memberId) {
             if let error = refusal(memberID: identity.memberId, groupInstanceID: identity.groupInstanceId) { return error }
         }
+        if let member = members[identity.memberId] { note(.memberLeft, of: member, detail: identity.reason ?? "", step: &step) }
         remove(identity.memberId, step: &step)
         return .none
     }
@@ -120,6 +123,7 @@ extension ClassicGroup {
         }
         rearmSession(of: memberID, isArmed: false)
         guard !member.hasSatisfiedHeartbeat else { return }
+        note(.sessionTimedOut, of: member, step: &step)
         remove(memberID, step: &step)
         switch state {
         case .stable, .completingRebalance: prepareRebalance(step: &step)
@@ -129,10 +133,10 @@ extension ClassicGroup {
     }
 
     /// Answers all who wait, because this broker no longer coordinates the group.
-    mutating func abandon(step: inout GroupStep) {
+    mutating func abandon(error: ErrorCode = .notCoordinator, step: inout GroupStep) {
         for memberID in members.keys {
-            if let token = setAwaitingJoin(nil, for: memberID) { step.replyJoin(token, error: .notCoordinator, memberID: memberID) }
-            if let token = setAwaitingSync(nil, for: memberID) { step.replySync(token, error: .notCoordinator) }
+            if let token = setAwaitingJoin(nil, for: memberID) { step.replyJoin(token, error: error, memberID: memberID) }
+            if let token = setAwaitingSync(nil, for: memberID) { step.replySync(token, error: error) }
         }
     }
 }

@@ -8,6 +8,8 @@ import Primitives
 public enum CoordinatorRecord: Sendable, Equatable {
     case offsetCommit(group: String, topic: String, partition: Int32, OffsetCommitValue?)
     case groupMetadata(group: String, GroupMetadataValue?)
+    /// A record of a consumer group (KIP-848).
+    case consumerGroup(ConsumerGroupRecord)
     /// A record of a protocol that is not served yet, as it is.
     case opaque(key: ByteBuffer, value: ByteBuffer?)
 
@@ -49,6 +51,9 @@ public enum CoordinatorRecord: Sendable, Equatable {
             let decoded = try GroupMetadataKey(decoding: body, version: 0)
             self = .groupMetadata(
                 group: decoded.group, try value.map { value throws(WireError) in try GroupMetadataValue(decodingWithVersion: value) })
+        case 3...8, 16:
+            guard let record = try ConsumerGroupRecord(type: type, body: body, value: value) else { return nil }
+            self = .consumerGroup(record)
         default:
             guard OpaqueRecordKind(rawValue: type).type != nil else { return nil }
             self = .opaque(key: key, value: value)
@@ -80,6 +85,8 @@ public enum CoordinatorRecord: Sendable, Equatable {
                     try Self.encode(value, prefix: Self.groupMetadataVersion, version: Self.groupMetadataVersion)
                 }
             )
+        case .consumerGroup(let record):
+            return try record.encoded()
         case .opaque(let key, let value):
             return (key, value)
         }
@@ -87,7 +94,7 @@ public enum CoordinatorRecord: Sendable, Equatable {
 
     /// Keys begin with their type, values with their version. Reserves enough for nearly all, so that a commit does not grow its
     /// buffers in small steps.
-    private static func encode(_ message: some KafkaMessage, prefix: Int16, version: Int16) throws(WireError) -> ByteBuffer {
+    static func encode(_ message: some KafkaMessage, prefix: Int16, version: Int16) throws(WireError) -> ByteBuffer {
         var writer = WireWriter(ByteBufferAllocator().buffer(capacity: 128))
         writer.int16(prefix)
         try message.encode(to: &writer, version: version)

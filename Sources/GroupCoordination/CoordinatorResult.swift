@@ -39,6 +39,10 @@ public enum GroupTimer: Hashable, Sendable {
     case join(group: String)
     /// The end of the phase in which members fetch their assignment.
     case sync(group: String)
+    /// The end of the time in which a member of a consumer group has to give partitions back.
+    case revocation(group: String, member: String)
+    /// The end of the time in which a classic member of a consumer group has to join or to sync.
+    case classicMember(group: String, member: String)
     /// The next look for expired offsets.
     case offsetsRetention
 }
@@ -49,6 +53,8 @@ public enum CoordinatorEffect: Sendable, Equatable {
     /// `deadline` is on the monotonic clock of ``CoordinatorInstant``, in milliseconds.
     case setTimer(GroupTimer, deadline: Int64)
     case cancelTimer(GroupTimer)
+    /// A rebalance began: to be kept for those who ask why.
+    case note(RebalanceReason)
 }
 
 /// Records to append, and what the coordinator wants to know once they are committed or lost.
@@ -61,17 +67,24 @@ public struct CoordinatorWrite: Sendable {
     public var producer: TransactionalProducer?
     var continuation: WriteContinuation?
 
+    /// Whether the records take effect as soon as they are in the log, and not only when they are committed.
+    ///
+    /// Heartbeats of a consumer group build on each other and cannot wait for a commit; whoever is answered is answered after it.
+    public let appliesWhenAppended: Bool
+
     init(records: [CoordinatorRecord], isAtomic: Bool = true, continuation: WriteContinuation? = nil) {
         precondition(!records.isEmpty, "a write without records has nothing to commit")
         self.records = records
         self.isAtomic = isAtomic
         self.continuation = continuation
+        appliesWhenAppended = records.contains { if case .consumerGroup = $0 { true } else { false } }
     }
 }
 
 /// The outcome of a step.
 ///
-/// The shell performs `effects` at once. If there is a `write` it appends it and passes it, when its fate is known, to
+/// The shell performs `effects` at once. If there is a `write` it appends it, says so with ``GroupCoordinator/appended(_:baseOffset:now:)``,
+/// and passes it, when its fate is known, to
 /// ``GroupCoordinator/committed(_:baseOffset:now:)`` or ``GroupCoordinator/failed(_:error:now:)``; `response` is valid only then.
 public struct CoordinatorResult<Response: Sendable>: Sendable {
     public var response: Response
@@ -93,11 +106,16 @@ public struct GroupRequestContext: Sendable {
     public var clientID: String
     /// The client's address as Kafka stores and shows it: a slash and the numeric address, `/127.0.0.1`.
     public var clientHost: String
+    /// Whether the sender may know of a topic: regular expressions mean no others.
+    public var isTopicVisible: @Sendable (String) -> Bool
 
-    public init(apiVersion: Int16, clientID: String, clientHost: String) {
+    public init(
+        apiVersion: Int16, clientID: String, clientHost: String, isTopicVisible: @escaping @Sendable (String) -> Bool = { _ in true }
+    ) {
         self.apiVersion = apiVersion
         self.clientID = clientID
         self.clientHost = clientHost
+        self.isTopicVisible = isTopicVisible
     }
 }
 
@@ -109,6 +127,12 @@ enum WriteContinuation: Sendable {
     case staticMember(group: String, StaticMemberReplacement)
     /// The first record of a group that a join created.
     case newGroup(group: String)
+    /// A consumer group was changed, perhaps made.
+    case consumerGroup(group: String)
+    /// A classic member of a consumer group waits for its answer.
+    case classicJoin(ReplyToken, JoinGroupResponse)
+    /// A group changed between the protocols.
+    case conversion(GroupConversion)
 }
 
 /// All that is needed to finish or to undo the replacement of a static member.
@@ -135,6 +159,21 @@ struct GroupStep {
     init(now: CoordinatorInstant, configuration: GroupCoordinatorConfiguration) {
         self.now = now
         self.configuration = configuration
+    }
+
+    /// The assignor that is used when most members ask for `name`.
+    func assignor(named name: String?) -> PartitionAssignor {
+        name.flatMap { name in configuration.consumer.assignors.first { $0.rawValue == name } } ?? configuration.consumer.assignors[0]
+    }
+
+    /// The broker's settings with those of the group over them.
+    func settings(of group: String, _ knowledge: TopicKnowledge) -> ConsumerGroupConfiguration {
+        let overrides = knowledge.topics.overrides(of: group)
+        var settings = configuration.consumer
+        if let value = overrides.sessionTimeoutMilliseconds { settings.sessionTimeoutMilliseconds = value }
+        if let value = overrides.heartbeatIntervalMilliseconds { settings.heartbeatIntervalMilliseconds = value }
+        if let value = overrides.assignmentIntervalMilliseconds { settings.assignmentIntervalMilliseconds = value }
+        return settings
     }
 
     /// A point on the monotonic clock, `milliseconds` from now.

@@ -15,8 +15,8 @@ extension GroupCoordinator {
             // KIP-1043: before version 6 a group that does not exist was a dead one, without an error.
             if apiVersion >= 6 {
                 description.errorCode = .groupIdNotFound
-                description.errorMessage =
-                    opaqueGroups[groupID]?.exists == true ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
+                let isOther = consumerGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+                description.errorMessage = isOther ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
             }
             return description
         }
@@ -48,6 +48,11 @@ extension GroupCoordinator {
         for group in classicGroups.values where passes(group.state.rawValue, .classic) {
             groups.append(
                 listed(group.groupID, protocolType: group.protocolType ?? "", state: group.state.rawValue, type: .classic))
+        }
+        for (groupID, group) in consumerGroups where !group.isBlank {
+            let state = group.state
+            guard passes(state, .consumer) else { continue }
+            groups.append(listed(groupID, protocolType: GroupType.consumer.rawValue, state: state, type: .consumer))
         }
         for (groupID, group) in opaqueGroups where group.exists && passes(group.state, group.type) {
             groups.append(listed(groupID, protocolType: group.type.rawValue, state: group.state, type: group.type))
@@ -86,7 +91,9 @@ extension GroupCoordinator {
                 result.errorMessage = message
             } else {
                 appendOffsetTombstones(of: groupID, step: &step)
-                if let opaque = opaqueGroups[groupID], opaque.exists {
+                if let consumer = consumerGroups[groupID] {
+                    step.records += consumer.tombstones
+                } else if let opaque = opaqueGroups[groupID], opaque.exists {
                     step.records += opaque.tombstones
                 } else {
                     step.records.append(.groupMetadata(group: groupID, nil))
@@ -98,6 +105,7 @@ extension GroupCoordinator {
     }
 
     private func refusalOfDeletion(of groupID: String) -> (ErrorCode, String?)? {
+        if let consumer = consumerGroups[groupID] { return consumer.isEmpty ? nil : (.nonEmptyGroup, nil) }
         if let opaque = opaqueGroups[groupID], opaque.exists {
             if !opaque.isEmpty { return (.nonEmptyGroup, nil) }
             // Its state in __share_group_state would stay behind.
@@ -148,9 +156,13 @@ extension GroupCoordinator {
                 of: group.groupID, since: group.retentionStart, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
             if isBare, isAbandoned(group.groupID) { step.records.append(.groupMetadata(group: group.groupID, nil)) }
         }
-        for (groupID, group) in opaqueGroups where group.exists {
+        for (groupID, group) in consumerGroups {
+            let isBare = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
+            if isBare, group.isEmpty { step.records += group.tombstones }
+        }
+        for (groupID, group) in opaqueGroups where group.exists && group.isEmpty {
             // The group itself stays: it is for its own protocol to say when it ends.
-            _ = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
+            _ = expireOffsets(of: groupID, since: .commit, isSubscribed: { _ in false }, step: &step)
         }
         setRetentionTimer(step: &step)
         return step.result((), isAtomic: false)

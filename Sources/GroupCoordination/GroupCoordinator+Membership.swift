@@ -20,6 +20,20 @@ extension GroupCoordinator {
             step.replyJoin(token, error: .invalidSessionTimeout, memberID: request.memberId)
             return step.result(())
         }
+        if let index = consumerGroups.index(forKey: request.groupId) {
+            if !consumerGroups.values[index].isEmpty {
+                consumerGroups.values[index].join(
+                    request, context: context, uuid: uuid, token: token, knowledge: &knowledge, step: &step)
+                if case .classicJoin(let token, _) = step.continuation { classicJoins.append(token) }
+                return step.result(())
+            }
+            // An empty group becomes a classic one.
+            guard request.memberId.isEmpty else {
+                step.replyJoin(token, error: .unknownMemberId, memberID: request.memberId)
+                return step.result(())
+            }
+            step.records = consumerGroups.values[index].tombstones
+        }
         if let opaque = opaqueGroups[request.groupId], opaque.exists, classicGroups[request.groupId] == nil {
             // An empty group of another kind gives way to a classic one; members of both kinds cannot be in one group.
             guard opaque.isEmpty, opaque.type != .share else {
@@ -30,7 +44,7 @@ extension GroupCoordinator {
                 step.replyJoin(token, error: .unknownMemberId, memberID: request.memberId)
                 return step.result(())
             }
-            step.records = opaque.tombstones
+            step.records += opaque.tombstones
         }
         let isNew = classicGroups[request.groupId] == nil
         if isNew {
@@ -58,6 +72,8 @@ extension GroupCoordinator {
         var step = GroupStep(now: now, configuration: configuration)
         if let error = refusal(of: request, context: context) {
             step.replySync(token, error: error)
+        } else if let index = consumerGroups.index(forKey: request.groupId) {
+            consumerGroups.values[index].sync(request, token: token, knowledge: knowledge, step: &step)
         } else if let index = classicGroups.index(forKey: request.groupId), !classicGroups.values[index].isEmpty {
             classicGroups.values[index].sync(request, token: token, step: &step)
         } else {
@@ -78,6 +94,8 @@ extension GroupCoordinator {
         var response = HeartbeatResponse()
         if request.groupId.isEmpty {
             response.errorCode = .invalidGroupId
+        } else if let index = consumerGroups.index(forKey: request.groupId) {
+            response.errorCode = consumerGroups.values[index].heartbeat(request, step: &step)
         } else if let index = classicGroups.index(forKey: request.groupId) {
             response.errorCode = classicGroups.values[index].heartbeat(request, step: &step)
         } else {
@@ -93,6 +111,9 @@ extension GroupCoordinator {
         var response = LeaveGroupResponse()
         if request.groupId.isEmpty {
             response.errorCode = .invalidGroupId
+        } else if let index = consumerGroups.index(forKey: request.groupId) {
+            response = consumerGroups.values[index].leave(request, knowledge: &knowledge, step: &step)
+            if step.continuation == nil { step.continuation = .consumerGroup(group: request.groupId) }
         } else if let index = classicGroups.index(forKey: request.groupId) {
             response = classicGroups.values[index].leave(request, step: &step)
         } else {

@@ -11,6 +11,7 @@ extension GroupCoordinator {
     ) -> CoordinatorResult<OffsetCommitResponse> {
         var step = GroupStep(now: now, configuration: configuration)
         let refusal = admitCommit(request, context: context, step: &step)
+        let member = consumerGroups[request.groupId]?.members[request.memberId]
         var response = OffsetCommitResponse()
         response.topics.reserveCapacity(request.topics.count)
         for topic in request.topics {
@@ -25,6 +26,10 @@ extension GroupCoordinator {
                     outcome.errorCode = refusal
                 } else if isTooLarge(partition.committedMetadata) {
                     outcome.errorCode = .offsetMetadataTooLarge
+                } else if let error = member?.refusalOfCommit(
+                    to: partition.partitionIndex, of: topic.name, id: topic.topicId, epoch: request.generationIdOrMemberEpoch, knowledge)
+                {
+                    outcome.errorCode = error
                 } else {
                     var value = OffsetCommitValue()
                     value.offset = partition.committedOffset
@@ -52,6 +57,12 @@ extension GroupCoordinator {
     private mutating func admitCommit(
         _ request: OffsetCommitRequest, context: GroupRequestContext, step: inout GroupStep
     ) -> ErrorCode? {
+        if let group = consumerGroups[request.groupId] {
+            let sender = ConsumerGroup.CommitSender(
+                memberID: request.memberId, instanceID: request.groupInstanceId, epoch: request.generationIdOrMemberEpoch,
+                isTransactional: false, apiVersion: context.apiVersion)
+            return group.refusalOfCommit(by: sender)
+        }
         if let opaque = opaqueGroups[request.groupId], opaque.exists { return refusalOfCommit(request, in: opaque) }
         guard let index = classicGroups.index(forKey: request.groupId) else {
             // Without a generation it comes from a client that only stores offsets here: replaying the commit makes the group.
@@ -129,6 +140,11 @@ extension GroupCoordinator {
 
     /// Consumers of the newer protocol must name themselves rightly (KIP-848); for others a missing group just has no offsets.
     private func refusalOfFetch(_ request: OffsetFetchRequest.OffsetFetchRequestGroup) -> ErrorCode? {
+        if let group = consumerGroups[request.groupId] {
+            if request.memberId == nil, request.memberEpoch < 0 { return nil }
+            guard let member = request.memberId.flatMap({ group.members[$0] }) else { return .unknownMemberId }
+            return request.memberEpoch == member.memberEpoch ? nil : member.refusalOfOtherEpoch
+        }
         guard let opaque = opaqueGroups[request.groupId], opaque.exists, opaque.type != .share else { return nil }
         if request.memberId == nil, request.memberEpoch < 0 { return nil }
         guard let epoch = request.memberId.flatMap(opaque.memberEpoch) else { return .unknownMemberId }
@@ -165,6 +181,7 @@ extension GroupCoordinator {
 
     private func refusalOfDelete(_ request: OffsetDeleteRequest) -> ErrorCode? {
         if request.groupId.isEmpty { return .invalidGroupId }
+        if consumerGroups[request.groupId] != nil { return nil }
         if let opaque = opaqueGroups[request.groupId], opaque.exists {
             switch opaque.type {
             case .consumer, .classic: return nil
@@ -177,7 +194,7 @@ extension GroupCoordinator {
     }
 
     func isSubscribed(group: String, to topic: String) -> Bool {
-        if let opaque = opaqueGroups[group], opaque.exists { return opaque.isSubscribed(to: topic) }
+        if let consumer = consumerGroups[group] { return consumer.isSubscribed(to: topic) }
         return classicGroups[group]?.isSubscribed(to: topic) ?? false
     }
 

@@ -23,6 +23,7 @@ extension GroupCoordinator {
     ) -> CoordinatorResult<TxnOffsetCommitResponse> {
         var step = GroupStep(now: now, configuration: configuration)
         let refusal = refusalOfTransactionalCommit(request, version: context.apiVersion)
+        let member = consumerGroups[request.groupId]?.members[request.memberId]
         var response = TxnOffsetCommitResponse()
         response.topics = request.topics.map { topic in
             var answer = TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic()
@@ -35,6 +36,10 @@ extension GroupCoordinator {
                     outcome.errorCode = refusal
                 } else if isTooLarge(partition.committedMetadata) {
                     outcome.errorCode = .offsetMetadataTooLarge
+                } else if let error = member?.refusalOfCommit(
+                    to: partition.partitionIndex, of: topic.name, id: topic.topicId, epoch: request.generationIdOrMemberEpoch, knowledge)
+                {
+                    outcome.errorCode = error == .staleMemberEpoch && context.apiVersion < 6 ? .illegalGeneration : error
                 } else {
                     var value = OffsetCommitValue()
                     value.offset = partition.committedOffset
@@ -58,6 +63,12 @@ extension GroupCoordinator {
     /// who they are.
     private func refusalOfTransactionalCommit(_ request: TxnOffsetCommitRequest, version: Int16) -> ErrorCode? {
         let generation = request.generationIdOrMemberEpoch
+        if let group = consumerGroups[request.groupId] {
+            let sender = ConsumerGroup.CommitSender(
+                memberID: request.memberId, instanceID: request.groupInstanceId, epoch: generation, isTransactional: true,
+                apiVersion: version)
+            return group.refusalOfCommit(by: sender).map { $0 == .staleMemberEpoch && version < 6 ? .illegalGeneration : $0 }
+        }
         if let opaque = opaqueGroups[request.groupId], opaque.exists {
             if generation < 0, opaque.isEmpty { return nil }
             guard let epoch = opaque.memberEpoch(request.memberId) else { return .unknownMemberId }

@@ -14,12 +14,19 @@ import Primitives
 public struct GroupCoordinator: Sendable {
     public let configuration: GroupCoordinatorConfiguration
     var classicGroups: OrderedDictionary<String, ClassicGroup> = [:]
+    var consumerGroups: OrderedDictionary<String, ConsumerGroup> = [:]
     var opaqueGroups: OrderedDictionary<String, OpaqueGroup> = [:]
     var offsets = CommittedOffsets()
+    /// What it knows of topics; see ``metadataChanged(_:changedTopics:hasNewTopics:)``.
+    var knowledge: TopicKnowledge
+    /// Classic members of consumer groups whose answer waits for a commit.
+    var classicJoins: OrderedSet<ReplyToken> = []
     private var isLoaded = false
 
-    public init(configuration: GroupCoordinatorConfiguration) {
+    public init(configuration: GroupCoordinatorConfiguration, topics: any GroupTopics = NoGroupTopics()) {
+        precondition(!configuration.consumer.assignors.isEmpty, "consumer groups need an assignor")
         self.configuration = configuration
+        knowledge = TopicKnowledge(topics)
     }
 
     /// Takes in a record of the log.
@@ -31,7 +38,7 @@ public struct GroupCoordinator: Sendable {
     public mutating func replay(_ record: CoordinatorRecord, offset: Offset, producer: ProducerID, now: CoordinatorInstant) {
         switch record {
         case .offsetCommit(let group, let topic, let partition, let value?):
-            if classicGroups[group] == nil, opaqueGroups[group]?.exists != true {
+            if classicGroups[group] == nil, consumerGroups[group] == nil, opaqueGroups[group]?.exists != true {
                 classicGroups[group] = ClassicGroup(groupID: group, createdAt: now.timestamp)
             }
             offsets.replay(value, group: group, topic: topic, partition: partition, at: offset, by: producer)
@@ -46,8 +53,25 @@ public struct GroupCoordinator: Sendable {
         case .groupMetadata(let group, nil):
             // Somebody may have come in while the tombstone was on its way; the group's next record overrules it.
             if !isLoaded || classicGroups[group]?.isEmpty == true { classicGroups[group] = nil }
+        case .consumerGroup(let record):
+            replay(record)
         case .opaque(let key, let value):
             replayOpaque(key: key, value: value)
+        }
+    }
+
+    private mutating func replay(_ record: ConsumerGroupRecord) {
+        let group = record.group
+        if consumerGroups[group] == nil {
+            // Tombstones of a group that is gone, or of a former kind of a present one, say nothing.
+            guard !record.isTombstone else { return }
+            consumerGroups[group] = ConsumerGroup(groupID: group)
+        }
+        if !record.isTombstone, classicGroups[group]?.isEmpty == true { classicGroups[group] = nil }
+        if case .metadata(_, nil) = record {
+            consumerGroups[group] = nil
+        } else if let index = consumerGroups.index(forKey: group) {
+            consumerGroups.values[index].replay(record)
         }
     }
 
@@ -82,9 +106,11 @@ public struct GroupCoordinator: Sendable {
             }
             // The limit may have been lowered: a rebalance lets only so many in again.
             if classicGroups.values[index].members.count > configuration.maximumGroupSize {
+                classicGroups.values[index].note(.sizeLimitLowered, of: nil, step: &step)
                 classicGroups.values[index].prepareRebalance(step: &step)
             }
         }
+        for index in consumerGroups.values.indices { consumerGroups.values[index].loaded(knowledge: knowledge, step: &step) }
         setRetentionTimer(step: &step)
         return step.result(())
     }
@@ -93,6 +119,7 @@ public struct GroupCoordinator: Sendable {
     public consuming func unload(now: CoordinatorInstant) -> [CoordinatorEffect] {
         var step = GroupStep(now: now, configuration: configuration)
         for index in classicGroups.values.indices { classicGroups.values[index].abandon(step: &step) }
+        for token in classicJoins { step.replyJoin(token, error: .notCoordinator, memberID: "") }
         return step.effects
     }
 
@@ -100,7 +127,14 @@ public struct GroupCoordinator: Sendable {
     public mutating func timerFired(_ timer: GroupTimer, now: CoordinatorInstant) -> CoordinatorResult<Void> {
         switch timer {
         case .session(let group, let member):
+            if consumerGroups[group] != nil {
+                return inConsumerGroup(group, now: now) { $0.sessionTimerFired(member, knowledge: &$1, step: &$2) }
+            }
             return inGroup(group, now: now) { $0.sessionTimerFired(member, step: &$1) }
+        case .revocation(let group, let member):
+            return inConsumerGroup(group, now: now) { $0.revocationTimerFired(member, knowledge: &$1, step: &$2) }
+        case .classicMember(let group, let member):
+            return inConsumerGroup(group, now: now) { $0.classicTimerFired(member, knowledge: &$1, step: &$2) }
         case .join(let group):
             return inGroup(group, now: now) { $0.joinTimerFired(step: &$1) }
         case .sync(let group):
@@ -110,14 +144,22 @@ public struct GroupCoordinator: Sendable {
         }
     }
 
+    mutating func replay(_ write: CoordinatorWrite, baseOffset: Offset, now: CoordinatorInstant) {
+        for (index, record) in write.records.enumerated() {
+            replay(record, offset: baseOffset + Offset(index), producer: write.producer?.id ?? -1, now: now)
+        }
+    }
+
     /// A write is committed: its records take effect, and whoever waited for that is answered.
     ///
     /// - Parameter baseOffset: the offset of the write's first record.
     public mutating func committed(_ write: CoordinatorWrite, baseOffset: Offset, now: CoordinatorInstant) -> CoordinatorResult<Void> {
-        for (index, record) in write.records.enumerated() {
-            replay(record, offset: baseOffset + Offset(index), producer: write.producer?.id ?? -1, now: now)
-        }
+        if !write.appliesWhenAppended { replay(write, baseOffset: baseOffset, now: now) }
         switch write.continuation {
+        case .classicJoin(let token, let response):
+            return answerClassicJoin(token, response, now: now)
+        case .consumerGroup, .conversion:
+            return CoordinatorResult(response: ())
         case .assignment(let group, let generation):
             return inGroup(group, now: now) { $0.completeAssignment(of: generation, step: &$1) }
         case .staticMember(let group, let replacement):
@@ -132,6 +174,20 @@ public struct GroupCoordinator: Sendable {
     /// - Parameter error: what the members are told; see ``ErrorCode/coordinatorError(for:)``.
     public mutating func failed(_ write: CoordinatorWrite, error: ErrorCode, now: CoordinatorInstant) -> CoordinatorResult<Void> {
         switch write.continuation {
+        case .classicJoin(let token, var response):
+            let memberID = response.memberId
+            response = JoinGroupResponse()
+            response.memberId = memberID
+            response.errorCode = error
+            return answerClassicJoin(token, response, now: now)
+        case .consumerGroup(let group):
+            if consumerGroups[group]?.isBlank == true { consumerGroups[group] = nil }
+            return rearmed(group, now: now)
+        case .conversion(let conversion):
+            var step = GroupStep(now: now, configuration: configuration)
+            if let joining = conversion.joining { step.replyJoin(joining.token, error: error, memberID: joining.request.memberId) }
+            step.effects += rearmed(conversion.group, now: now).effects
+            return step.result(())
         case .assignment(let group, let generation):
             return inGroup(group, now: now) { $0.revertAssignment(of: generation, error: error, step: &$1) }
         case .staticMember(let group, let replacement):

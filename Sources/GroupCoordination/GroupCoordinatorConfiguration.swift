@@ -19,6 +19,48 @@ public struct GroupCoordinatorConfiguration: Sendable, Equatable {
     public var offsetsRetentionMilliseconds: Int64 = 10_080 * 60 * 1_000
     /// `offsets.retention.check.interval.ms`.
     public var offsetsRetentionCheckIntervalMilliseconds: Int64 = 600_000
+    /// `group.consumer.*`: consumer groups (KIP-848).
+    public var consumer = ConsumerGroupConfiguration()
+
+    public init() {}
+}
+
+/// Settings of consumer groups. Each property names Kafka's key; durations are milliseconds.
+public struct ConsumerGroupConfiguration: Sendable, Equatable {
+    /// `group.consumer.session.timeout.ms`; `consumer.session.timeout.ms` of a group overrides it.
+    public var sessionTimeoutMilliseconds: Int32 = 45_000
+    /// `group.consumer.heartbeat.interval.ms`; `consumer.heartbeat.interval.ms` of a group overrides it.
+    public var heartbeatIntervalMilliseconds: Int32 = 5_000
+    /// `group.consumer.assignment.interval.ms` (KIP-1263); `consumer.assignment.interval.ms` of a group overrides it.
+    public var assignmentIntervalMilliseconds: Int32 = 1_000
+    /// `group.consumer.max.size`: members beyond it are refused with GROUP_MAX_SIZE_REACHED.
+    public var maximumSize: Int = Int(Int32.max)
+    /// `group.consumer.assignors`: what members may ask for; the first is taken when nobody asks. Never empty.
+    public var assignors: [PartitionAssignor] = [.uniform, .range]
+    /// `group.consumer.migration.policy`.
+    public var migrationPolicy = MigrationPolicy.bidirectional
+    /// `group.consumer.regex.refresh.interval.ms`: how often expressions are resolved again when no topic was created.
+    public var expressionRefreshIntervalMilliseconds: Int64 = 600_000
+
+    public init() {}
+
+    /// Which way a group that is in use may change its protocol.
+    public enum MigrationPolicy: String, Sendable {
+        case bidirectional
+        case upgrade
+        case downgrade
+        case disabled
+
+        var allowsUpgrade: Bool { self == .bidirectional || self == .upgrade }
+        var allowsDowngrade: Bool { self == .bidirectional || self == .downgrade }
+    }
+}
+
+/// What a group has for itself (`ConfigResource` GROUP); nil leaves the broker's setting in force.
+public struct ConsumerGroupOverrides: Sendable, Equatable {
+    public var sessionTimeoutMilliseconds: Int32?
+    public var heartbeatIntervalMilliseconds: Int32?
+    public var assignmentIntervalMilliseconds: Int32?
 
     public init() {}
 }

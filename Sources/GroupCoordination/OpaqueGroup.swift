@@ -1,7 +1,6 @@
-// Groups of protocols that are not served yet: consumer (KIP-848), share (KIP-932) and streams (KIP-1071) groups. Their records are
+// Groups of protocols that are not served yet: share (KIP-932) and streams (KIP-1071) groups. Their records are
 // kept as they are, and understood just well enough to list the group, to say whether it is in use, and to protect its offsets.
 import Collections
-import KafkaRecords
 import KafkaWire
 import NIOCore
 import Primitives
@@ -26,12 +25,9 @@ struct OpaqueGroup: Sendable, Equatable {
     private var epoch: Int32 = -1
     private var assignmentEpoch: Int32 = -1
     private var members: OrderedDictionary<String, Member> = [:]
-    /// What the group's regular expressions stand for at the moment.
-    private var topicsByExpression: OrderedDictionary<String, [String]> = [:]
     private var hasMetadata = false
 
     private struct Member: Sendable, Equatable {
-        var subscribedTopics: [String] = []
         var epoch: Int32?
         var isReconciled = false
     }
@@ -55,10 +51,6 @@ struct OpaqueGroup: Sendable, Equatable {
 
     func memberEpoch(_ memberID: String) -> Int32? { members[memberID].map { $0.epoch ?? 0 } }
 
-    func isSubscribed(to topic: String) -> Bool {
-        members.values.contains { $0.subscribedTopics.contains(topic) } || topicsByExpression.values.contains { $0.contains(topic) }
-    }
-
     /// Takes in one record. What cannot be read is kept all the same: it is not ours to judge.
     mutating func replay(_ kind: OpaqueRecordKind, key: ByteBuffer, value: ByteBuffer?) {
         if let value {
@@ -73,30 +65,19 @@ struct OpaqueGroup: Sendable, Equatable {
         case .assignmentMetadata:
             assignmentEpoch = value.flatMap { Self.leadingInt32(of: $0) } ?? -1
         case .member:
-            replayMember(kind, key: key, value: value)
+            replayMember(key: key, value: value)
         case .currentAssignment:
             guard let memberID = OpaqueRecordKind.secondKeyField(of: key), members[memberID] != nil else { return }
             members[memberID]?.epoch = value.flatMap { Self.leadingInt32(of: $0) }
             members[memberID]?.isReconciled = value.flatMap { Self.isStable($0) } ?? false
-        case .regularExpression:
-            guard let expression = OpaqueRecordKind.secondKeyField(of: key) else { return }
-            topicsByExpression[expression] = value.flatMap { try? ConsumerGroupRegularExpressionValue(decodingWithVersion: $0).topics }
         case .other:
             break
         }
     }
 
-    private mutating func replayMember(_ kind: OpaqueRecordKind, key: ByteBuffer, value: ByteBuffer?) {
+    private mutating func replayMember(key: ByteBuffer, value: ByteBuffer?) {
         guard let memberID = OpaqueRecordKind.secondKeyField(of: key) else { return }
-        guard let value else {
-            members[memberID] = nil
-            return
-        }
-        var member = members[memberID] ?? Member()
-        if kind.rawValue == 5 {
-            member.subscribedTopics = (try? ConsumerGroupMemberMetadataValue(decodingWithVersion: value).subscribedTopicNames) ?? []
-        }
-        members[memberID] = member
+        members[memberID] = value == nil ? nil : members[memberID] ?? Member()
     }
 
     /// All values in question begin, after the two bytes of version, with the epoch.
@@ -120,13 +101,11 @@ struct OpaqueRecordKind: RawRepresentable, Hashable, Sendable {
         case assignmentMetadata
         case member
         case currentAssignment
-        case regularExpression
         case other
     }
 
     var type: GroupType? {
         switch rawValue {
-        case 3...8, 16: .consumer
         case 10...15: .share
         case 17...23: .streams
         default: nil
@@ -135,11 +114,10 @@ struct OpaqueRecordKind: RawRepresentable, Hashable, Sendable {
 
     var meaning: Meaning {
         switch rawValue {
-        case 3, 11, 17: .metadata
-        case 6, 12, 20: .assignmentMetadata
-        case 5, 10, 19: .member
-        case 8, 14, 22: .currentAssignment
-        case 16: .regularExpression
+        case 11, 17: .metadata
+        case 12, 20: .assignmentMetadata
+        case 10, 19: .member
+        case 14, 22: .currentAssignment
         default: .other
         }
     }
@@ -151,7 +129,7 @@ struct OpaqueRecordKind: RawRepresentable, Hashable, Sendable {
         return readString(&bytes)
     }
 
-    /// Member id or regular expression, where a key has one.
+    /// The member id, where a key has one.
     static func secondKeyField(of key: ByteBuffer) -> String? {
         var bytes = key
         bytes.moveReaderIndex(forwardBy: min(2, bytes.readableBytes))

@@ -41,6 +41,8 @@ public struct KafkaError: Error, Hashable, Sendable {
     public var isRetriable: Bool
     /// What happened and, where it is known, what to do.
     public var explanation: String
+    /// The broker's own words, without what they are about; the explanation for errors of the client itself.
+    public var message: String
 
     /// Kafka's name of the error, such as `UNKNOWN_TOPIC_OR_PARTITION`; the kind's for errors of the client itself.
     public var codeName: String { kind == .broker ? ErrorCode(rawValue: code).name : kind.rawValue }
@@ -48,6 +50,7 @@ public struct KafkaError: Error, Hashable, Sendable {
     package init(_ kind: Kind, _ explanation: String, isRetriable: Bool = false) {
         self.kind = kind
         self.explanation = explanation
+        message = explanation
         self.isRetriable = isRetriable
         code = 0
     }
@@ -58,6 +61,7 @@ public struct KafkaError: Error, Hashable, Sendable {
         self.code = code.rawValue
         isRetriable = code.isRetriable
         var text = message.flatMap { $0.isEmpty ? nil : $0 } ?? code.defaultMessage
+        self.message = text
         if let subject { text = "\(subject): \(text)" }
         explanation = text
     }

@@ -201,7 +201,7 @@ final class PeerConnection {
     /// Logs in, for the first time or again. Nothing may be under way then.
     private func authenticate(_ handler: PeerChannelHandler) throws(PeerFailure) {
         guard let credentials = options.credentials else { return }
-        let authentication = try PeerAuthentication(credentials, offered: versions)
+        let authentication = try PeerAuthentication(credentials(), offered: versions)
         try perform(try authentication.begin(), authentication, handler)
     }
 

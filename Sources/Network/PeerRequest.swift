@@ -99,8 +99,8 @@ public struct PeerOptions: Sendable {
     public var traffic: PeerTraffic?
     /// Nil for plaintext.
     public var tls: TLSClientContext?
-    /// What to log in with once connected; nil where there is no SASL.
-    public var credentials: SaslCredentials?
+    /// What to log in with once connected, asked for at every login; nil where there is no SASL.
+    public var credentials: (@Sendable () -> SaslCredentials)?
 
     public init(clientID: String) {
         self.clientID = clientID

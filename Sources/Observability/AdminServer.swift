@@ -13,6 +13,27 @@ public struct AdminRequest: Sendable {
     public var path: String
     /// What follows the question mark, if anything.
     public var query: String?
+
+    /// A parameter of the query with its escapes resolved; nil when there is none of that name or its escapes are wrong.
+    public func parameter(_ name: String) -> String? {
+        for pair in (query ?? "").split(separator: "&") {
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts[0] == name, parts.count == 2 else { continue }
+            var bytes: [UInt8] = []
+            var rest = Array(parts[1].utf8)[...]
+            while let byte = rest.popFirst() {
+                guard byte == UInt8(ascii: "%") else {
+                    bytes.append(byte)
+                    continue
+                }
+                guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else { return nil }
+                bytes.append(value)
+                rest.removeFirst(2)
+            }
+            return String(validating: bytes, as: UTF8.self)
+        }
+        return nil
+    }
 }
 
 /// An answer of the admin endpoint.

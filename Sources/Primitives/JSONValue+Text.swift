@@ -85,19 +85,23 @@ extension JSONValue {
     }
 
     /// Reads JSON in UTF-8.
-    public init(parsing bytes: [UInt8]) throws(JSONError) {
-        var parser = JSONParser(bytes: bytes)
+    ///
+    /// - Parameter maximumDepth: how many objects and lists may stand one inside another.
+    public init(parsing bytes: [UInt8], maximumDepth: Int = 128) throws(JSONError) {
+        var parser = JSONParser(bytes: bytes, maximumDepth: maximumDepth)
         self = try parser.document()
     }
 }
 
 private struct JSONParser {
     let bytes: [UInt8]
+    let maximumDepth: Int
     var index = 0
     var depth = 0
 
-    init(bytes: [UInt8]) {
+    init(bytes: [UInt8], maximumDepth: Int) {
         self.bytes = bytes
+        self.maximumDepth = maximumDepth
     }
 
     mutating func document() throws(JSONError) -> JSONValue {
@@ -137,7 +141,7 @@ private struct JSONParser {
     }
 
     private mutating func nested(_ body: (inout JSONParser) throws(JSONError) -> JSONValue) throws(JSONError) -> JSONValue {
-        guard depth < 128 else { throw failure("nested too deeply") }
+        guard depth < maximumDepth else { throw failure("nested too deeply") }
         depth += 1
         index += 1
         let value = try body(&self)

@@ -4,6 +4,7 @@ import KafkaMessages
 import KafkaWire
 import Primitives
 import RecordBatches
+import Synchronization
 
 /// Settings of ``CoordinatorRuntime``.
 public struct CoordinatorRuntimeConfiguration: Sendable {
@@ -28,6 +29,8 @@ public final class CoordinatorRuntime: Sendable {
     let shards: [CoordinatorShard]
     private let clock: @Sendable () -> CoordinatorInstant
     private let makeUUID: @Sendable () -> KafkaUUID
+    /// The cluster's topics as of the last call of ``metadataChanged(_:changedTopics:hasNewTopics:)``.
+    let topics = Mutex<any GroupTopics>(NoGroupTopics())
 
     /// - Parameters:
     ///   - clock: the time by both clocks; the system's unless a test brings its own.
@@ -83,7 +86,7 @@ extension CoordinatorRuntime {
     public func load(partition: Int32, term: UInt64, from log: any CoordinatorLog) throws(CoordinatorLogError) -> CoordinatorLoadReport {
         let shard = shards[Int(partition)]
         do {
-            return try shard.load(term: term, from: log, clock: clock)
+            return try shard.load(term: term, from: log, topics: { topics.withLock { $0 } }, clock: clock)
         } catch {
             shard.abandonLoading(term: term)
             throw error

@@ -30,9 +30,11 @@ extension CoordinatorShard {
     }
 
     /// Reads the log and becomes active, unless the term has ended meanwhile.
-    func load(term: UInt64, from log: any CoordinatorLog, clock: () -> CoordinatorInstant) throws(CoordinatorLogError)
-        -> CoordinatorLoadReport
-    {
+    ///
+    /// - Parameter topics: the cluster's topics at the moment.
+    func load(
+        term: UInt64, from log: any CoordinatorLog, topics: () -> any GroupTopics, clock: () -> CoordinatorInstant
+    ) throws(CoordinatorLogError) -> CoordinatorLoadReport {
         var core = GroupCoordinator(configuration: settings.groups)
         var report = CoordinatorLoadReport(partition: partition)
         report.nextOffset = log.logStartOffset
@@ -45,6 +47,7 @@ extension CoordinatorShard {
         state.withLock { state in
             guard case .loading(let current) = state.phase, current == term else { return }
             state.phase = .active(log)
+            core.metadataChanged(topics(), changedTopics: [], hasNewTopics: false)
             let moment = clock()
             let result = core.loaded(now: moment)
             state.core = core
@@ -69,6 +72,7 @@ extension CoordinatorShard {
         state.withLock { state in
             state.phase = .elsewhere
             state.timers = TimerQueue()
+            state.history = RebalanceHistory()
             if let core = state.core {
                 state.core = nil
                 perform(core.unload(now: now), &state, &outbox)

@@ -57,6 +57,7 @@ final class CoordinatorShard: Sendable {
         var replies: [ReplyToken: @Sendable (GroupReply) -> Void] = [:]
         var nextToken: UInt64 = 0
         var inFlight: Deque<InFlightWrite> = []
+        var history = RebalanceHistory()
     }
 
     /// Calls to make once the lock is released.
@@ -178,6 +179,8 @@ extension CoordinatorShard {
                 state.timers.set(timer, deadline: deadline)
             case .cancelTimer(let timer):
                 state.timers.cancel(timer)
+            case .note(let reason):
+                state.history.note(reason)
             }
         }
     }
@@ -198,6 +201,9 @@ extension CoordinatorShard {
                 let appended = try log.append(batch, transaction: transaction, now: now.timestamp)
                 state.inFlight.append(
                     InFlightWrite(content: .records(part), baseOffset: appended.baseOffset, completion: isLast ? completion : nil))
+                if let result = state.core.mutate({ $0.appended(part, baseOffset: appended.baseOffset, now: now) }) {
+                    perform(result, now: now, &state, &outbox)
+                }
                 commit(upTo: appended.highWatermark, now: now, &state, &outbox)
             } catch {
                 let code = ErrorCode.coordinatorError(for: error.code)

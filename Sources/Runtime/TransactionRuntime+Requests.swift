@@ -39,11 +39,13 @@ extension TransactionRuntime {
         _ partitions: [TopicPartition], to id: String, producer: ProducerIdentity, clientVersion: Int16,
         completion: @escaping @Sendable (ErrorCode) -> Void
     ) {
-        let moment = moment
-        shard(for: id).submit(
-            moment: moment,
-            step: { $0.addPartitions(partitions, to: id, producer: producer, clientVersion: clientVersion, moment: moment) },
-            failed: { $0 }, completion: completion)
+        onceEnded(id, isEnding: { $0 == .concurrentTransactions }, completion: completion) { [self] answer in
+            let moment = moment
+            shard(for: id).submit(
+                moment: moment,
+                step: { $0.addPartitions(partitions, to: id, producer: producer, clientVersion: clientVersion, moment: moment) },
+                failed: { $0 }, completion: answer)
+        }
     }
 
     /// AddPartitionsToTxn that only asks; one answer for each partition.
@@ -59,7 +61,11 @@ extension TransactionRuntime {
         _ id: String, producer: ProducerIdentity, outcome: TransactionOutcome, clientVersion: Int16,
         completion: @escaping @Sendable (Result<ProducerIdentity, CoordinatorLogError>) -> Void
     ) {
-        end(id, producer, outcome, clientVersion, newProducerID: nil, completion: completion)
+        onceEnded(
+            id,
+            isEnding: { answer in if case .failure(let error) = answer { error.code == .concurrentTransactions } else { false } },
+            completion: completion
+        ) { [self] answer in end(id, producer, outcome, clientVersion, newProducerID: nil, completion: answer) }
     }
 
     private func end(
@@ -136,5 +142,34 @@ extension TransactionRuntime {
             for (state, count) in counts { totals[Int(state.rawValue)] += count }
         }
         return TransactionState.allCases.map { (state: $0, count: totals[Int($0.rawValue)]) }.filter { $0.count > 0 }
+    }
+}
+
+// MARK: - Waiting for the end of a transaction
+
+extension TransactionRuntime {
+    /// How long a request waits for the end of its producer's last transaction before it is told CONCURRENT_TRANSACTIONS. Kafka tells it at
+    /// once; clients then come again 20 to 100 ms later, where markers are usually written within a few.
+    static let endingMilliseconds: Int64 = 100
+
+    /// Makes an attempt, and makes it again with each step of the shard for as long as its answer is that the transaction is just ending.
+    private func onceEnded<Answer: Sendable>(
+        _ id: String, isEnding: @escaping @Sendable (Answer) -> Bool, completion: @escaping @Sendable (Answer) -> Void,
+        attempt: @escaping @Sendable (@escaping @Sendable (Answer) -> Void) -> Void
+    ) {
+        let shard = shard(for: id)
+        let deadline = environment.now() + Self.endingMilliseconds
+        @Sendable func go(isLast: Bool) {
+            let steps = shard.steps
+            attempt { answer in
+                guard isEnding(answer), !isLast else { return completion(answer) }
+                switch shard.wait(TransactionShard.Waiter(deadline: deadline, retry: go), since: steps) {
+                case .waits: break
+                case .changed: go(isLast: false)
+                case .refused: completion(answer)
+                }
+            }
+        }
+        go(isLast: false)
     }
 }

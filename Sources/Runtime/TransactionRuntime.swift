@@ -149,6 +149,7 @@ extension TransactionRuntime {
     /// milliseconds: with nothing due it costs three comparisons.
     public func advance() {
         let now = environment.now()
+        for shard in shards { shard.releaseWaiting(now: now) }
         let (timeouts, expiration, completions) = due.withLock { due in
             func isDue(_ time: inout Timestamp, every interval: Int64) -> Bool {
                 // A clock that was set back must not keep everything waiting.

@@ -47,6 +47,24 @@ final class TransactionShard: Sendable {
         var term: UInt64 = 0
         var core: TransactionCoordinator?
         var inFlight: Deque<InFlightWrite> = []
+        /// Counts the writes that took effect.
+        var steps: UInt64 = 0
+        /// Requests that are tried again when the next one does.
+        var waiting: [Waiter] = []
+    }
+
+    /// A request about a transaction that is just ending.
+    struct Waiter: Sendable {
+        /// Answered then at the latest, whatever there is to say.
+        var deadline: Timestamp
+        var retry: @Sendable (_ isLast: Bool) -> Void
+    }
+
+    enum Waiting {
+        case waits
+        /// Something took effect meanwhile: try again at once.
+        case changed
+        case refused
     }
 
     /// Calls to make once the lock is released.
@@ -54,6 +72,8 @@ final class TransactionShard: Sendable {
 
     /// Writes that may wait for their commit; beyond it clients are asked to try again.
     private static let maximumInFlightWrites = 10_000
+    /// Requests that may wait; further ones are answered at once.
+    private static let maximumWaiting = 10_000
 
     let partition: Int32
     let settings: TransactionRuntimeConfiguration
@@ -129,6 +149,37 @@ final class TransactionShard: Sendable {
         for call in outbox { call() }
     }
 
+    // MARK: Waiting for the end of a transaction
+
+    /// How many writes have taken effect.
+    var steps: UInt64 { state.withLock { $0.steps } }
+
+    /// Keeps a request that came while its transaction was ending.
+    ///
+    /// - Parameter steps: as they were before the request was tried.
+    func wait(_ waiter: Waiter, since steps: UInt64) -> Waiting {
+        state.withLock { state in
+            guard case .active = state.phase, state.waiting.count < Self.maximumWaiting else { return .refused }
+            guard state.steps == steps else { return .changed }
+            state.waiting.append(waiter)
+            return .waits
+        }
+    }
+
+    /// Answers the requests that have waited long enough; all with nil.
+    func releaseWaiting(now: Timestamp?) {
+        // A clock that was set back must not keep anybody waiting.
+        func isDue(_ waiter: Waiter) -> Bool {
+            now.map { waiter.deadline <= $0 || waiter.deadline - $0 > TransactionRuntime.endingMilliseconds } ?? true
+        }
+        let due = state.withLock { state -> [Waiter] in
+            if state.waiting.isEmpty { return [] }
+            defer { state.waiting.removeAll(where: isDue) }
+            return state.waiting.filter(isDue)
+        }
+        for waiter in due { waiter.retry(true) }
+    }
+
     // MARK: Terms
 
     /// From now on requests are told that loading is in progress.
@@ -180,6 +231,7 @@ final class TransactionShard: Sendable {
             return state.inFlight.compactMap(\.completion)
         }
         for completion in waiting { completion(.notCoordinator) }
+        releaseWaiting(now: nil)
     }
 
     /// Whether the markers are still wanted.
@@ -247,6 +299,9 @@ extension TransactionShard {
             let result = core.committed(entry.write, moment: moment)
             state.core = core
             perform(result, moment: moment, &state, &outbox)
+            state.steps += 1
+            for waiter in state.waiting { outbox.append { waiter.retry(false) } }
+            state.waiting = []
         }
     }
 

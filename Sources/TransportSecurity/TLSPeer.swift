@@ -24,7 +24,7 @@ public enum TLSPeer {
     }
 
     /// The library's own names of what went wrong, such as `CERTIFICATE_VERIFY_FAILED`; nil for errors that are none of TLS.
-    static func codes(in error: any Error) -> String? {
+    public static func codes(in error: any Error) -> String? {
         guard error is NIOSSLError || error is BoringSSLError || error is NIOSSLExtraError else { return nil }
         let words = "\(error)".split { !$0.isUppercase && !$0.isNumber && $0 != "_" }.filter {
             $0.count > 6 && $0.contains("_") && !$0.hasPrefix("OPENSSL_")

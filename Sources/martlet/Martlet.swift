@@ -8,6 +8,7 @@ struct Martlet: AsyncParsableCommand {
 
     static func main() async {
         Terminal.occupyStandardStreams()
+        await KafkaTools.runIfNamed(CommandLine.arguments)
         await main(nil)
     }
 

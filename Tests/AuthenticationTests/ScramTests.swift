@@ -26,7 +26,7 @@ struct ScramTests {
         }
         #expect(
             text(final) == "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
-        guard case .complete(let last, let user) = server.step(final, credential: { _ in nil }) else {
+        guard case .complete(let last, let user, _) = server.step(final, credential: { _ in nil }) else {
             Issue.record("not complete")
             return
         }
@@ -56,15 +56,20 @@ struct ScramTests {
         var server = SaslServerExchange.scram(mechanism, nonce: SaslNonce.random(using: &random))
         var token = client.firstMessage
         for _ in 0..<4 {
-            switch server.step(token, password: { _ in nil }, keys: { name, _ in name == user ? keys : nil }) {
+            let step = server.step(
+                token, password: { _ in nil }, keys: { name, _ in name == user ? keys : nil }, accessToken: { _ in .failure(.noKeySet) })
+            switch step {
             case .challenge(let challenge):
                 guard case .respond(let next) = client.step(challenge) else { return nil }
                 token = next
-            case .complete(let last, let name):
+            case .complete(let last, let name, _):
                 #expect(client.step(last) == .complete)
                 return name
             case .failed(let failure):
                 #expect(failure == .invalidCredentials(user: user))
+                return nil
+            case .refused:
+                Issue.record("SCRAM has no confirmation")
                 return nil
             }
         }

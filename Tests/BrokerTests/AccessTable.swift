@@ -206,6 +206,19 @@ extension AccessRow {
         AccessRow(LeaveGroupRequest(), .read, .group, "g") { $0.groupId = "g" },
         AccessRow(SyncGroupRequest(), .read, .group, "g") { $0.groupId = "g" },
         AccessRow(DescribeGroupsRequest(), .describe, .group, "g") { $0.groups = ["g"] },
+        AccessRow(ConsumerGroupHeartbeatRequest(), .read, .group, "g") {
+            $0.groupId = "g"
+            $0.memberId = "m"
+            $0.memberEpoch = -1
+        },
+        AccessRow(ConsumerGroupHeartbeatRequest(), besides: [(.read, .group, "g")], .describe, .topic, "t") {
+            $0.groupId = "g"
+            $0.memberId = "m"
+            $0.rebalanceTimeoutMs = 10_000
+            $0.topicPartitions = []
+            $0.subscribedTopicNames = ["t"]
+        },
+        AccessRow(ConsumerGroupDescribeRequest(), .describe, .group, "g") { $0.groupIds = ["g"] },
         AccessRow(DeleteGroupsRequest(), .delete, .group, "g") { $0.groupsNames = ["g"] },
         AccessRow(OffsetCommitRequest(), version: 9, besides: [(.read, .topic, "t")], .read, .group, "g") {
             $0.groupId = "g"

@@ -107,7 +107,7 @@ import Testing
         (
             "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\nlistener.security.protocol.map=PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
             "configuration: sasl.enabled.mechanisms: listener PLAINTEXT is to offer GSSAPI, but only PLAIN, SCRAM-SHA-256, "
-                + "SCRAM-SHA-512 are spoken"
+                + "SCRAM-SHA-512, OAUTHBEARER are spoken"
         ),
         (
             "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\nlistener.security.protocol.map=PLAINTEXT:TCP,CONTROLLER:PLAINTEXT",

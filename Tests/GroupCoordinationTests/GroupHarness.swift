@@ -30,6 +30,8 @@ final class GroupHarness {
     static let group = "group"
 
     var core: GroupCoordinator
+    /// What the coordinator is told of the cluster's topics.
+    var topics = TestTopics()
     private(set) var now = CoordinatorInstant(timestamp: 1_700_000_000_000, monotonicMilliseconds: 0)
     var timers = TimerQueue<GroupTimer>()
     /// Every committed record, with its offset as the index.
@@ -42,6 +44,8 @@ final class GroupHarness {
     /// Who was told to make the assignment of a generation.
     private(set) var leaders: [Int32: Set<String>] = [:]
     private(set) var unexpectedReplies = 0
+    /// Why the group rebalanced.
+    private(set) var reasons: [RebalanceReason] = []
     /// Requests that have not been answered: token to client.
     private(set) var waiting: [ReplyToken: (client: String, request: String)] = [:]
     /// Set to lose writes instead of committing them.
@@ -58,7 +62,7 @@ final class GroupHarness {
     init(_ configure: (inout GroupCoordinatorConfiguration) -> Void = { _ in }) {
         var configuration = GroupCoordinatorConfiguration()
         configure(&configuration)
-        core = GroupCoordinator(configuration: configuration)
+        core = GroupCoordinator(configuration: configuration, topics: topics)
         take(core.loaded(now: now))
     }
 
@@ -198,6 +202,7 @@ final class GroupHarness {
             case .reply(let token, let reply): receive(token, reply)
             case .setTimer(let timer, let deadline): timers.set(timer, deadline: deadline)
             case .cancelTimer(let timer): timers.cancel(timer)
+            case .note(let reason): reasons.append(reason)
             }
         }
         if let write = result.write {
@@ -222,6 +227,7 @@ final class GroupHarness {
     private func commit(_ write: CoordinatorWrite) {
         let baseOffset = Offset(log.count)
         log += write.records
+        take(core.appended(write, baseOffset: baseOffset, now: now))
         for record in write.records {
             if case .groupMetadata(_, let value) = record {
                 note("  stored \(value.map { "generation \($0.generation) of \($0.members.count)" } ?? "tombstone")")
@@ -239,7 +245,7 @@ final class GroupHarness {
 
     /// A coordinator that has only read the log.
     func reloaded() -> GroupCoordinator {
-        var fresh = GroupCoordinator(configuration: core.configuration)
+        var fresh = GroupCoordinator(configuration: core.configuration, topics: topics)
         for (offset, record) in log.enumerated() { fresh.replay(record, offset: Offset(offset), producer: -1, now: now) }
         return fresh
     }

@@ -185,6 +185,37 @@ struct RuntimeTests {
         #expect(harness.initialize().only == .failure(CoordinatorLogError(.notCoordinator)))
     }
 
+    @Test("What comes while the last transaction ends waits for its markers, for a while")
+    func requestsWaitForTheEnd() throws {
+        try harness.load()
+        let first = try producer()
+        let partition = TopicPartition("a", 0)
+        /// The producer of the next transaction, while this one's markers are not written.
+        func ending(_ producer: ProducerIdentity) throws -> (next: ProducerIdentity, task: TransactionMarkerTask) {
+            #expect(harness.add([partition], producer).only == ErrorCode.none)
+            let next = try #require(harness.commit(producer).only).get()
+            let tasks = harness.takeMarkers()
+            return (next, try #require(tasks.first))
+        }
+        let (second, task) = try ending(first)
+        let waiting = harness.add([partition], second)
+        harness.pass(99)
+        #expect(waiting.values.isEmpty)
+        harness.runtime.markersWritten(task, partitions: [partition])
+        #expect(waiting.only == ErrorCode.none)
+
+        let third = try #require(harness.commit(second).only).get()
+        let impatient = harness.add([partition], third)
+        let end = harness.commit(third)
+        #expect(impatient.values.isEmpty && end.values.isEmpty)
+        harness.pass(100)
+        #expect(impatient.only == .concurrentTransactions && end.only == .failure(CoordinatorLogError(.concurrentTransactions)))
+
+        let lost = harness.add([partition], third)
+        harness.runtime.endTerm(partition: 0)
+        #expect(lost.only == .notCoordinator)
+    }
+
     @Test("Answers wait for the replicas, and a lost term answers them all")
     func replication() throws {
         try harness.load()

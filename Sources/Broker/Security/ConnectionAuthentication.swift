@@ -58,8 +58,12 @@ final class ConnectionAuthentication {
         case .challenge(let answer):
             phase = .exchanging(exchange, hasHeaders: false)
             connection.send(Self.bare(answer))
-        case .complete(let answer, let user):
-            _ = loggedIn(user, exchange.mechanismName, security, connection)
+        case .refused(let answer, let failure):
+            record(failure, exchange.mechanismName, connection)
+            phase = .exchanging(exchange, hasHeaders: false)
+            connection.send(Self.bare(answer))
+        case .complete(let answer, let user, let expiration):
+            _ = loggedIn(user, exchange.mechanismName, expiration, security, connection)
             connection.send(Self.bare(answer))
         case .failed(let failure):
             // There is no way to say it before SaslAuthenticate came to be: the connection ends.
@@ -84,7 +88,8 @@ final class ConnectionAuthentication {
             if header.apiKey == .saslHandshake { return handshake(header, connection) }
             if header.apiKey == .saslAuthenticate { return authenticate(header, connection) }
             guard SystemClock.monotonicMilliseconds() < sessionDeadline else {
-                connection.close(reason: "the session of \(principal) has ended and was not renewed (connections.max.reauth.ms)")
+                connection.close(
+                    reason: "the session of \(principal) has ended and was not renewed (connections.max.reauth.ms, or its token expired)")
                 return false
             }
             return true
@@ -161,6 +166,7 @@ final class ConnectionAuthentication {
         switch mechanism {
         case .plain: .plain()
         case .scram(let scram): .scram(scram, nonce: SaslNonce.random())
+        case .oauthBearer: .oauthBearer()
         }
     }
 
@@ -181,13 +187,19 @@ final class ConnectionAuthentication {
                 phase = .exchanging(exchange, hasHeaders: true)
                 response.authBytes = ByteBuffer(bytes: answer)
                 send(response, header, connection)
-            case .complete(let answer, let user):
+            case .refused(let answer, let failure):
+                record(failure, exchange.mechanismName, connection)
+                phase = .exchanging(exchange, hasHeaders: true)
+                response.authBytes = ByteBuffer(bytes: answer)
+                send(response, header, connection)
+            case .complete(let answer, let user, let expiration):
                 if isRenewal, user != principal.name {
                     return refuse(
-                        "Cannot change principals during re-authentication from \(principal): User:\(user)", header, connection, security)
+                        "Cannot change principals during re-authentication from \(principal.type).\(principal.name): User.\(user)", header,
+                        connection, security)
                 }
                 response.authBytes = ByteBuffer(bytes: answer)
-                response.sessionLifetimeMs = loggedIn(user, exchange.mechanismName, security, connection)
+                response.sessionLifetimeMs = loggedIn(user, exchange.mechanismName, expiration, security, connection)
                 send(response, header, connection)
             case .failed(let failure):
                 fail(failure, exchange.mechanismName, connection)
@@ -223,11 +235,19 @@ final class ConnectionAuthentication {
     // MARK: outcomes
 
     private func step(_ exchange: inout SaslServerExchange, _ token: [UInt8], _ security: ListenerSecurity) -> SaslServerStep {
-        exchange.step(token, password: { security.password(of: $0) }, keys: { security.keys(of: $0, $1) })
+        // Who logs in again is not held to it by the bound of frames.
+        guard token.count <= security.maximumTokenBytes else { return .failed(.malformed) }
+        return exchange.step(
+            token, password: { security.password(of: $0) }, keys: { security.keys(of: $0, $1) },
+            accessToken: { security.accessToken($0) })
     }
 
     /// Returns the session's length in milliseconds, 0 for one without end.
-    private func loggedIn(_ user: String, _ mechanismName: String, _ security: ListenerSecurity, _ connection: Connection) -> Int64 {
+    ///
+    /// - Parameter expiration: milliseconds since 1970 at which what the client showed comes to its end; nil for never.
+    private func loggedIn(
+        _ user: String, _ mechanismName: String, _ expiration: Int64?, _ security: ListenerSecurity, _ connection: Connection
+    ) -> Int64 {
         principal = KafkaPrincipal(user: user)
         phase = .open
         connection.limitFrames(to: nil)
@@ -235,13 +255,25 @@ final class ConnectionAuthentication {
             security.audit.record(.login, identity(connection), [("mechanism", mechanismName)])
         }
         isRenewal = false
-        let lifetime = mechanism.flatMap { security.settings.sasl?.maximumReauthenticationMilliseconds[$0] } ?? 0
-        sessionDeadline = lifetime > 0 ? SystemClock.monotonicMilliseconds() + lifetime : .max
+        let maximum = mechanism.flatMap { security.settings.sasl?.maximumReauthenticationMilliseconds[$0] }
+        // A token that is taken although it has expired by this clock has no time left at all.
+        let remaining = expiration.map { max(0, $0 - SystemClock.now()) }
+        guard let lifetime = [maximum, remaining].compactMap(\.self).min() else {
+            sessionDeadline = .max
+            return 0
+        }
+        sessionDeadline = SystemClock.monotonicMilliseconds() + lifetime
         return lifetime
     }
 
     private func fail(_ failure: SaslFailure, _ mechanismName: String, _ connection: Connection) {
         phase = .failed
+        // What was wrong with a token was written down when the client was told that it is refused.
+        if case .token = failure { return }
+        record(failure, mechanismName, connection)
+    }
+
+    private func record(_ failure: SaslFailure, _ mechanismName: String, _ connection: Connection) {
         var fields = [("mechanism", mechanismName), ("reason", Self.reason(failure))]
         if let user = failure.user { fields.append(("user", user)) }
         security?.audit.record(.loginFailed, identity(connection), fields)
@@ -250,10 +282,11 @@ final class ConnectionAuthentication {
     private static func reason(_ failure: SaslFailure) -> String {
         switch failure {
         case .invalidCredentials: "no such user, or another password"
-        case .otherAuthorizationID: "the client wants to act as another user"
+        case .otherAuthorizationID, .otherTokenOwner: "the client wants to act as another user"
         case .malformed: "a message that cannot be read"
         case .noUser: "no user was named"
         case .noPassword: "no password was given"
+        case .token(let failure): failure.description
         }
     }
 
@@ -263,6 +296,11 @@ final class ConnectionAuthentication {
         case .noUser: return "Authentication failed: username not specified"
         case .noPassword: return "Authentication failed: password not specified"
         case .otherAuthorizationID: return "Authentication failed: Client requested an authorization id that is different from username"
+        case .otherTokenOwner(let user, let requested):
+            return
+                "Authentication failed: Client requested an authorization id (\(requested)) that is different from the token's principal name "
+                + "(\(user))"
+        case .token: return SaslFailure.invalidToken
         case .invalidCredentials where mechanism == "PLAIN": return "Authentication failed: Invalid username or password"
         case .malformed where mechanism == "PLAIN": return "Invalid SASL/PLAIN response"
         case .invalidCredentials, .malformed:

@@ -24,6 +24,8 @@ final class ListenerSecurity: Sendable {
     let maximumTokenBytes: Int
     /// Nil without TLS.
     let tls: TLSServerContext?
+    /// Nil when OAUTHBEARER is not on offer.
+    let verificationKeys: VerificationKeys?
     private let scramKeys: @Sendable (String, ScramMechanism) -> ScramKeys?
     private let state: Mutex<State>
     private let logger: Logger
@@ -39,6 +41,9 @@ final class ListenerSecurity: Sendable {
         failureDelayMilliseconds = security.failedAuthenticationDelayMilliseconds
         maximumTokenBytes = security.maximumTokenBytes
         state = Mutex(State(settings: settings))
+        verificationKeys = try settings.sasl?.oauthBearer.map { (oauthBearer) throws(BrokerStartFailure) in
+            try VerificationKeys(listener: name, oauthBearer, logger: logger)
+        }
         do throws(TLSFailure) {
             tls = try settings.tls.map { (settings) throws(TLSFailure) in try TLSServerContext(settings) }
         } catch {
@@ -56,6 +61,19 @@ final class ListenerSecurity: Sendable {
 
     func keys(of user: String, _ mechanism: ScramMechanism) -> ScramKeys? { scramKeys(user, mechanism) }
 
+    /// What a token of OAUTHBEARER says, if it is good now.
+    func accessToken(_ token: String) -> Result<AccessToken, TokenFailure> {
+        guard let keys = verificationKeys?.current, let validator = settings.sasl?.oauthBearer?.validator else {
+            return .failure(.noKeySet)
+        }
+        do throws(TokenFailure) {
+            return .success(try validator.validate(token, keys, now: SystemClock.now()))
+        } catch {
+            if case .unknownKey = error { verificationKeys?.missed() }
+            return .failure(error)
+        }
+    }
+
     /// Goes over to other settings; keys and certificates that cannot be read leave those in use.
     func update(_ settings: ListenerSecuritySettings) {
         state.withLock { state in
@@ -69,6 +87,7 @@ final class ListenerSecurity: Sendable {
     /// Reads files again that changed.
     func refresh() {
         refresh(nil)
+        verificationKeys?.refresh()
         if let problem = readUsers() {
             logger.error("the users of PLAIN stay as they were", metadata: ["listener": "\(name)", "reason": "\(problem)"])
         }

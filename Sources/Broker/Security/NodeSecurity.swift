@@ -18,6 +18,8 @@ final class NodeSecurity: Sendable {
     let authorizer: Authorizer?
     private let listeners: [String: ListenerSecurity]
     private let outgoing: [String: TLSClientContext]
+    /// By listener of other nodes, where this one logs in by OAUTHBEARER.
+    private let tokens: [String: TokenFile]
     private let settings: SecuritySettings
     private let image: ScramImage
     private let logger: Logger
@@ -57,6 +59,11 @@ final class NodeSecurity: Sendable {
             }
         }
         self.outgoing = outgoing
+        var tokens: [String: TokenFile] = [:]
+        for (name, settings) in settings.outgoing {
+            if let path = settings.tokenFile { tokens[name] = try TokenFile(path: path) }
+        }
+        self.tokens = tokens
     }
 
     /// The security of a listener; nil for plaintext, where nobody is asked who they are.
@@ -69,8 +76,17 @@ final class NodeSecurity: Sendable {
     func peerOptions(clientID: String, listener name: String) -> PeerOptions {
         var options = PeerOptions(clientID: clientID)
         options.tls = outgoing[name]
-        options.credentials = settings.outgoing[name]?.credentials
+        if let token = tokens[name] {
+            options.credentials = { token.credentials }
+        } else if let credentials = settings.outgoing[name]?.credentials {
+            options.credentials = { credentials }
+        }
         return options
+    }
+
+    /// Begins to keep the keys of tokens up to date.
+    func start(on eventLoop: any EventLoop, _ background: BackgroundWork) {
+        for listener in listeners.values { listener.verificationKeys?.start(on: eventLoop, background) }
     }
 
     /// Follows the metadata: access control entries and credentials.
@@ -96,6 +112,10 @@ final class NodeSecurity: Sendable {
     func refresh() {
         for listener in listeners.values { listener.refresh() }
         for (name, context) in outgoing { reload(context, name, nil) }
+        for (name, token) in tokens {
+            guard let problem = token.refresh() else { continue }
+            logger.error("the token for other nodes stays as it was", metadata: ["connections": "\(name)", "reason": "\(problem)"])
+        }
     }
 
     private func reload(_ context: TLSClientContext, _ name: String, _ settings: TLSSettings?) {

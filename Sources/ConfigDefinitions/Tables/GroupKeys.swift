@@ -13,7 +13,7 @@ extension ConfigTable {
         .list(
             "group.coordinator.rebalance.protocols", ["classic", "consumer", "streams"],
             .list(of: ["consumer", "classic", "share", "streams"], mayBeEmpty: false), .medium,
-            support: .acceptedWithoutEffect("classic groups are the only ones served so far"), doc: "Group protocols that are served."),
+            doc: "Group protocols that are served."),
         .int("group.coordinator.threads", 4, .atLeast(1), .high, support: .ownThreads, doc: "Threads of the group coordinator."),
         .int(
             "group.initial.rebalance.delay.ms", 3000, .any, .medium,
@@ -46,28 +46,43 @@ extension ConfigTable {
     ]
 
     static let consumerGroupKeys: [ConfigDefinition] = [
-        .int("group.consumer.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide, support: .noConsumerGroups),
-        .boolean("group.consumer.assignor.offload.enable", true, .medium, mode: .clusterWide, support: .noConsumerGroups),
+        .int(
+            "group.consumer.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide,
+            doc: "Least time between two assignments of a consumer group."),
+        .boolean("group.consumer.assignor.offload.enable", true, .medium, mode: .clusterWide, support: .inlineAssignment),
         .list(
-            "group.consumer.assignors", ["uniform", "range"], .nonEmptyList, .medium, support: .noConsumerGroups,
+            "group.consumer.assignors", ["uniform", "range"], .nonEmptyList, .medium,
             doc: "Assignors on the broker's side for consumer groups, the first is the default."),
         .int(
-            "group.consumer.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noConsumerGroups,
+            "group.consumer.heartbeat.interval.ms", 5000, .atLeast(1), .medium,
             doc: "Heartbeat interval given to members of consumer groups."),
-        .int("group.consumer.max.assignment.interval.ms", 15_000, .atLeast(0), .medium, support: .noConsumerGroups),
-        .int("group.consumer.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium, support: .noConsumerGroups),
-        .int("group.consumer.max.session.timeout.ms", 60_000, .atLeast(1), .medium, support: .noConsumerGroups),
-        .int("group.consumer.max.size", .max, .atLeast(1), .medium, support: .noConsumerGroups, doc: "Most members of a consumer group."),
+        .int(
+            "group.consumer.max.assignment.interval.ms", 15_000, .atLeast(0), .medium,
+            doc: "Longest consumer.assignment.interval.ms that a group may have."),
+        .int(
+            "group.consumer.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium,
+            doc: "Longest consumer.heartbeat.interval.ms that a group may have."),
+        .int(
+            "group.consumer.max.session.timeout.ms", 60_000, .atLeast(1), .medium,
+            doc: "Longest consumer.session.timeout.ms that a group may have."),
+        .int("group.consumer.max.size", .max, .atLeast(1), .medium, doc: "Most members of a consumer group."),
         .string(
             "group.consumer.migration.policy", "bidirectional", .oneOfIgnoringCase(["bidirectional", "upgrade", "downgrade", "disabled"]),
-            .medium,
-            support: .noConsumerGroups, doc: "Whether groups may change between the classic and the consumer protocol while in use."),
-        .int("group.consumer.min.assignment.interval.ms", 0, .atLeast(0), .medium, support: .noConsumerGroups),
-        .int("group.consumer.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noConsumerGroups),
-        .int("group.consumer.min.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noConsumerGroups),
-        .int("group.consumer.regex.refresh.interval.ms", 600_000, .atLeast(10_000), .medium, internal: true, support: .noConsumerGroups),
+            .medium, doc: "Whether groups may change between the classic and the consumer protocol while in use."),
         .int(
-            "group.consumer.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noConsumerGroups,
+            "group.consumer.min.assignment.interval.ms", 0, .atLeast(0), .medium,
+            doc: "Shortest consumer.assignment.interval.ms that a group may have."),
+        .int(
+            "group.consumer.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium,
+            doc: "Shortest consumer.heartbeat.interval.ms that a group may have."),
+        .int(
+            "group.consumer.min.session.timeout.ms", 45_000, .atLeast(1), .medium,
+            doc: "Shortest consumer.session.timeout.ms that a group may have."),
+        .int(
+            "group.consumer.regex.refresh.interval.ms", 600_000, .atLeast(10_000), .medium, internal: true,
+            doc: "How often regular expressions are resolved again when no topic was created."),
+        .int(
+            "group.consumer.session.timeout.ms", 45_000, .atLeast(1), .medium,
             doc: "A member of a consumer group silent for this long is removed."),
     ]
 }

@@ -4,18 +4,15 @@ extension ConfigTable {
     static let groupKeys: [ConfigDefinition] = [
         .int(
             "consumer.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide,
-            synonym: "group.consumer.assignment.interval.ms",
-            support: .noConsumerGroups),
+            synonym: "group.consumer.assignment.interval.ms"),
         .boolean(
             "consumer.assignor.offload.enable", true, .medium, mode: .clusterWide, synonym: "group.consumer.assignor.offload.enable",
-            support: .noConsumerGroups),
+            support: .inlineAssignment),
         .int(
             "consumer.heartbeat.interval.ms", 5000, .atLeast(1), .medium, mode: .clusterWide,
-            synonym: "group.consumer.heartbeat.interval.ms",
-            support: .noConsumerGroups),
+            synonym: "group.consumer.heartbeat.interval.ms"),
         .int(
-            "consumer.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.consumer.session.timeout.ms",
-            support: .noConsumerGroups),
+            "consumer.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.consumer.session.timeout.ms"),
         .boolean("errors.deadletterqueue.copy.record.enable", false, .medium, mode: .clusterWide, support: .noShareGroups),
         .string("errors.deadletterqueue.topic.name", "", .any, .medium, mode: .clusterWide, support: .noShareGroups),
         .int(

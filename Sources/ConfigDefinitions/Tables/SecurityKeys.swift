@@ -44,8 +44,12 @@ extension ConfigTable {
     ]
 
     static let oauthKeys: [ConfigDefinition] = [
-        .boolean("sasl.oauthbearer.allow.unverified.audience", false, .medium, support: .noOAuth),
-        .boolean("sasl.oauthbearer.allow.unverified.issuer", false, .medium, support: .noOAuth),
+        .boolean(
+            "sasl.oauthbearer.allow.unverified.audience", false, .medium,
+            doc: "Takes tokens for any audience at a listener without sasl.oauthbearer.expected.audience."),
+        .boolean(
+            "sasl.oauthbearer.allow.unverified.issuer", false, .medium,
+            doc: "Takes tokens of any issuer at a listener without sasl.oauthbearer.expected.issuer."),
         .string("sasl.oauthbearer.assertion.algorithm", "RS256", .oneOfIgnoringCase(["ES256", "RS256"]), .medium, support: .noOAuth),
         .string("sasl.oauthbearer.assertion.claim.aud", nil, .any, .medium, support: .noOAuth),
         .int("sasl.oauthbearer.assertion.claim.exp.seconds", 300, .between(0, 86_400), .low, support: .noOAuth),
@@ -59,22 +63,42 @@ extension ConfigTable {
         .string("sasl.oauthbearer.assertion.template.file", nil, .any, .medium, support: .noOAuth),
         .string("sasl.oauthbearer.client.credentials.client.id", nil, .any, .medium, support: .noOAuth),
         .password("sasl.oauthbearer.client.credentials.client.secret", .medium, support: .noOAuth),
-        .int("sasl.oauthbearer.clock.skew.seconds", 30, .any, .low, support: .noOAuth),
-        .list("sasl.oauthbearer.expected.audience", [], .anyList, .high, support: .noOAuth),
-        .string("sasl.oauthbearer.expected.issuer", nil, .any, .high, support: .noOAuth),
-        .long("sasl.oauthbearer.jwks.endpoint.refresh.ms", 3_600_000, .any, .low, support: .noOAuth),
-        .long("sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", 10_000, .any, .low, support: .noOAuth),
-        .long("sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", 100, .any, .low, support: .noOAuth),
-        .string("sasl.oauthbearer.jwks.endpoint.url", nil, .any, .medium, support: .noOAuth),
+        .int(
+            "sasl.oauthbearer.clock.skew.seconds", 30, .any, .low,
+            doc: "Seconds that the identity provider's clock may be off when a token's times are looked at."),
+        .list(
+            "sasl.oauthbearer.expected.audience", [], .anyList, .high,
+            doc: "A token must be for one of these (claim aud)."),
+        .string(
+            "sasl.oauthbearer.expected.issuer", nil, .any, .high,
+            doc: "A token must be issued by this one (claim iss)."),
+        .long(
+            "sasl.oauthbearer.jwks.endpoint.refresh.ms", 3_600_000, .any, .low,
+            doc: "Milliseconds between two readings of a JWKS by HTTP; a file is read again when it changes."),
+        .long(
+            "sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms", 10_000, .any, .low,
+            doc: "The longest time in milliseconds until a JWKS that could not be read is asked for again."),
+        .long(
+            "sasl.oauthbearer.jwks.endpoint.retry.backoff.ms", 100, .any, .low,
+            doc: "Milliseconds until a JWKS that could not be read is asked for again; doubled each time."),
+        .string(
+            "sasl.oauthbearer.jwks.endpoint.url", nil, .any, .medium,
+            doc: "Where the keys are that tokens are signed by (JWKS): a file, http or https address."),
         .className(
             "sasl.oauthbearer.jwt.retriever.class", "org.apache.kafka.common.security.oauthbearer.DefaultJwtRetriever", .medium,
-            support: .noOAuth),
+            support: .noPlugins),
         .className(
             "sasl.oauthbearer.jwt.validator.class", "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator", .medium,
-            support: .noOAuth),
+            support: .noPlugins),
         .string("sasl.oauthbearer.scope", nil, .any, .medium, support: .noOAuth),
-        .string("sasl.oauthbearer.scope.claim.name", "scope", .any, .low, support: .noOAuth),
-        .string("sasl.oauthbearer.sub.claim.name", "sub", .any, .low, support: .noOAuth),
-        .string("sasl.oauthbearer.token.endpoint.url", nil, .any, .medium, support: .noOAuth),
+        .string(
+            "sasl.oauthbearer.scope.claim.name", "scope", .any, .low,
+            doc: "The claim with a token's scopes."),
+        .string(
+            "sasl.oauthbearer.sub.claim.name", "sub", .any, .low,
+            doc: "The claim with the user's name."),
+        .string(
+            "sasl.oauthbearer.token.endpoint.url", nil, .any, .medium,
+            doc: "The file: address of the token that this node logs in with at others."),
     ]
 }

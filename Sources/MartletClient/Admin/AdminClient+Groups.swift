@@ -93,11 +93,42 @@ extension AdminClient {
             guard let found = response.groups.first else {
                 throw KafkaError(.protocolViolation, "the answer to DescribeGroups is empty")
             }
+            if found.errorCode == .groupIdNotFound || (found.errorCode == .none && found.groupState == "Dead"),
+                let consumer = try await self.describeConsumerGroup(group, coordinator: coordinator)
+            {
+                return consumer
+            }
             try found.errorCode.check(found.errorMessage, about: "group '\(group)'")
             return GroupDescription(
                 group: group, state: found.groupState, protocolType: found.protocolType, protocolName: found.protocolData,
                 coordinator: coordinator, members: found.members.map { GroupMember($0, protocolType: found.protocolType) })
         }
+    }
+
+    /// A group of the newer protocol (KIP-848); nil when there is none of that name, or the broker does not know such groups.
+    private func describeConsumerGroup(_ group: String, coordinator: Int32) async throws(KafkaError) -> GroupDescription? {
+        var request = ConsumerGroupDescribeRequest()
+        request.groupIds = [group]
+        let response: ConsumerGroupDescribeResponse
+        do throws(KafkaError) {
+            response = try await cluster.send(request, to: .coordinator(group: group))
+        } catch {
+            return nil
+        }
+        guard let found = response.groups.first, found.errorCode != .groupIdNotFound, found.errorCode != .unsupportedVersion else {
+            return nil
+        }
+        try found.errorCode.check(found.errorMessage, about: "group '\(group)'")
+        let members = found.members.map { member in
+            GroupMember(
+                memberID: member.memberId, groupInstanceID: member.instanceId, clientID: member.clientId, clientHost: member.clientHost,
+                assignment: member.assignment.topicPartitions.flatMap { topic in
+                    topic.partitions.map { TopicPartition(topic.topicName, $0) }
+                }.sorted())
+        }
+        return GroupDescription(
+            group: group, state: found.groupState, protocolType: "consumer", protocolName: found.assignorName, coordinator: coordinator,
+            members: members)
     }
 
     /// Deletes groups that have no members, with their offsets.

@@ -147,14 +147,26 @@ extension AdminClient {
     public func createPartitions(
         _ totals: [(topic: String, count: Int32)], validateOnly: Bool = false
     ) async throws(KafkaError) -> [Outcome<String, Void>] {
+        try await createPartitions(totals.map { ($0.topic, $0.count, nil) }, validateOnly: validateOnly)
+    }
+
+    /// Raises the number of partitions of topics, with the brokers of the new ones placed by hand where they are given.
+    @discardableResult
+    public func createPartitions(
+        _ totals: [(topic: String, count: Int32, assignments: [[Int32]]?)], validateOnly: Bool = false
+    ) async throws(KafkaError) -> [Outcome<String, Void>] {
         var request = CreatePartitionsRequest()
         request.timeoutMs = timeoutMilliseconds
         request.validateOnly = validateOnly
-        request.topics = totals.map { name, count in
+        request.topics = totals.map { name, count, assignments in
             var topic = CreatePartitionsRequest.CreatePartitionsTopic()
             topic.name = name
             topic.count = count
-            topic.assignments = nil
+            topic.assignments = assignments?.map { brokers in
+                var assignment = CreatePartitionsRequest.CreatePartitionsAssignment()
+                assignment.brokerIds = brokers
+                return assignment
+            }
             return topic
         }
         return try await retryingOutcomes { [request] () throws(KafkaError) in

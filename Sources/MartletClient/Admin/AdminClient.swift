@@ -193,6 +193,11 @@ extension AdminClient {
 
     /// The quorum that holds the cluster's metadata.
     public func describeQuorum() async throws(KafkaError) -> QuorumDescription {
+        try await describeQuorumWithEndpoints().quorum
+    }
+
+    /// The quorum, and where its nodes' controllers listen by node id, as `LISTENER://host:port` (KIP-853).
+    package func describeQuorumWithEndpoints() async throws(KafkaError) -> (quorum: QuorumDescription, endpoints: [Int32: [String]]) {
         var partition = DescribeQuorumRequest.PartitionData()
         partition.partitionIndex = 0
         var topic = DescribeQuorumRequest.TopicData()
@@ -207,9 +212,13 @@ extension AdminClient {
                 throw KafkaError(.protocolViolation, "the answer to DescribeQuorum is empty")
             }
             try found.errorCode.check(found.errorMessage, about: "DescribeQuorum")
-            return QuorumDescription(
+            let quorum = QuorumDescription(
                 leaderID: found.leaderId, leaderEpoch: found.leaderEpoch, highWatermark: found.highWatermark,
                 voters: found.currentVoters.map(QuorumReplica.init), observers: found.observers.map(QuorumReplica.init))
+            let endpoints = response.nodes.map { node in
+                (node.nodeId, node.listeners.map { "\($0.name)://\($0.host):\($0.port)" })
+            }
+            return (quorum, Dictionary(endpoints, uniquingKeysWith: { first, _ in first }))
         }
     }
 

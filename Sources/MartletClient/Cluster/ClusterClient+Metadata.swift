@@ -115,7 +115,7 @@ extension ClusterClient {
     // MARK: Coordinators
 
     /// The node that coordinates a group (type 0) or a transactional id (type 1).
-    func coordinator(_ key: String, type: Int8) async throws(KafkaError) -> NodeID {
+    package func coordinator(_ key: String, type: Int8) async throws(KafkaError) -> NodeID {
         if let known = state.withLock({ $0.coordinators["\(type):\(key)"] }) { return known }
         var request = FindCoordinatorRequest()
         request.keyType = type

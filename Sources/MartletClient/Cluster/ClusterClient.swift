@@ -66,7 +66,13 @@ package final class ClusterClient: Sendable {
         case .bootstrap: return try await bootstrapConnection(purpose: purpose)
         case .any: return try await anyConnection(purpose: purpose)
         case .controller:
-            if view.updatedAt == nil { try await refreshMetadata() }
+            do throws(KafkaError) {
+                if view.updatedAt == nil { try await refreshMetadata() }
+            } catch {
+                // A controller's own listener tells no metadata, and is what was wanted.
+                if error.kind == .unsupportedVersion { return try await bootstrapConnection(purpose: purpose) }
+                throw error
+            }
             if let controller = view.controllerID, view.brokers[controller] != nil {
                 return try await connection(toNode: controller, purpose: purpose)
             }

@@ -59,7 +59,7 @@ package final class BrokerConnection: Sendable {
             let versions = try await bare.negotiate(timeout: configuration.requestTimeout)
             let connection = BrokerConnection(
                 address: address, versions: versions, channel: connected.0, handler: connected.1, clientID: configuration.clientID)
-            if let credentials = configuration.security.credentials {
+            if let credentials = try configuration.security.currentCredentials() {
                 try await connection.logIn(credentials, timeout: configuration.requestTimeout)
             }
             return connection
@@ -164,7 +164,7 @@ package final class BrokerConnection: Sendable {
 
 extension ApiVersionsRequest {
     /// With this library's name, without which brokers refuse it (KIP-511).
-    static var own: ApiVersionsRequest {
+    package static var own: ApiVersionsRequest {
         var request = ApiVersionsRequest()
         request.clientSoftwareName = "martlet"
         request.clientSoftwareVersion = "1.0"

@@ -15,6 +15,8 @@ public struct ClientSecurity: Sendable {
     var tls: TLSClientContext?
     /// Nil without SASL.
     var credentials: SaslCredentials?
+    /// Where the token of OAUTHBEARER is; read again for every login.
+    var tokenFile: String?
 
     /// Plaintext, and nobody in particular.
     public static let none = ClientSecurity(tls: nil, credentials: nil)
@@ -22,6 +24,17 @@ public struct ClientSecurity: Sendable {
     init(tls: TLSClientContext?, credentials: SaslCredentials?) {
         self.tls = tls
         self.credentials = credentials
+    }
+
+    /// What to log in with now; nil without SASL.
+    func currentCredentials() throws(KafkaError) -> SaslCredentials? {
+        guard let tokenFile, var credentials else { return credentials }
+        guard let text = TokenFile.text(tokenFile) else { throw KafkaError(.authenticationFailed, "\(tokenFile) cannot be read") }
+        guard let token = SaslCredentials.token(in: text) else {
+            throw KafkaError(.authenticationFailed, "\(tokenFile) does not hold one token")
+        }
+        credentials.password = token
+        return credentials
     }
 
     /// Reads Kafka's client properties: `security.protocol`, `sasl.mechanism`, `sasl.jaas.config`, `ssl.*`; also `sasl.username` and
@@ -46,7 +59,18 @@ public struct ClientSecurity: Sendable {
                 throw KafkaError(.invalidArgument, "\(error)")
             }
         }
-        if name.hasPrefix("SASL") { credentials = try Self.credentials(property) }
+        if name.hasPrefix("SASL") {
+            credentials = try Self.credentials(property)
+            if credentials?.mechanism == .oauthBearer { tokenFile = try Self.tokenFile(property) }
+        }
+    }
+
+    private static func tokenFile(_ property: (String) -> String?) throws(KafkaError) -> String {
+        let key = "sasl.oauthbearer.token.endpoint.url"
+        guard let text = property(key), case .file(let path)? = try? KeySetAddress(parsing: text) else {
+            throw KafkaError(.invalidArgument, "\(key) must be the file: address of a token; an endpoint that makes tokens is not asked")
+        }
+        return path
     }
 
     private static func credentials(_ property: (String) -> String?) throws(KafkaError) -> SaslCredentials {
@@ -55,6 +79,7 @@ public struct ClientSecurity: Sendable {
             let known = SaslCredentials.Mechanism.names.joined(separator: ", ")
             throw KafkaError(.invalidArgument, "sasl.mechanism is \(name), which is not spoken here; set it to one of \(known)")
         }
+        if mechanism == .oauthBearer { return SaslCredentials(mechanism: mechanism, user: "", password: "") }
         if let text = property("sasl.jaas.config"), !text.isEmpty {
             do throws(JAASError) {
                 let entry = try JAASConfiguration.parse(text)
@@ -96,7 +121,7 @@ extension BrokerConnection {
             let response = try await send(request, timeout: timeout)
             guard response.errorCode == .none else {
                 let message = response.errorMessage ?? response.errorCode.defaultMessage
-                throw KafkaError(.authenticationFailed, "\(address) refused the login of \(credentials.user): \(message)")
+                throw KafkaError(.authenticationFailed, "\(address) refused the login of \(credentials): \(message)")
             }
             switch exchange.step(Array(response.authBytes.readableBytesView)) {
             case .respond(let next): token = next

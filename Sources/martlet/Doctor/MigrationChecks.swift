@@ -13,6 +13,8 @@ struct MigrationChecks {
     /// Those that are configured to give out delegation tokens.
     private var withTokens: [Int32] = []
     private static let tokenKey = "delegation.token.secret.key"
+    /// Of SASL, those that Martlet's listeners serve.
+    private static let mechanisms = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 
     init(admin: AdminClient) {
         self.admin = admin
@@ -104,11 +106,15 @@ struct MigrationChecks {
             }, uniquingKeysWith: { first, _ in first })
         let names = (values["listeners"] ?? "").split(separator: ",").compactMap { $0.split(separator: ":").first.map(String.init) }
         for name in names {
-            let security = protocols[name] ?? name
-            guard security != "PLAINTEXT" else { continue }
+            guard (protocols[name] ?? name).hasPrefix("SASL_") else { continue }
+            let offered =
+                values["listener.name.\(name.lowercased()).sasl.enabled.mechanisms"] ?? values["sasl.enabled.mechanisms"] ?? "GSSAPI"
+            let foreign = offered.split(separator: ",").map { $0.trimmingPrefix(" ") }.filter { !Self.mechanisms.contains(String($0)) }
+            guard !foreign.isEmpty else { continue }
             problem(
-                .error, "listener", "broker \(broker)", "listener \(name) speaks \(security), and Martlet only PLAINTEXT so far",
-                "leave such nodes to Apache Kafka, or give clients and nodes a PLAINTEXT listener in a network of their own")
+                .error, "listener", "broker \(broker)",
+                "listener \(name) offers \(foreign.joined(separator: ", ")), which Martlet does not",
+                "give clients and nodes another mechanism first (\(Self.mechanisms.joined(separator: ", ")))")
         }
     }
 
@@ -149,16 +155,14 @@ struct MigrationChecks {
     }
 
     private mutating func groups() async throws {
-        let foreign = try await admin.listGroups().filter { !["", "classic"].contains($0.type.lowercased()) }
-        if foreign.isEmpty { return diagnosis.isSound("every group uses the classic protocol") }
+        let foreign = try await admin.listGroups().filter { !["", "classic", "consumer"].contains($0.type.lowercased()) }
+        if foreign.isEmpty { return diagnosis.isSound("Martlet coordinates every kind of group in use") }
         for type in Set(foreign.map { $0.type.lowercased() }).sorted() {
             let names = foreign.filter { $0.type.lowercased() == type }.map(\.group)
             problem(
                 .error, "groups", "\(names.count) group(s) of type \(type)",
                 "have a protocol that Martlet does not coordinate: \(Self.some(names))",
-                type == "consumer"
-                    ? "set group.protocol=classic in their consumers, or leave __consumer_offsets on Apache Kafka"
-                    : "leave the cluster to Apache Kafka while they are used")
+                "leave the cluster to Apache Kafka while they are used")
         }
     }
 
@@ -184,9 +188,7 @@ struct MigrationChecks {
             entry.entity.map { "\($0.entityType) \($0.entityName ?? "(default)")" }.joined(separator: " and ")
         }
         if names.isEmpty { return diagnosis.isSound("there are no quotas") }
-        problem(
-            .warning, "quotas", "\(names.count) quota(s)", "are kept but not enforced by Martlet: \(Self.some(names.sorted()))",
-            "expect these clients to be unlimited at nodes of Martlet")
+        diagnosis.isSound("\(names.count) quota(s), which Martlet keeps to: \(Self.some(names.sorted()))")
     }
 
     private mutating func credentials() async throws {

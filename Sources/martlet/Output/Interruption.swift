@@ -13,6 +13,7 @@ enum Interruption {
             signal(number) { number in
                 wanted.store(true, ordering: .relaxed)
                 signalled.store(true, ordering: .relaxed)
+                lastSignal.store(number, ordering: .relaxed)
                 signal(number, SIG_DFL)
             }
         }
@@ -24,8 +25,11 @@ enum Interruption {
     static var isWanted: Bool { wanted.load(ordering: .relaxed) }
     /// A signal wanted it, so a summary has someone to read it.
     static var isSignalled: Bool { signalled.load(ordering: .relaxed) }
+    /// Which one; 0 for none.
+    static var signalNumber: Int32 { lastSignal.load(ordering: .relaxed) }
 }
 
 private let watched = Atomic(false)
 private let wanted = Atomic(false)
 private let signalled = Atomic(false)
+private let lastSignal = Atomic<Int32>(0)

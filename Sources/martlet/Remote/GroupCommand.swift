@@ -5,9 +5,10 @@ import Primitives
 
 struct GroupCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "group", abstract: "List groups, see their lag, move or delete their offsets.",
+        commandName: "group", abstract: "List groups, see their lag and why they rebalanced, move or delete their offsets.",
         subcommands: [
-            GroupListCommand.self, GroupDescribeCommand.self, GroupResetOffsetsCommand.self, GroupDeleteCommand.self,
+            GroupListCommand.self, GroupDescribeCommand.self, GroupHistoryCommand.self, GroupResetOffsetsCommand.self,
+            GroupDeleteCommand.self,
         ])
 }
 

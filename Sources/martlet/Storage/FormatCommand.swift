@@ -68,6 +68,12 @@ struct FormatCommand: ParsableCommand {
     }
 
     func run() throws {
+        let (report, id, nodeID) = try format()
+        show(report, clusterID: id, nodeID: nodeID)
+    }
+
+    /// Formats and says what was done, for which cluster and node.
+    func format() throws -> (report: MetadataFormat.Report, clusterID: String, nodeID: NodeID) {
         let loaded: BrokerConfiguration
         do throws(ConfigurationMistakes) {
             loaded = try ConfigurationLoader.load(file: config, overrides: overrides).configuration
@@ -86,7 +92,7 @@ struct FormatCommand: ParsableCommand {
         format.featureLevels = try levels()
         format.scramCredentials = try addScram.map(ScramOption.record)
         do throws(MetadataStorageError) {
-            show(try format.run(), clusterID: id, nodeID: loaded.nodeID)
+            return (try format.run(), id, loaded.nodeID)
         } catch {
             throw CommandFailure("\(error)")
         }

@@ -1,0 +1,82 @@
+// Which tests prove an API, and why an API is not served. docs/compatibility.md is written from this and from what nodes serve.
+import KafkaWire
+
+@testable import Broker
+
+enum CompatibilityTable {
+    /// Files below Tests/ whose tests fail when the API does not do what it should, beside those that ask every API.
+    static func tests(of api: ApiKey) -> [String] {
+        switch api {
+        case .produce: ["Clients/test_confluent_records.py", "Clients/test_kafka_python.py", "Clients/test_aiokafka.py"]
+        case .fetch: ["Clients/test_confluent_records.py", "Clients/test_kafka_python.py", "Cluster/test_replication.py"]
+        case .listOffsets: ["Clients/test_confluent_admin.py", "MartletClientTests/ClusterTests.swift"]
+        case .metadata: ["Clients/test_confluent_admin.py", "Clients/test_listeners.py"]
+        case .offsetCommit, .offsetFetch: ["GroupCoordinationTests/OffsetTests.swift", "Clients/test_confluent_groups.py"]
+        case .findCoordinator: ["BrokerTests/OffsetsCodecTests.swift", "Cluster/test_group_failover.py"]
+        case .joinGroup, .heartbeat, .leaveGroup, .syncGroup:
+            ["GroupCoordinationTests/MembershipRulesTests.swift", "Clients/test_confluent_groups.py"]
+        case .describeGroups, .listGroups, .deleteGroups:
+            ["GroupCoordinationTests/CoordinatorRuntimeTests.swift", "Clients/test_kafka_tools.py"]
+        case .saslHandshake, .saslAuthenticate: ["Clients/test_security_sasl.py"]
+        case .apiVersions: ["Clients/test_protocol.py"]
+        case .createTopics, .deleteTopics, .createPartitions:
+            ["ControllingTests/RequestErrorTests.swift", "Clients/test_confluent_admin.py"]
+        case .deleteRecords: ["Clients/test_confluent_admin.py", "StorageTests/RetentionTests.swift"]
+        case .initProducerId: ["TransactionCoordinationTests/InitProducerIDTests.swift", "Clients/test_transactions.py"]
+        case .offsetForLeaderEpoch: ["Cluster/test_replication.py"]
+        case .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .txnOffsetCommit:
+            ["TransactionCoordinationTests/TransactionTests.swift", "Clients/test_transactions.py"]
+        case .writeTxnMarkers: ["Mixed/test_transactions.py", "Cluster/test_transactions.py"]
+        case .describeAcls, .createAcls, .deleteAcls: ["Clients/test_security_acl.py"]
+        case .describeConfigs: ["ConfigurationTests/ConfigDescriptionTests.swift", "Clients/test_confluent_admin.py"]
+        case .alterConfigs, .incrementalAlterConfigs: ["BrokerTests/AlterConfigsTests.swift", "Clients/test_confluent_admin.py"]
+        case .describeLogDirs: ["Clients/test_kafka_tools.py", "Cluster/test_log_directories.py"]
+        case .electLeaders: ["Cluster/test_elections.py", "ControllingTests/PropertyTests.swift"]
+        case .alterPartitionReassignments, .listPartitionReassignments:
+            ["ControllingTests/ReassignmentTests.swift", "Cluster/test_reassignment.py"]
+        case .offsetDelete: ["GroupCoordinationTests/OffsetTests.swift", "Clients/test_kafka_tools.py"]
+        case .describeUserScramCredentials, .alterUserScramCredentials: ["Clients/test_security_sasl.py"]
+        case .vote: ["ConsensusTests/ElectionTests.swift", "Cluster/test_three_nodes.py"]
+        case .beginQuorumEpoch, .endQuorumEpoch: ["ClusterMetadataTests/QuorumRuntimeTests.swift", "Mixed/test_quorum.py"]
+        case .describeQuorum: ["Clients/test_kafka_tools.py", "Cluster/test_three_nodes.py"]
+        case .alterPartition: ["ControllingTests/AlterPartitionTests.swift", "Mixed/test_brokers.py"]
+        case .updateFeatures: ["ControllingTests/VersionTests.swift", "Mixed/test_features.py"]
+        case .envelope: ["BrokerTests/AuthorizationTableTests.swift", "Cluster/test_secured_cluster.py"]
+        case .fetchSnapshot: ["Cluster/test_metadata_snapshots.py"]
+        case .describeCluster: ["Clients/test_kafka_tools.py", "MartletClientTests/ClusterTests.swift"]
+        case .describeProducers, .describeTransactions, .listTransactions:
+            ["Clients/test_transactions.py", "TransactionCoordinationTests/RuntimeTests.swift"]
+        case .brokerRegistration: ["ClusterMetadataTests/ControllerBrokerTests.swift", "Mixed/test_brokers.py"]
+        case .brokerHeartbeat: ["ControllingTests/HeartbeatTests.swift", "Mixed/test_brokers.py"]
+        case .unregisterBroker: ["Cluster/test_unregistered.py"]
+        case .allocateProducerIds: ["ClusterMetadataTests/ControllerTests.swift", "Mixed/test_brokers.py"]
+        case .controllerRegistration: ["ControllingTests/VersionTests.swift", "Mixed/test_quorum.py"]
+        case .assignReplicasToDirs: ["ControllingTests/HeartbeatTests.swift", "Mixed/test_log_directories.py"]
+        case .listConfigResources: ["Clients/test_kafka_tools.py"]
+        case .describeTopicPartitions: ["Clients/test_kafka_tools.py"]
+        case .addRaftVoter, .removeRaftVoter: ["ConsensusTests/VoterChangeTests.swift", "Mixed/test_voters.py"]
+        case .updateRaftVoter: ["Mixed/test_voters.py"]
+        case .unregisterController: ["Cluster/test_unregistered_controller.py"]
+        default: []
+        }
+    }
+
+    /// Why neither brokers nor controllers answer an API.
+    static func reason(_ api: ApiKey) -> String {
+        switch api {
+        case .alterReplicaLogDirs: "moving replicas between a broker's directories is not built"
+        case .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken:
+            "delegation tokens (KIP-48) are not built"
+        case .describeClientQuotas, .alterClientQuotas: "client quotas are not built"
+        case .consumerGroupHeartbeat, .consumerGroupDescribe: "consumer groups of KIP-848 are not built"
+        case .getTelemetrySubscriptions, .pushTelemetry: "client telemetry (KIP-714) is not built"
+        case .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
+            .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets,
+            .alterShareGroupOffsets, .deleteShareGroupOffsets:
+            "share groups (KIP-932) are not built"
+        case .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate:
+            "streams groups (KIP-1071) are not built"
+        default: "not built"
+        }
+    }
+}

@@ -39,6 +39,8 @@ extension BrokerServices {
         for partition in partitions.all where partition.logDirectory === directory {
             replication.stopFetching(partition)
             partition.takeOffline()
+            // The controller may take it for being where it was going to be.
+            if partition.future != nil { moves.tellDirectory(of: partition) }
             count += 1
         }
         logger.warning(

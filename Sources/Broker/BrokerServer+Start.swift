@@ -116,7 +116,7 @@ extension BrokerServer {
         try loadLogs(services, metadata.image)
         metadata.subscribe { publication in
             services.publish(publication.image, publication.changes)
-            services.resumeMoves(services.loadedLogs.takeFutures())
+            services.discardLeftCopies()
             lifecycle.published(publication.image)
         }
         let network = early?.network ?? makeNetwork(services)

@@ -60,7 +60,7 @@ extension BrokerServer {
         }
         // Copies of logs that are out of service wait for them.
         for future in services.partitions.all.compactMap(\.future) {
-            do throws(StorageError) {
+            do throws(MoveFailure) {
                 try future.withLog { log throws(StorageError) in try log.close(now: now) }
             } catch {
                 isClean = false

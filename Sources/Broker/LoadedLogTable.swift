@@ -5,7 +5,7 @@ import Synchronization
 
 /// Hands out every log once.
 final class LoadedLogTable: Sendable {
-    private let futures = Mutex<[PartitionLog]>([])
+    private let futures = Mutex<[TopicPartition: PartitionLog]>([:])
     private let logs: Mutex<[TopicPartition: PartitionLog]>
 
     init(_ logs: [PartitionLog] = []) {
@@ -18,13 +18,18 @@ final class LoadedLogTable: Sendable {
         }
     }
 
-    func set(futures: [PartitionLog]) { self.futures.withLock { $0 = futures } }
+    func set(futures: [PartitionLog]) {
+        self.futures.withLock { $0 = Dictionary(futures.map { ($0.topicPartition, $0) }, uniquingKeysWith: { first, _ in first }) }
+    }
 
-    /// Copies on their way to another directory, once.
+    /// The copy of a partition on its way to another directory, once.
+    func takeFuture(_ name: TopicPartition) -> PartitionLog? { futures.withLock { $0.removeValue(forKey: name) } }
+
+    /// The copies that nobody asked for.
     func takeFutures() -> [PartitionLog] {
         futures.withLock { futures in
-            defer { futures = [] }
-            return futures
+            defer { futures = [:] }
+            return Array(futures.values)
         }
     }
 

@@ -102,6 +102,8 @@ extension BrokerServices {
             let log: PartitionLog
             if let loaded = loadedLogs.take(name) {
                 log = loaded
+            } else if let copy = try abandonedCopy(name, topic.id, assigned: partition.directory(of: nodeID), configuration) {
+                log = copy
             } else {
                 if directories.hasOffline, !isNew(partition, of: topic, changes) {
                     // It may be in a directory that is out of service: an empty log in its stead would be taken for the partition.
@@ -111,7 +113,9 @@ extension BrokerServices {
                 log = try directories.create(
                     name, topicID: topic.id, in: partition.directory(of: nodeID), configuration: configuration, now: SystemClock.now())
             }
-            return Partition(topicPartition: name, topicID: topic.id, log: log, environment: replication.environment)
+            let opened = Partition(topicPartition: name, topicID: topic.id, log: log, environment: replication.environment)
+            resumeMove(of: opened)
+            return opened
         } catch {
             logger.error("partition cannot be opened", metadata: ["partition": "\(name)", "reason": "\(error)"])
             return nil

@@ -99,6 +99,9 @@ public final class LogDirectories: Sendable {
     /// Whether a directory of `log.dirs` is out of service, since the start or since it failed.
     public var hasOffline: Bool { !unavailable.isEmpty || directories.contains { $0.isOffline } }
 
+    /// Whether some directory in service has a log of the partition, be it one that could not be opened.
+    public func hold(_ name: TopicPartition) -> Bool { online.contains { FileSystem.exists($0.path + "/\(name)") } }
+
     /// Sets who is told when a directory fails. The handler is called by whoever met the failure, who may hold the lock of a log: it
     /// must not take any.
     public func onFailure(_ handler: @escaping @Sendable (LogDirectory) -> Void) {

@@ -223,6 +223,17 @@ public final class LogDirectory: Sendable {
         }
     }
 
+    /// Says on disk, before it returns, where a log starts.
+    func noteLogStart(_ topicPartition: TopicPartition, _ offset: Offset) throws(StorageError) {
+        try withCheckpointing { () throws(StorageError) in
+            let file = file(OffsetCheckpointFile.Name.logStart)
+            var known = try file.read()
+            guard known[topicPartition] != offset else { return }
+            known[topicPartition] = offset
+            try file.write(known.map { ($0.key, $0.value) })
+        }
+    }
+
     /// What is to be written of high watermarks that were gathered.
     private func bounded(_ offsets: [(TopicPartition, Offset)]) -> [(TopicPartition, Offset)] {
         state.withLock { state in

@@ -190,6 +190,11 @@ final class LogLoading: Sendable {
     private func load(_ work: Work) throws(StorageError) -> PartitionLog? {
         let path = work.path
         guard let topicID = try topicID(of: work, path: path) else {
+            if work.isFuture {
+                work.directory.countPartition(1)
+                _ = try work.directory.markForDeletion(work.topicPartition, path: path, due: now + 60_000)
+                return nil
+            }
             let aside = try work.directory.setAside(work.topicPartition, path: path)
             state.withLock { $0.loaded.strays.append(aside) }
             return nil

@@ -21,7 +21,8 @@ extension BrokerServices {
                         var result = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult()
                         result.partitionIndex = index
                         result.errorCode =
-                            isPermitted ? move(TopicPartition(topic.name, index), to: directory.path) : .clusterAuthorizationFailed
+                            isPermitted
+                            ? moves.deciding { move(TopicPartition(topic.name, index), to: directory.path) } : .clusterAuthorizationFailed
                         topics[topic.name, default: []].append(result)
                     }
                 }
@@ -41,7 +42,9 @@ extension BrokerServices {
         guard !directories.unavailable.contains(where: { $0.path == path }) else { return .kafkaStorageError }
         guard let directory = directories.directories.first(where: { $0.path == path }) else { return .logDirNotFound }
         guard !directory.isOffline else { return .kafkaStorageError }
-        guard let partition = partitions.partition(name) else { return .replicaNotAvailable }
+        guard let partition = partitions.partition(name) else {
+            return image.topics.topic(named: name.topic)?.partition(name.partition) == nil ? .unknownTopicOrPartition : .replicaNotAvailable
+        }
         guard !partition.isOffline else { return .kafkaStorageError }
         if let future = partition.future {
             if future.directory === directory { return .none }
@@ -51,31 +54,14 @@ extension BrokerServices {
         // Copies in a directory that is out of service would go on when it is back.
         guard !directories.hasOffline else { return .kafkaStorageError }
         do throws(StorageError) {
-            let (start, configuration, cleaned) = try partition.withLog { log throws(StorageError) in
-                (log.logStartOffset, log.configuration, log.cleanedOffset)
-            }
+            let (start, configuration) = try partition.withLog { log throws(StorageError) in (log.logStartOffset, log.configuration) }
             let log = try directory.createFuture(
                 name, topicID: partition.topicID, startingAt: start, configuration: configuration, now: SystemClock.now())
-            moves.start(partition, FutureReplica(log, cleanedOffset: cleaned))
+            moves.start(partition, FutureReplica(log))
             return .none
         } catch {
             logger.error("a replica cannot be moved", metadata: ["partition": "\(name)", "directory": "\(path)", "reason": "\(error)"])
             return .kafkaStorageError
-        }
-    }
-
-    /// Goes on with moves that a stop or a crash interrupted.
-    func resumeMoves(_ futures: [PartitionLog]) {
-        for log in futures {
-            let partition = partitions.partition(log.topicPartition)
-            if let partition, !partition.isOffline, partition.topicID == log.topicID, partition.logDirectory !== log.logDirectory {
-                moves.start(partition, FutureReplica(log, cleanedOffset: nil))
-            } else if directories.hasOffline {
-                // Its log may be in a directory that is out of service, and come back with it.
-                try? log.close(now: SystemClock.now())
-            } else {
-                try? log.delete(now: SystemClock.now())
-            }
         }
     }
 }

@@ -6,22 +6,30 @@ import Synchronization
 /// A copy of a partition's log in another directory.
 final class FutureReplica: Sendable {
     let directory: LogDirectory
-    /// Up to where the log was clean when the copying began; nil when the copying began in an earlier life of the node.
-    let cleanedOffset: Offset?
     /// Taken after the partition's lock where both are.
     private let log: Mutex<PartitionLog>
 
-    init(_ log: PartitionLog, cleanedOffset: Offset?) {
+    init(_ log: PartitionLog) {
         directory = log.logDirectory
-        self.cleanedOffset = cleanedOffset
         self.log = Mutex(log)
     }
 
     var logEndOffset: Offset { log.withLock { $0.logEndOffset } }
     var sizeInBytes: Int { log.withLock { $0.sizeInBytes } }
 
-    func withLog<Value: Sendable>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(StorageError) -> Value {
-        try log.withLock { log in Result { () throws(StorageError) in try body(log) } }.get()
+    func withLog<Value: Sendable>(_ body: (PartitionLog) throws(StorageError) -> Value) throws(MoveFailure) -> Value {
+        let outcome = log.withLock { log in Result { () throws(StorageError) in try body(log) } }
+        do throws(StorageError) { return try outcome.get() } catch { throw .copy(error) }
+    }
+}
+
+/// Which of the two logs a step of a move failed at: only that one's directory may be to blame.
+enum MoveFailure: Error {
+    case source(StorageError)
+    case copy(StorageError)
+
+    static func atSource<Value>(_ body: () throws(StorageError) -> Value) throws(MoveFailure) -> Value {
+        do throws(StorageError) { return try body() } catch { throw .source(error) }
     }
 }
 
@@ -49,24 +57,37 @@ extension Partition {
 
     var future: FutureReplica? { state.withLock { $0.future } }
 
-    /// Begins or gives up a move.
-    func setFuture(_ future: FutureReplica?) {
+    /// Begins a move, unless there is one.
+    func begin(_ future: FutureReplica) -> Bool {
         state.withLock { state in
+            guard state.future == nil, !state.isOffline else { return false }
             state.future = future
             state.lowestCut = nil
+            state.log.pauseCleaning(true)
+            return true
+        }
+    }
+
+    /// Gives up a move; false when that is over already.
+    func giveUp(_ future: FutureReplica) -> Bool {
+        state.withLock { state in
+            guard state.future === future else { return false }
+            state.future = nil
+            state.lowestCut = nil
+            state.log.pauseCleaning(false)
+            return true
         }
     }
 
     /// What the copy lacks; `cut` is where the log was cut since the last call, and the copy has to be cut first.
-    func nextCopy(to future: FutureReplica, maxBytes: Int) throws(StorageError) -> (step: CopyStep, cut: Offset?) {
-        let outcome = state.withLock { state -> Result<(step: CopyStep, cut: Offset?), StorageError> in
+    func nextCopy(to future: FutureReplica, maxBytes: Int) throws(MoveFailure) -> (step: CopyStep, cut: Offset?) {
+        let outcome = state.withLock { state -> Result<(step: CopyStep, cut: Offset?), MoveFailure> in
             guard state.future === future, !state.isOffline else { return .success((.over, nil)) }
             let cut = state.lowestCut
             state.lowestCut = nil
-            do throws(StorageError) {
+            do throws(MoveFailure) {
                 return .success((try state.step(from: min(future.logEndOffset, cut ?? .max), maxBytes), cut))
             } catch {
-                state.log.logDirectory.noteFailure(error)
                 return .failure(error)
             }
         }
@@ -77,18 +98,19 @@ extension Partition {
     var wasCut: Bool { state.withLock { $0.lowestCut != nil } }
 
     /// Copies what is left, if that is little, and puts the copy in the log's place.
-    func promote(_ future: FutureReplica, now: Timestamp) throws(StorageError) -> Promotion {
-        let outcome = state.withLock { state -> Result<Promotion, StorageError> in
+    func promote(_ future: FutureReplica, now: Timestamp) throws(MoveFailure) -> Promotion {
+        let outcome = state.withLock { state -> Result<Promotion, MoveFailure> in
             guard state.future === future, !state.isOffline, !future.directory.isOffline else { return .success(.over) }
             guard state.lowestCut == nil else { return .success(.notYet) }
-            do throws(StorageError) {
+            do throws(MoveFailure) {
                 if case .records(let slice) = try state.step(from: future.logEndOffset, Self.lastCopyBytes) {
-                    try future.withLog { log throws(StorageError) in try log.copy(slice, now: now) }
+                    let bytes = try MoveFailure.atSource { () throws(StorageError) in try slice.wholeBatches() }
+                    try future.withLog { log throws(StorageError) in try log.copy(bytes, now: now) }
                 }
                 guard future.logEndOffset == state.log.logEndOffset else { return .success(.notYet) }
                 let old = state.log
                 state.log = try future.withLog { log throws(StorageError) in
-                    try log.takePlace(of: old, cleanedOffset: future.cleanedOffset, now: now)
+                    try log.takePlace(of: old, now: now)
                 }
                 state.future = nil
                 directory.withLock { $0 = future.directory }
@@ -104,10 +126,12 @@ extension Partition {
 }
 
 extension Partition.State {
-    fileprivate func step(from offset: Offset, _ maxBytes: Int) throws(StorageError) -> CopyStep {
+    fileprivate func step(from offset: Offset, _ maxBytes: Int) throws(MoveFailure) -> CopyStep {
         if offset >= log.logEndOffset { return .caughtUp }
         if offset < log.logStartOffset { return .restart(log.logStartOffset) }
-        let read = try log.read(from: offset, maxBytes: maxBytes, minOneBatch: true, isolation: .logEnd)
+        let read = try MoveFailure.atSource { () throws(StorageError) in
+            try log.read(from: offset, maxBytes: maxBytes, minOneBatch: true, isolation: .logEnd)
+        }
         return read.slice.map { .records($0) } ?? .caughtUp
     }
 

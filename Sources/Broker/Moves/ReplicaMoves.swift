@@ -24,6 +24,12 @@ final class ReplicaMoves: Sendable {
             self.partition = partition
             self.future = future
         }
+
+        /// Records that the copy lacks.
+        var lag: Offset {
+            let end = try? partition.withLog { log throws(StorageError) in log.logEndOffset }
+            return max(0, (end ?? 0) - future.logEndOffset)
+        }
     }
 
     private struct State {
@@ -33,6 +39,7 @@ final class ReplicaMoves: Sendable {
     }
 
     private let state = Mutex(State())
+    private let decisions = Mutex(())
     private let threads: Int
     private let throttle: ReplicationThrottle
     private let assignments: DirectoryAssignments
@@ -56,10 +63,19 @@ final class ReplicaMoves: Sendable {
         self.logger = logger
     }
 
+    /// The numbers that metrics show: how many replicas are being moved, and what the copy furthest behind lacks.
+    var numbers: (count: Int, maximumLag: Offset) {
+        let moves = state.withLock { Array($0.moves.values) }
+        return (moves.count, moves.reduce(0) { max($0, $1.lag) })
+    }
+
+    /// Decisions of clients, one after the other.
+    func deciding<Value>(_ body: () -> Value) -> Value { decisions.withLock { _ in body() } }
+
     /// Begins to move a replica, or goes on where an earlier life of the node was interrupted.
     func start(_ partition: Partition, _ future: FutureReplica) {
         let move = Move(partition, future)
-        partition.setFuture(future)
+        guard partition.begin(future) else { return discard(future) }
         let isAccepted = state.withLock { state in
             guard !state.isStopped else { return false }
             state.moves[partition.topicPartition] = move
@@ -75,8 +91,9 @@ final class ReplicaMoves: Sendable {
     /// Gives up a replica's move and deletes the copy, if there is one.
     func cancel(_ partition: Partition) {
         guard let move = state.withLock({ $0.moves.removeValue(forKey: partition.topicPartition) }) else { return }
-        move.partition.setFuture(nil)
-        try? move.future.withLog { log throws(StorageError) in try log.delete(now: SystemClock.now()) }
+        guard move.partition.giveUp(move.future) else { return }
+        discard(move.future)
+        tellDirectory(of: move.partition)
     }
 
     /// Gives up the moves into a directory that has failed.
@@ -118,7 +135,7 @@ final class ReplicaMoves: Sendable {
     private func step(_ move: Move) {
         let pause = throttle.pauseMilliseconds
         if pause > 0 { return again(move, after: .milliseconds(min(pause, 1000))) }
-        do throws(StorageError) {
+        do throws(MoveFailure) {
             let (step, cut) = try move.partition.nextCopy(to: move.future, maxBytes: copyBytes)
             let now = SystemClock.now()
             if let cut { try move.future.withLog { log throws(StorageError) in try log.truncate(to: cut, now: now) } }
@@ -127,22 +144,37 @@ final class ReplicaMoves: Sendable {
             case .restart(let offset):
                 try move.future.withLog { log throws(StorageError) in try log.truncateFullyAndStart(at: offset, now: now) }
             case .records(let slice):
-                try move.future.withLog { log throws(StorageError) in try log.copy(slice, now: now) }
+                let bytes = try MoveFailure.atSource { () throws(StorageError) in try slice.wholeBatches() }
+                try move.future.withLog { log throws(StorageError) in try log.copy(bytes, now: now) }
                 throttle.record(bytes: slice.length)
             case .caughtUp: return try caughtUp(move, now: now)
             }
             run(move)
         } catch {
-            // What was read may have been cut off and written anew meanwhile.
-            if case .corruptBatch = error, move.partition.wasCut { return run(move) }
-            if case .unexpectedOffset = error, move.partition.wasCut { return run(move) }
+            failed(move, error)
+        }
+    }
+
+    private func failed(_ move: Move, _ failure: MoveFailure) {
+        switch failure {
+        // What was read may have been cut off and written anew meanwhile.
+        case .source where move.partition.wasCut: run(move)
+        case .copy(.corruptBatch) where move.partition.wasCut: run(move)
+        case .copy(.unexpectedOffset) where move.partition.wasCut: run(move)
+        case .source(let error):
+            move.partition.logDirectory.noteFailure(error)
+            // With its directory the replica is out of service, and the copy waits for both.
+            if move.partition.logDirectory.isOffline { return forget(move) }
+            give(up: move, "\(error)")
+        case .copy(let error):
             move.future.directory.noteFailure(error)
             give(up: move, "\(error)")
         }
     }
 
-    private func caughtUp(_ move: Move, now: Timestamp) throws(StorageError) {
+    private func caughtUp(_ move: Move, now: Timestamp) throws(MoveFailure) {
         if let target = move.future.directory.properties?.directoryID, canTellDirectories {
+            // Whoever deletes the topic or takes the replica away ends the move.
             let known = image().topics.topic(id: move.partition.topicID)?.partition(move.partition.topicPartition.partition)?
                 .directory(of: nodeID)
             guard known == target else {
@@ -169,7 +201,7 @@ final class ReplicaMoves: Sendable {
         }
     }
 
-    private func flush(_ move: Move, now: Timestamp) throws(StorageError) {
+    private func flush(_ move: Move, now: Timestamp) throws(MoveFailure) {
         try move.future.withLog { log throws(StorageError) in try log.flush(now: now) }
     }
 
@@ -183,17 +215,23 @@ final class ReplicaMoves: Sendable {
 
     private func give(up move: Move, _ reason: String) {
         forget(move)
-        guard move.partition.future === move.future else { return }
-        move.partition.setFuture(nil)
+        guard move.partition.giveUp(move.future) else { return }
         logger.error(
             "a replica stays in its directory: it could not be moved",
             metadata: [
                 "partition": "\(move.partition.topicPartition)", "directory": "\(move.future.directory.path)", "reason": "\(reason)",
             ])
-        try? move.future.withLog { log throws(StorageError) in try log.delete(now: SystemClock.now()) }
-        // The controller may count on the other directory already.
-        if move.isAssigned.load(ordering: .relaxed), let id = move.partition.logDirectory.properties?.directoryID {
-            assignments.submit(TopicIDPartition(move.partition.topicID, move.partition.topicPartition.partition), directory: id)
-        }
+        discard(move.future)
+        tellDirectory(of: move.partition)
+    }
+
+    private func discard(_ future: FutureReplica) {
+        try? future.withLog { log throws(StorageError) in log.discard(now: SystemClock.now()) }
+    }
+
+    /// The controller may count on a directory already where the replica is not going to be. What it knows is not told again.
+    func tellDirectory(of partition: Partition) {
+        guard canTellDirectories, let id = partition.logDirectory.properties?.directoryID else { return }
+        assignments.submit(TopicIDPartition(partition.topicID, partition.topicPartition.partition), directory: id)
     }
 }

@@ -65,15 +65,17 @@ extension PartitionLog {
     /// Cuts a copy from an earlier life of the node back to where it agrees with the log: that may have been cut, and written anew, when
     /// the node ended before the copy was cut too. As a follower does with its leader, by leader epochs (KIP-101).
     public func cut(toAgreeWith log: PartitionLog, now: Timestamp) throws(StorageError) {
-        while let epoch = latestLeaderEpoch {
+        var hasCommon = false
+        while !hasCommon, let epoch = latestLeaderEpoch {
             let end = log.endOffset(forEpoch: epoch)
             guard end.leaderEpoch >= 0, end.endOffset >= logStartOffset else { break }
             let own = endOffset(forEpoch: end.leaderEpoch)
             // Every round that does not find its epoch ends one epoch further back.
             try truncate(to: own.endOffset < 0 ? logStartOffset : min(own.endOffset, end.endOffset), now: now)
-            if end.leaderEpoch == epoch { return }
+            hasCommon = end.leaderEpoch == epoch
         }
-        // Nothing to go by: all of it is copied again.
+        if hasCommon, logEndOffset >= log.logStartOffset { return }
+        // Nothing that is of use, or nothing to go by: all of it is copied again.
         if logEndOffset > logStartOffset || logStartOffset != log.logStartOffset {
             try truncateFullyAndStart(at: log.logStartOffset, now: now)
         }

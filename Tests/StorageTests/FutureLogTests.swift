@@ -17,7 +17,7 @@ private final class Moving {
 
     init() throws {
         scratch = try Scratch("moves")
-        directories = try LogDirectories(Self.settings(scratch.path))
+        directories = try LogDirectories(Self.settings(scratch.path + "/data"))
         log = try directories.directories[0].create(name)
         copy = try directories.directories[1].createFuture(
             name, topicID: KafkaUUID.one, startingAt: 0, configuration: LogConfiguration(), now: Self.now)
@@ -52,7 +52,7 @@ private final class Moving {
     /// What a start finds; nothing is closed before.
     func crash(assigned: Int? = nil) throws -> LoadedLogs {
         let ids = [KafkaUUID(mostSignificantBits: 1, leastSignificantBits: 1), KafkaUUID(mostSignificantBits: 1, leastSignificantBits: 2)]
-        let path = try scratch.copy(scratch.path, as: "../" + scratch.path.split(separator: "/").last! + "-crashed")
+        let path = try scratch.copy(scratch.path + "/data", as: "crashed")
         directories = try LogDirectories(Self.settings(path))
         for (directory, id) in zip(directories.directories, ids) {
             try directory.write(MetaProperties(clusterID: "cluster", nodeID: 1, directoryID: id))
@@ -74,11 +74,11 @@ struct FutureLogTests {
     @Test func aCopyTakesItsLogsPlace() throws {
         let moving = try Moving()
         for value in ["a", "b", "c"] { try moving.append(value, epoch: 3) }
+        try moving.copyAll()
         moving.log.advanceHighWatermark(to: 3)
         try moving.log.deleteRecords(before: 1, now: 2000)
         // An epoch without records.
         moving.log.assignLeaderEpoch(5)
-        try moving.copyAll()
         let moved = try moving.takePlace()
         #expect(moved.path == moving.directories.directories[1].path + "/topic-0")
         #expect(moved.logStartOffset == 1 && moved.logEndOffset == 3 && moved.highWatermark == 3)
@@ -167,9 +167,9 @@ struct FutureLogTests {
     @Test func deletedRecordsDoNotComeBackAfterACrash() throws {
         let moving = try Moving()
         for value in ["a", "b", "c"] { try moving.append(value, epoch: 1) }
+        try moving.copyAll()
         moving.log.advanceHighWatermark(to: 3)
         try moving.log.deleteRecords(before: 2, now: 2000)
-        try moving.copyAll()
         _ = try moving.takePlace()
         let found = try moving.crash(assigned: 1)
         #expect(found.logs.map(\.logStartOffset) == [2])

@@ -70,7 +70,7 @@ final class ReplicaMoves: Sendable {
     }
 
     /// Decisions of clients, one after the other.
-    func deciding<Value>(_ body: () -> Value) -> Value { decisions.withLock { _ in body() } }
+    func deciding<Value: Sendable>(_ body: () -> Value) -> Value { decisions.withLock { _ in body() } }
 
     /// Begins to move a replica, or goes on where an earlier life of the node was interrupted.
     func start(_ partition: Partition, _ future: FutureReplica) {

@@ -18,7 +18,8 @@ extension BrokerServices {
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
         .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs, .getTelemetrySubscriptions, .pushTelemetry,
-        .consumerGroupHeartbeat, .consumerGroupDescribe,
+        .consumerGroupHeartbeat, .consumerGroupDescribe, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
+        .describeDelegationToken,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -88,6 +89,10 @@ extension BrokerServices {
         case .deleteAcls: try deleteAcls(context)
         case .describeUserScramCredentials: try describeUserScramCredentials(context)
         case .alterUserScramCredentials: try alterUserScramCredentials(context)
+        case .createDelegationToken: try createDelegationToken(context)
+        case .renewDelegationToken: try renewDelegationToken(context)
+        case .expireDelegationToken: try expireDelegationToken(context)
+        case .describeDelegationToken: try describeDelegationToken(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }

@@ -109,7 +109,6 @@ extension ConfigSupport {
     static let noKerberos = acceptedWithoutEffect("GSSAPI (Kerberos) is not available")
     static let noOAuth = acceptedWithoutEffect("a node takes its own token (OAUTHBEARER) from a file and asks no endpoint for one")
     static let noPlugins = acceptedWithoutEffect("it names classes of Java's, which there are none of here")
-    static let noDelegationTokens = acceptedWithoutEffect("delegation tokens are not available yet")
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")
     static let oneCheckpoint = acceptedWithoutEffect(
         "all checkpoints are written together, as often as log.flush.offset.checkpoint.interval.ms says")

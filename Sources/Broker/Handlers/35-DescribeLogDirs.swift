@@ -17,16 +17,14 @@ extension BrokerServices {
         }
         var byDirectory: [String: [Entry]] = [:]
         for partition in partitions.all where asked?.contains(partition.topicPartition) ?? true {
-            let found = try? partition.withLog { log throws(StorageError) in
-                (log.logDirectory.path, log.sizeInBytes, log.logEndOffset, log.highWatermark)
+            let (path, size, end, highWatermark, copy) = partition.withLogAndCopy { log, copy in
+                (log.logDirectory.path, log.sizeInBytes, log.logEndOffset, log.highWatermark, copy)
             }
-            guard let (path, size, end, highWatermark) = found else { continue }
             byDirectory[path, default: []].append(
                 Entry(name: partition.topicPartition, size: size, lag: max(0, highWatermark - end), isFuture: false))
-            guard let future = partition.future else { continue }
-            byDirectory[future.directory.path, default: []].append(
-                Entry(
-                    name: partition.topicPartition, size: future.sizeInBytes, lag: max(0, end - future.logEndOffset), isFuture: true))
+            guard let copy else { continue }
+            byDirectory[copy.directory.path, default: []].append(
+                Entry(name: partition.topicPartition, size: copy.sizeInBytes, lag: max(0, end - copy.logEndOffset), isFuture: true))
         }
         var response = DescribeLogDirsResponse()
         response.results = directories.directories.map { describe($0, byDirectory[$0.path] ?? []) }

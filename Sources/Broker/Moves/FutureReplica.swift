@@ -57,6 +57,11 @@ extension Partition {
 
     var future: FutureReplica? { state.withLock { $0.future } }
 
+    /// The log and its copy of one moment.
+    func withLogAndCopy<Value: Sendable>(_ body: (PartitionLog, FutureReplica?) -> Value) -> Value {
+        state.withLock { body($0.log, $0.future) }
+    }
+
     /// Begins a move, unless there is one.
     func begin(_ future: FutureReplica) -> Bool {
         state.withLock { state in

@@ -4,11 +4,13 @@ import json
 import subprocess
 import threading
 import time
+from random import Random
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
 from broker import binary
 from clusters import Cluster
+from kafka_tools import tool
 from load import QUIET
 from nodes import Node, wait_until
 
@@ -193,3 +195,70 @@ def test_what_cannot_be_moved_is_refused():
         assert node.is_running and (paths(node)[0] / f"still-{staying}").exists()
         wait_until(lambda: node.number in cluster.partitions("still")[staying].isrs, "the replica is in sync where it was", 30)
         assert {index: sorted(numbers) for index, numbers in read(cluster, "still", 8_400).items()} == expected(8_400)
+
+
+def test_moves_survive_kills_at_any_moment():
+    """kill -9 while four replicas are copied, assigned, and put in place: each move ends where it was to, and no record is lost."""
+    random = Random(11)
+    with make_cluster(1) as cluster:
+        cluster.create("killed", PARTITIONS)
+        [node] = cluster.nodes
+        written = 4_000
+        produce(cluster, "killed", range(written), size=1_000)
+        # All together take about a second.
+        throttle(cluster, 4_000_000)
+        for _ in range(8):
+            targets = {index: other(node, place(node, "killed", index)[0][0]) for index in range(PARTITIONS)}
+            for index, target in targets.items():
+                move(cluster, node, f"killed:{index}", target, "--no-wait")
+            # Any moment of it.
+            time.sleep(random.uniform(0, 1.5))
+            node.kill()
+            node.start().wait_ready()
+            produce(cluster, "killed", range(written, written + 200), size=1_000)
+            written += 200
+            wait_until(lambda: all(place(node, "killed", index) == ([target], []) for index, target in targets.items()), "all have moved", 60)
+            assert read(cluster, "killed", written) == expected(written)
+        assert "is out of service" not in node.log()
+
+
+def test_kafkas_tool_moves_replicas():
+    with make_cluster(1) as cluster:
+        cluster.create("tooled", PARTITIONS)
+        [node] = cluster.nodes
+        produce(cluster, "tooled", range(400), size=2_000)
+        [home], _ = place(node, "tooled", 0)
+        target = other(node, home)
+        plan = cluster.directory / "plan.json"
+
+        def reassign(*arguments, status: int = 0):
+            return tool(
+                "reassign-partitions", "--reassignment-json-file", plan, *arguments, bootstrap=cluster.bootstrap, status=status).lines
+
+        def write(directory):
+            plan.write_text(json.dumps({"version": 1, "partitions": [
+                {"topic": "tooled", "partition": 0, "replicas": [node.number], "log_dirs": [str(directory)]}]}))
+
+        write(target)
+        begun = reassign("--execute", "--replica-alter-log-dirs-throttle", "1")
+        assert "The replica-alter-dir throttle limit was set to 1 B/s" in begun
+        assert f"Successfully started moving log directory to {target} for replica tooled-0 with broker {node.number} " in begun
+        replica = f"tooled-0-{node.number}"
+        metrics = node.get("/metrics")[1]
+        assert "\nmartlet_replica_moves 1\n" in metrics
+        assert f"Reassignment of replica {replica} is still in progress." in reassign("--verify")
+        write(home)
+        assert f"Partition tooled-0 on broker {node.number} is being moved to log dir {target} instead of {home}." in reassign("--verify")
+        write(target)
+        cancelled = reassign("--cancel", "--preserve-throttles")
+        assert f"Successfully started moving log directory to {home} for replica tooled-0 with broker {node.number} " in cancelled
+        assert place(node, "tooled", 0) == ([home], [])
+        assert f"Partition tooled-0 on broker {node.number} is not being moved from log dir {home} to {target}." in reassign(
+            "--verify", "--preserve-throttles")
+        reassign("--execute", "--replica-alter-log-dirs-throttle", "1000000000")
+        wait_until(lambda: place(node, "tooled", 0) == ([target], []), "the replica has moved")
+        assert f"Reassignment of replica {replica} completed successfully." in reassign("--verify")
+        assert read(cluster, "tooled", 400) == expected(400)
+        write("/nowhere")
+        failed = reassign("--execute", status=1)
+        assert any(f"Failed to alter dir for {replica}" in line for line in failed), failed

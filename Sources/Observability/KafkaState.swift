@@ -125,7 +125,8 @@ public struct KafkaState: Sendable {
         text.single(prefix + "offlinereplicacount", .gauge, help: "Replicas on failed log directories.", offlineReplicaCount)
         text.family("kafka_server_replicafetchermanager_maxlag", .gauge, help: "Records that the replica furthest behind its leader lacks.")
         text.sample("kafka_server_replicafetchermanager_maxlag", ["clientId": "Replica"], Int(maximumLag))
-        text.family("kafka_server_replicaalterlogdirsmanager_maxlag", .gauge, help: "Records that the copy furthest behind its replica lacks.")
+        text.family(
+            "kafka_server_replicaalterlogdirsmanager_maxlag", .gauge, help: "Records that the copy furthest behind its replica lacks.")
         text.sample("kafka_server_replicaalterlogdirsmanager_maxlag", ["clientId": "ReplicaAlterLogDirs"], Int(maximumMoveLag))
         text.single("martlet_replica_moves", .gauge, help: "Replicas that are being moved between directories.", moves)
         text.single("kafka_server_kafkaserver_brokerstate", .gauge, help: "State of the broker, 3 is running.", brokerState)

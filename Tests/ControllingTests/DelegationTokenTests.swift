@@ -68,8 +68,8 @@ extension Cluster {
         try Cluster(
             brokers: 1,
             fixed: [
-                "delegation.token.secret.key": "secret", "delegation.token.max.lifetime.ms": "10000", "delegation.token.expiry.time.ms": "4000",
-                "delegation.token.expiry.check.interval.ms": "1000",
+                "delegation.token.secret.key": "secret", "delegation.token.max.lifetime.ms": "10000",
+                "delegation.token.expiry.time.ms": "4000", "delegation.token.expiry.check.interval.ms": "1000",
             ])
     }
 }

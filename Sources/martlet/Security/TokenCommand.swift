@@ -57,7 +57,8 @@ struct TokenListCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let tokens = try await cluster.withAdmin { try await $0.describeDelegationTokens(owners: owner.isEmpty ? nil : owner.map(principal)) }
+        let owners = owner.isEmpty ? nil : owner.map(principal)
+        let tokens = try await cluster.withAdmin { try await $0.describeDelegationTokens(owners: owners) }
         var table = TextTable("TOKEN", "OWNER", "REQUESTER", "RENEWERS", "ISSUED", "EXPIRES", "AT THE LATEST", codes ? "CODE" : "")
         for token in tokens {
             table.add(
@@ -87,7 +88,8 @@ struct TokenCreateCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if let lifetime, lifetime <= 0 || lifetime > Int64.max / 1000 { throw ValidationError("--lifetime is a number of seconds above 0.") }
+        guard let lifetime else { return }
+        guard (1...Int64.max / 1000).contains(lifetime) else { throw ValidationError("--lifetime is a number of seconds above 0.") }
     }
 
     func run() async throws {
@@ -122,7 +124,8 @@ struct TokenRenewCommand: AsyncParsableCommand {
 
     func run() async throws {
         let code = try token.code()
-        let end = try await cluster.withAdmin { try await $0.renewDelegationToken(code: code, periodMilliseconds: period.map { $0 * 1000 }) }
+        let milliseconds = period.map { $0 * 1000 }
+        let end = try await cluster.withAdmin { try await $0.renewDelegationToken(code: code, periodMilliseconds: milliseconds) }
         output.show(["expires": .whole(end)], "The token is good until \(TimeText.of(end)).")
     }
 }
@@ -148,6 +151,7 @@ struct TokenExpireCommand: AsyncParsableCommand {
         let end = try await cluster.withAdmin { admin in
             try await admin.expireDelegationToken(code: code, periodMilliseconds: period.map { $0 * 1000 } ?? -1)
         }
-        output.show(["expires": .whole(end)], period == nil ? "The token is no longer good." : "The token is good until \(TimeText.of(end)).")
+        output.show(
+            ["expires": .whole(end)], period == nil ? "The token is no longer good." : "The token is good until \(TimeText.of(end)).")
     }
 }

@@ -230,16 +230,15 @@ final class ClientTelemetry: Sendable {
             text.family(name, isCounter ? .counter : .gauge, help: "Pushed by clients as \(samples[0].key.name).")
             for sample in samples where sample.series.isCounter == isCounter {
                 let client = sample.client
-                let own = [
+                // What a client calls its own, or twice, does not make a page that cannot be read.
+                var labels = [
                     ("client_instance_id", client.instanceID.description), ("client_id", client.clientID),
                     ("client_software_name", client.softwareName), ("client_software_version", client.softwareVersion),
                 ]
-                let labels =
-                    own
-                    + sample.key.attributes.compactMap { attribute in
-                        let label = PushedName.label(attribute.name)
-                        return own.contains { $0.0 == label } ? nil : (label, attribute.value)
-                    }
+                for attribute in sample.key.attributes {
+                    let label = PushedName.label(attribute.name)
+                    if !labels.contains(where: { $0.0 == label }) { labels.append((label, attribute.value)) }
+                }
                 text.sample(name, labels: labels, sample.series.value)
             }
         }

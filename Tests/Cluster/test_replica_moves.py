@@ -204,18 +204,18 @@ def test_moves_survive_kills_at_any_moment():
         cluster.create("killed", PARTITIONS)
         [node] = cluster.nodes
         written = 4_000
-        produce(cluster, "killed", range(written), size=1_000)
-        # All together take about a second.
-        throttle(cluster, 4_000_000)
+        produce(cluster, "killed", range(written), size=4_000)
+        # All together take about two seconds.
+        throttle(cluster, 8_000_000)
         for _ in range(8):
             targets = {index: other(node, place(node, "killed", index)[0][0]) for index in range(PARTITIONS)}
             for index, target in targets.items():
                 move(cluster, node, f"killed:{index}", target, "--no-wait")
             # Any moment of it.
-            time.sleep(random.uniform(0, 1.5))
+            time.sleep(random.uniform(0, 2.5))
             node.kill()
             node.start().wait_ready()
-            produce(cluster, "killed", range(written, written + 200), size=1_000)
+            produce(cluster, "killed", range(written, written + 200), size=4_000)
             written += 200
             wait_until(lambda: all(place(node, "killed", index) == ([target], []) for index, target in targets.items()), "all have moved", 60)
             assert read(cluster, "killed", written) == expected(written)
@@ -226,7 +226,8 @@ def test_kafkas_tool_moves_replicas():
     with make_cluster(1) as cluster:
         cluster.create("tooled", PARTITIONS)
         [node] = cluster.nodes
-        produce(cluster, "tooled", range(400), size=2_000)
+        # More than is copied in one go.
+        produce(cluster, "tooled", range(4_000), size=2_000)
         [home], _ = place(node, "tooled", 0)
         target = other(node, home)
         plan = cluster.directory / "plan.json"
@@ -258,7 +259,7 @@ def test_kafkas_tool_moves_replicas():
         reassign("--execute", "--replica-alter-log-dirs-throttle", "1000000000")
         wait_until(lambda: place(node, "tooled", 0) == ([target], []), "the replica has moved")
         assert f"Reassignment of replica {replica} completed successfully." in reassign("--verify")
-        assert read(cluster, "tooled", 400) == expected(400)
+        assert read(cluster, "tooled", 4_000) == expected(4_000)
         write("/nowhere")
         failed = reassign("--execute", status=1)
         assert any(f"Failed to alter dir for {replica}" in line for line in failed), failed

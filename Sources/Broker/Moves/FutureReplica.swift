@@ -105,7 +105,8 @@ extension Partition {
     /// Copies what is left, if that is little, and puts the copy in the log's place.
     func promote(_ future: FutureReplica, now: Timestamp) throws(MoveFailure) -> Promotion {
         let outcome = state.withLock { state -> Result<Promotion, MoveFailure> in
-            guard state.future === future, !state.isOffline, !future.directory.isOffline else { return .success(.over) }
+            guard state.future === future, !state.isOffline else { return .success(.over) }
+            if future.directory.isOffline { return .failure(.copy(.offline(path: future.directory.path))) }
             guard state.lowestCut == nil else { return .success(.notYet) }
             do throws(MoveFailure) {
                 if case .records(let slice) = try state.step(from: future.logEndOffset, Self.lastCopyBytes) {

@@ -72,21 +72,29 @@ public struct SaslServerExchange: Sendable {
     /// OAUTHBEARER (RFC 7628).
     public static func oauthBearer() -> Self { Self(mechanism: .oauthBearer(OAuthBearerServer()), mechanismName: "OAUTHBEARER") }
 
+    /// Whether the client logs in with a delegation token; known once the exchange is complete.
+    public var isTokenAuthenticated: Bool {
+        if case .scram(let server) = mechanism { return server.isTokenAuthenticated }
+        return false
+    }
+
     /// Takes the client's next message.
     ///
     /// - Parameters:
     ///   - password: the password of a user of PLAIN, nil when there is no such user.
     ///   - keys: what is stored of a SCRAM user's password, nil when there is no such user.
+    ///   - delegationToken: the delegation token of an id, nil when there is none that is good.
     ///   - accessToken: what a token of OAUTHBEARER says, if it is good.
     public mutating func step(
         _ message: [UInt8], password: (String) -> String?, keys: (String, ScramMechanism) -> ScramKeys?,
+        delegationToken: (String, ScramMechanism) -> DelegationTokenLogin? = { _, _ in nil },
         accessToken: (String) -> Result<AccessToken, TokenFailure>
     ) -> SaslServerStep {
         switch mechanism {
         case .plain: return PlainMessage.check(message, password: password)
         case .scram(var server):
             let scram = server.mechanism
-            let step = server.step(message) { keys($0, scram) }
+            let step = server.step(message, credential: { keys($0, scram) }, delegationToken: { delegationToken($0, scram) })
             mechanism = .scram(server)
             return step
         case .oauthBearer(var server):
@@ -116,7 +124,8 @@ public struct SaslClientExchange: Sendable {
             mechanism = .plain
             firstMessage = Array("\u{0}\(credentials.user)\u{0}\(credentials.password)".utf8)
         case .scram(let scram):
-            let client = ScramClient(scram, user: credentials.user, password: credentials.password, nonce: nonce)
+            let client = ScramClient(
+                scram, user: credentials.user, password: credentials.password, isToken: credentials.isDelegationToken, nonce: nonce)
             mechanism = .scram(client)
             firstMessage = client.firstMessage
         case .oauthBearer:
@@ -171,6 +180,11 @@ public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, Cust
             }
         }
 
+        public var isScram: Bool {
+            if case .scram = self { return true }
+            return false
+        }
+
         /// Every name that a configuration may use.
         public static let names = ["PLAIN"] + ScramMechanism.allCases.map(\.name) + ["OAUTHBEARER"]
     }
@@ -178,11 +192,14 @@ public struct SaslCredentials: Sendable, Hashable, CustomStringConvertible, Cust
     public var mechanism: Mechanism
     public var user: String
     public var password: String
+    /// Whether user and password are a delegation token's id and code (KIP-48); by SCRAM only.
+    public var isDelegationToken: Bool
 
-    public init(mechanism: Mechanism, user: String, password: String) {
+    public init(mechanism: Mechanism, user: String, password: String, isDelegationToken: Bool = false) {
         self.mechanism = mechanism
         self.user = user
         self.password = password
+        self.isDelegationToken = isDelegationToken
     }
 
     /// The only word of a file with a token; nil when there is none, or more than one.

@@ -4,13 +4,15 @@
 struct ScramServer: Sendable {
     private enum State: Sendable {
         case expectsFirst
-        case expectsFinal(ScramClientFirst, ScramServerFirst, ScramKeys)
+        case expectsFinal(ScramClientFirst, ScramServerFirst, DelegationTokenLogin)
         case done
     }
 
     let mechanism: ScramMechanism
     private let nonce: String
     private var state = State.expectsFirst
+    /// Whether the client logs in with a delegation token.
+    private(set) var isTokenAuthenticated = false
 
     init(_ mechanism: ScramMechanism, nonce: String) {
         self.mechanism = mechanism
@@ -19,36 +21,48 @@ struct ScramServer: Sendable {
 
     /// Takes the client's next message.
     ///
-    /// - Parameter credential: of the user named, nil when there is none.
-    mutating func step(_ token: [UInt8], credential: (String) -> ScramKeys?) -> SaslServerStep {
+    /// - Parameters:
+    ///   - credential: of the user named, nil when there is none.
+    ///   - delegationToken: of that id, nil when there is none that is good.
+    mutating func step(
+        _ token: [UInt8], credential: (String) -> ScramKeys?, delegationToken: (String) -> DelegationTokenLogin? = { _ in nil }
+    ) -> SaslServerStep {
         switch state {
         case .expectsFirst:
             guard let first = try? ScramClientFirst(token) else { return fail(.malformed) }
-            return begin(first, credential: credential)
-        case .expectsFinal(let first, let answer, let keys):
+            return begin(first, credential: credential, delegationToken: delegationToken)
+        case .expectsFinal(let first, let answer, let login):
             guard let final = try? ScramClientFinal(token) else { return fail(.malformed) }
-            return finish(first, answer, final, keys)
+            return finish(first, answer, final, login)
         case .done:
             return fail(.malformed)
         }
     }
 
-    private mutating func begin(_ first: ScramClientFirst, credential: (String) -> ScramKeys?) -> SaslServerStep {
-        // A delegation token's id instead of a user's name; nobody has issued any.
-        if first.isTokenAuthenticated { return fail(.invalidCredentials(user: first.user)) }
-        guard let keys = credential(first.user) else { return fail(.invalidCredentials(user: first.user)) }
+    private mutating func begin(
+        _ first: ScramClientFirst, credential: (String) -> ScramKeys?, delegationToken: (String) -> DelegationTokenLogin?
+    ) -> SaslServerStep {
+        // With `tokenauth=true` the name is a delegation token's id (KIP-48).
+        isTokenAuthenticated = first.isTokenAuthenticated
+        let found =
+            first.isTokenAuthenticated
+            ? delegationToken(first.user)
+            : credential(first.user).map { DelegationTokenLogin(keys: $0, owner: first.user, expiration: .max) }
+        guard let login = found else { return fail(.invalidCredentials(user: first.user)) }
+        let keys = login.keys
         guard first.authorizationID.isEmpty || first.authorizationID == first.user else {
             return fail(.otherAuthorizationID(user: first.user))
         }
         guard keys.iterations >= ScramMechanism.minimumIterations else { return fail(.invalidCredentials(user: first.user)) }
         let answer = ScramServerFirst(nonce: first.nonce + nonce, salt: keys.salt, iterations: keys.iterations)
-        state = .expectsFinal(first, answer, keys)
+        state = .expectsFinal(first, answer, login)
         return .challenge(Array(answer.text.utf8))
     }
 
     private mutating func finish(
-        _ first: ScramClientFirst, _ answer: ScramServerFirst, _ final: ScramClientFinal, _ keys: ScramKeys
+        _ first: ScramClientFirst, _ answer: ScramServerFirst, _ final: ScramClientFinal, _ login: DelegationTokenLogin
     ) -> SaslServerStep {
+        let keys = login.keys
         // Kafka's own client repeats "n,," whatever it began with.
         guard final.nonce == answer.nonce, final.binding == Array(first.header.utf8) || final.binding == Array("n,,".utf8),
             final.proof.count == mechanism.keyLength
@@ -60,7 +74,8 @@ struct ScramServer: Sendable {
         }
         state = .done
         return .complete(
-            Array("v=\(encoded(mechanism.authenticationCode(message, key: keys.serverKey)))".utf8), user: first.user)
+            Array("v=\(encoded(mechanism.authenticationCode(message, key: keys.serverKey)))".utf8), user: login.owner,
+            expiration: isTokenAuthenticated ? login.expiration : nil)
     }
 
     private mutating func fail(_ failure: SaslFailure) -> SaslServerStep {
@@ -82,10 +97,11 @@ struct ScramClient: Sendable {
     private var state: State
     let firstMessage: [UInt8]
 
-    init(_ mechanism: ScramMechanism, user: String, password: String, nonce: String) {
+    /// - Parameter isToken: whether user and password are a delegation token's id and code.
+    init(_ mechanism: ScramMechanism, user: String, password: String, isToken: Bool = false, nonce: String) {
         self.mechanism = mechanism
         self.password = password
-        let first = ScramClientFirst(user: user, nonce: nonce)
+        let first = ScramClientFirst(user: user, isToken: isToken, nonce: nonce)
         firstMessage = Array(first.text.utf8)
         state = .expectsFirst(first)
     }

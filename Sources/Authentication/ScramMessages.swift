@@ -48,13 +48,13 @@ struct ScramClientFirst {
     /// What is signed.
     var bare: String
 
-    init(user: String, nonce: String) {
+    init(user: String, isToken: Bool = false, nonce: String) {
         header = "n,,"
         authorizationID = ""
         self.user = user
         self.nonce = nonce
-        isTokenAuthenticated = false
-        bare = "n=\(ScramName.escape(user)),r=\(nonce)"
+        isTokenAuthenticated = isToken
+        bare = "n=\(ScramName.escape(user)),r=\(nonce)\(isToken ? ",tokenauth=true" : "")"
     }
 
     init(_ bytes: [UInt8]) throws(ScramMessageError) {

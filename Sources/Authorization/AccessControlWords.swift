@@ -111,14 +111,22 @@ public struct KafkaPrincipal: Sendable, Hashable, CustomStringConvertible {
     public let name: String
     /// `Type:name`, as entries name principals; made once because every decision needs it.
     public let description: String
+    /// Whether it logged in with a delegation token: then it may not ask for tokens (KIP-48). It makes no other principal.
+    public let isTokenAuthenticated: Bool
 
-    public init(type: String, name: String) {
+    public init(type: String, name: String, isTokenAuthenticated: Bool = false) {
         self.type = type
         self.name = name
+        self.isTokenAuthenticated = isTokenAuthenticated
         description = "\(type):\(name)"
     }
 
-    public init(user: String) { self.init(type: "User", name: user) }
+    public init(user: String, isTokenAuthenticated: Bool = false) {
+        self.init(type: Self.userType, name: user, isTokenAuthenticated: isTokenAuthenticated)
+    }
+
+    /// The type of everybody who is authenticated by Kafka's own means.
+    public static let userType = "User"
 
     /// Reads `Type:name`; nil without a type.
     public init?(_ text: some StringProtocol) {

@@ -34,10 +34,13 @@ extension BrokerServices {
 
     /// Every partition in the directory neither leads nor follows any more.
     func takeOffline(_ directory: LogDirectory) {
+        moves.directoryFailed(directory)
         var count = 0
         for partition in partitions.all where partition.logDirectory === directory {
             replication.stopFetching(partition)
             partition.takeOffline()
+            // The controller may take it for being where it was going to be.
+            if partition.future != nil { moves.tellDirectory(of: partition) }
             count += 1
         }
         logger.warning(

@@ -116,6 +116,7 @@ extension BrokerServer {
         try loadLogs(services, metadata.image)
         metadata.subscribe { publication in
             services.publish(publication.image, publication.changes)
+            services.discardLeftCopies()
             lifecycle.published(publication.image)
         }
         let network = early?.network ?? makeNetwork(services)
@@ -316,6 +317,9 @@ extension BrokerServer {
                     }
                     return entry.replicas.contains(nodeID) ? .known(topic.id) : .absent
                 },
+                assigned: { partition in
+                    image.topics.topic(named: partition.topic)?.partition(partition.partition)?.directory(of: nodeID)
+                },
                 progress: { [health] progress in
                     health.report(
                         .init(
@@ -324,6 +328,7 @@ extension BrokerServer {
                             total: Int64(progress.partitions), unit: "partitions"))
                 })
             services.loadedLogs.set(loaded.logs)
+            services.loadedLogs.set(futures: loaded.futures)
             for (partition, error) in loaded.failures {
                 logger.error("a partition is out of service", metadata: ["partition": "\(partition)", "reason": "\(error)"])
             }

@@ -31,6 +31,7 @@ extension BrokerServer {
         parts.services?.replication.close()
         parts.services?.directoryAssignments.close()
         parts.services?.cleaner.stop()
+        parts.services?.moves.stop()
         backgroundWork.stop()
         let isClean = closeLogs(parts.services)
         parts.metadata?.close()
@@ -55,6 +56,14 @@ extension BrokerServer {
             } catch {
                 isClean = false
                 logger.error("a log was not closed", metadata: ["partition": "\(partition.topicPartition)", "reason": "\(error)"])
+            }
+        }
+        // Copies of logs that are out of service wait for them.
+        for future in services.partitions.all.compactMap(\.future) {
+            do throws(MoveFailure) {
+                try future.withLog { log throws(StorageError) in try log.close(now: now) }
+            } catch {
+                isClean = false
             }
         }
         return isClean

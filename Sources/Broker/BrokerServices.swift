@@ -40,6 +40,8 @@ final class BrokerServices: Sendable {
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
     let directoryAssignments: DirectoryAssignments
+    let moves: ReplicaMoves
+    let telemetry: ClientTelemetry
     let departedBrokers = DepartedBrokers()
     /// Whether the first image has been taken over.
     let hasPublished = Mutex(false)
@@ -75,11 +77,20 @@ final class BrokerServices: Sendable {
         directoryAssignments = DirectoryAssignments(
             nodeID: configuration.nodeID, channel: cluster.channel, image: { [metadata = cluster.metadata] in metadata.image },
             logger: log.logger("replication"))
+        telemetry = ClientTelemetry(maximumBytes: configuration.layers.value("telemetry.max.bytes")?.integer.map { Int($0) } ?? 1_048_576)
+        metrics.registry.register { [telemetry] text in telemetry.write(to: &text) }
+        moves = ReplicaMoves(
+            nodeID: configuration.nodeID,
+            threads: configuration.layers.value("num.replica.alter.log.dirs.threads")?.integer.map { Int($0) }
+                ?? directories.directories.count,
+            copyBytes: Int(replication.environment.settings.fetchMaxBytes), throttle: replication.moveThrottle,
+            assignments: directoryAssignments, eventLoop: cluster.channel.eventLoop,
+            image: { [metadata = cluster.metadata] in metadata.image }, logger: log.logger("replication"))
         configurationInForce.follow { [security] in security.update($0.security) }
         cleaner = LogCleaner(partitions: partitions, settings: configuration.cleaner, logger: log.logger("cleaner"))
         configurationInForce.follow { [cleaner] in cleaner.update($0.cleaner) }
         configurationInForce.follow { [transactions] in transactions.update($0.transactions) }
-        configurationInForce.follow { [environment = replication.environment] in environment.update(rates: $0.layers) }
+        configurationInForce.follow { [replication] in replication.update(rates: $0.layers) }
         fetchSessions = Mutex(
             FetchSessionCache(
                 slots: configuration.network.maxIncrementalFetchSessionCacheSlots,

@@ -14,6 +14,8 @@ final class ConnectionState {
     var pendingProduce: ProduceOperation?
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
+    /// Under which id the client pushes metrics, if it does.
+    var telemetryInstance: KafkaUUID?
     /// When Metadata was last answered; monotonic milliseconds, nil before the first answer.
     var metadataAnsweredAt: Int64?
     /// As ApiVersions told (KIP-511).

@@ -5,6 +5,7 @@ import Synchronization
 
 /// Hands out every log once.
 final class LoadedLogTable: Sendable {
+    private let futures = Mutex<[TopicPartition: PartitionLog]>([:])
     private let logs: Mutex<[TopicPartition: PartitionLog]>
 
     init(_ logs: [PartitionLog] = []) {
@@ -14,6 +15,21 @@ final class LoadedLogTable: Sendable {
     func set(_ loaded: [PartitionLog]) {
         logs.withLock { logs in
             for log in loaded { logs[log.topicPartition] = log }
+        }
+    }
+
+    func set(futures: [PartitionLog]) {
+        self.futures.withLock { $0 = Dictionary(futures.map { ($0.topicPartition, $0) }, uniquingKeysWith: { first, _ in first }) }
+    }
+
+    /// The copy of a partition on its way to another directory, once.
+    func takeFuture(_ name: TopicPartition) -> PartitionLog? { futures.withLock { $0.removeValue(forKey: name) } }
+
+    /// The copies that nobody asked for.
+    func takeFutures() -> [PartitionLog] {
+        futures.withLock { futures in
+            defer { futures = [:] }
+            return Array(futures.values)
         }
     }
 

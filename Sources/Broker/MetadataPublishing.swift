@@ -32,6 +32,9 @@ extension BrokerServices {
         assignDirectories(changes.features ? Array(image.topics.all) : Array(touched.values), image)
         hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)
+        if changes.configurations.contains(where: { $0.kind == .clientMetrics }) {
+            telemetry.update(ClientMetricsSubscriptions(image.configurations))
+        }
         let changedNames = touched.values.map(\.name) + changes.deletedTopics.map(\.name)
         let interval = configurationInForce.current.groups.consumer.assignmentIntervalMilliseconds
         groups.metadataChanged(
@@ -83,6 +86,7 @@ extension BrokerServices {
     /// Gives up a replica of this node and deletes its log.
     private func remove(_ partition: Partition) {
         replication.stopFetching(partition)
+        moves.cancel(partition)
         do throws(StorageError) {
             try partition.delete(now: SystemClock.now())
         } catch {
@@ -98,6 +102,8 @@ extension BrokerServices {
             let log: PartitionLog
             if let loaded = loadedLogs.take(name) {
                 log = loaded
+            } else if let copy = try abandonedCopy(name, topic.id, assigned: partition.directory(of: nodeID), configuration) {
+                log = copy
             } else {
                 if directories.hasOffline, !isNew(partition, of: topic, changes) {
                     // It may be in a directory that is out of service: an empty log in its stead would be taken for the partition.
@@ -107,7 +113,9 @@ extension BrokerServices {
                 log = try directories.create(
                     name, topicID: topic.id, in: partition.directory(of: nodeID), configuration: configuration, now: SystemClock.now())
             }
-            return Partition(topicPartition: name, topicID: topic.id, log: log, environment: replication.environment)
+            let opened = Partition(topicPartition: name, topicID: topic.id, log: log, environment: replication.environment)
+            resumeMove(of: opened)
+            return opened
         } catch {
             logger.error("partition cannot be opened", metadata: ["partition": "\(name)", "reason": "\(error)"])
             return nil

@@ -17,7 +17,9 @@ extension BrokerServices {
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
-        .describeClientQuotas, .alterClientQuotas, .consumerGroupHeartbeat, .consumerGroupDescribe,
+        .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs, .getTelemetrySubscriptions, .pushTelemetry,
+        .consumerGroupHeartbeat, .consumerGroupDescribe, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
+        .describeDelegationToken,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -77,6 +79,9 @@ extension BrokerServices {
         case .addRaftVoter: try addRaftVoter(context)
         case .removeRaftVoter: try removeRaftVoter(context)
         case .describeTopicPartitions: try describeTopicPartitions(context)
+        case .alterReplicaLogDirs: try alterReplicaLogDirs(context)
+        case .getTelemetrySubscriptions: try getTelemetrySubscriptions(context, state)
+        case .pushTelemetry: try pushTelemetry(context, state)
         case .describeClientQuotas: try describeClientQuotas(context)
         case .alterClientQuotas: try alterClientQuotas(context)
         case .describeAcls: try describeAcls(context)
@@ -84,6 +89,10 @@ extension BrokerServices {
         case .deleteAcls: try deleteAcls(context)
         case .describeUserScramCredentials: try describeUserScramCredentials(context)
         case .alterUserScramCredentials: try alterUserScramCredentials(context)
+        case .createDelegationToken: try createDelegationToken(context)
+        case .renewDelegationToken: try renewDelegationToken(context)
+        case .expireDelegationToken: try expireDelegationToken(context)
+        case .describeDelegationToken: try describeDelegationToken(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }
@@ -101,6 +110,7 @@ extension BrokerServices: ConnectionDelegate {
 
     func connectionClosed(_ connection: Connection) {
         guard let state = connection.context as? ConnectionState else { return }
+        if let instance = state.telemetryInstance { telemetry.disconnected(instance) }
         state.fetch?.cancel()
         state.fetch = nil
         state.pendingProduce?.cancel()

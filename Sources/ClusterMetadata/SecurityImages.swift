@@ -56,6 +56,25 @@ public struct DelegationToken: Hashable, Sendable {
     public var issued: Timestamp
     public var latestExpiration: Timestamp
     public var expiration: Timestamp
+
+    public init(
+        tokenID: String, owner: String, requester: String, renewers: [String], issued: Timestamp, latestExpiration: Timestamp,
+        expiration: Timestamp
+    ) {
+        self.tokenID = tokenID
+        self.owner = owner
+        self.requester = requester
+        self.renewers = renewers
+        self.issued = issued
+        self.latestExpiration = latestExpiration
+        self.expiration = expiration
+    }
+
+    /// - Parameter now: milliseconds since 1970.
+    public func isExpired(now: Timestamp) -> Bool { latestExpiration < now || expiration < now }
+
+    /// Whether somebody (`Type:name`) may see it without being permitted to.
+    public func isOf(_ principal: String) -> Bool { owner == principal || requester == principal || renewers.contains(principal) }
 }
 
 /// Entries, credentials and tokens in the order in which they were first written.
@@ -113,7 +132,7 @@ extension DelegationToken {
             issued: record.issueTimestamp, latestExpiration: record.maxTimestamp, expiration: record.expirationTimestamp)
     }
 
-    func record() -> DelegationTokenRecord {
+    public func record() -> DelegationTokenRecord {
         var record = DelegationTokenRecord()
         record.tokenId = tokenID
         record.owner = owner

@@ -109,9 +109,7 @@ extension ConfigSupport {
     static let noKerberos = acceptedWithoutEffect("GSSAPI (Kerberos) is not available")
     static let noOAuth = acceptedWithoutEffect("a node takes its own token (OAUTHBEARER) from a file and asks no endpoint for one")
     static let noPlugins = acceptedWithoutEffect("it names classes of Java's, which there are none of here")
-    static let noDelegationTokens = acceptedWithoutEffect("delegation tokens are not available yet")
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")
-    static let noQuotas = acceptedWithoutEffect("quotas are not enforced yet")
     static let oneCheckpoint = acceptedWithoutEffect(
         "all checkpoints are written together, as often as log.flush.offset.checkpoint.interval.ms says")
     static let ownThreads = acceptedWithoutEffect("requests are worked on by the event loops of num.network.threads")

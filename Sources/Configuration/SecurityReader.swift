@@ -16,6 +16,7 @@ extension ConfigurationReader {
         security.maximumTokenBytes = size("sasl.server.max.receive.size")
         security.auditLogFile = string("martlet.audit.log.file").flatMap { $0.isEmpty ? nil : $0 }
         security.authorizer = readAuthorizer()
+        security.delegationTokenSecret = DelegationTokenSecret(string("delegation.token.secret.key"))
         for listener in listeners {
             var settings = ListenerSecuritySettings(listener.securityProtocol)
             if listener.securityProtocol.hasSasl { settings.sasl = readSasl(listener.name) }

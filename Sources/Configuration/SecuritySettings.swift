@@ -18,6 +18,8 @@ public struct SecuritySettings: Sendable, Equatable {
     public var maximumTokenBytes: Int = 524_288
     /// `martlet.audit.log.file`; nil for the node's own log.
     public var auditLogFile: String?
+    /// `delegation.token.secret.key`; nil when there are no delegation tokens.
+    public var delegationTokenSecret: DelegationTokenSecret?
 
     public init() {}
 }

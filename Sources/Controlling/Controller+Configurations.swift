@@ -248,13 +248,29 @@ extension Controller {
                 try ConfigRules.validateGroup(values.mapValues { $0 }, layers: layers)
             case .clientMetrics:
                 if resource.name.isEmpty { throw ConfigError(.conflict, key: "", "Subscription name can't be empty") }
-                for (key, value) in values { _ = try ConfigTable.clientMetrics.parse(value, key: key) }
+                for (key, value) in values {
+                    let parsed = try ConfigTable.clientMetrics.parse(value, key: key)
+                    if key == "match", case .list(let entries) = parsed { try Self.checkClientMatches(entries) }
+                }
             case .brokerLogger: return
             }
         } catch {
             // Kafka answers INVALID_REQUEST for brokers, where the broker itself checks, and for names.
             let isRequest = resource.kind == .broker || (error.kind == .conflict && error.key.isEmpty)
             throw RequestFailure(isRequest ? .invalidRequest : .invalidConfig, error.message)
+        }
+    }
+
+    private static let clientAttributes: Set<String> = [
+        "client_instance_id", "client_id", "client_software_name", "client_software_version", "client_source_address", "client_source_port",
+    ]
+
+    /// Each entry is an attribute of clients and a pattern (KIP-714).
+    private static func checkClientMatches(_ entries: [String]) throws(ConfigError) {
+        for entry in entries {
+            let parts = entry.split(separator: "=", omittingEmptySubsequences: false).map { part in String(part.drop { $0 == " " }) }
+            guard parts.count == 2, clientAttributes.contains(String(parts[0].prefix { $0 != " " })), (try? LinearPattern(parts[1])) != nil
+            else { throw ConfigError(.conflict, key: "match", "Illegal client matching pattern: \(entry)") }
         }
     }
 }

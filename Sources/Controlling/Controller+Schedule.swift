@@ -12,6 +12,7 @@ struct ControllerSchedule: Sendable {
     /// Nil while the controller is not active.
     var balance: Int64?
     var uncleanElection: Int64?
+    var tokenExpiry: Int64?
 
     /// As in Kafka, what is due at once waits this long, so that requests get between.
     static let immediately: Int64 = 10
@@ -34,6 +35,7 @@ extension Controller {
         }
         schedule.balance = now + balanceInterval
         schedule.uncleanElection = now + uncleanElectionInterval
+        schedule.tokenExpiry = now + tokenExpiryInterval
     }
 
     /// Another node is the active controller now.
@@ -50,12 +52,15 @@ extension Controller {
         for session in sessions.byID.values { consider(BrokerSessions.deadline(session, timeout: timeout)) }
         if balancesLeaders { consider(schedule.balance) }
         consider(schedule.uncleanElection)
+        if !image.security.delegationTokens.isEmpty { consider(schedule.tokenExpiry) }
         return next
     }
 
     /// Does what is due. As in Kafka, one broker is fenced at a time, so that its effects are seen before the next one is; call again while
     /// `nextDeadline` is not after `now`.
-    public mutating func tick(now: Int64) -> ControllerResult<Void> {
+    ///
+    /// - Parameter time: milliseconds since 1970, which tokens' ends are told in.
+    public mutating func tick(now: Int64, time: Timestamp) -> ControllerResult<Void> {
         if let records = expireSession(now: now) { return ControllerResult((), records: records, isAtomic: false) }
         if balancesLeaders, let due = schedule.balance, due <= now {
             let records = balanceRecords()
@@ -67,6 +72,11 @@ extension Controller {
             let records = uncleanElectionRecords()
             let isFull = records.count >= ControllerSchedule.maximumElections
             schedule.uncleanElection = now + (isFull ? ControllerSchedule.immediately : uncleanElectionInterval)
+            return ControllerResult((), records: records, isAtomic: false)
+        }
+        if let due = schedule.tokenExpiry, due <= now, !image.security.delegationTokens.isEmpty {
+            let records = expirationRecords(now: time)
+            schedule.tokenExpiry = now + (records.count >= Self.maximumExpirations ? ControllerSchedule.immediately : tokenExpiryInterval)
             return ControllerResult((), records: records, isAtomic: false)
         }
         return ControllerResult(())

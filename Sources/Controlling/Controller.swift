@@ -50,6 +50,8 @@ public struct Controller: Sendable {
     let startOffset: Offset
     /// What brokers were heard of since this controller became active; not in the log.
     var sessions = BrokerSessions()
+    /// Made when it is first asked for.
+    var tokenIDs: TokenIDs?
     /// What is due by the clock since this controller became active.
     var schedule = ControllerSchedule()
 
@@ -104,6 +106,8 @@ public struct Controller: Sendable {
             registrationOffsets[registration.brokerId] = nil
             unregisteredEpochs[registration.brokerId] = registration.brokerEpoch
             sessions.remove(registration.brokerId)
+        case .delegationToken(let token): tokenIDs?.insert(token.tokenId)
+        case .removeDelegationToken(let token): tokenIDs?.remove(token.tokenId)
         default: return
         }
     }

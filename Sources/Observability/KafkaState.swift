@@ -91,6 +91,9 @@ public struct KafkaState: Sendable {
     public var cleaner: Cleaner?
     /// The furthest that a replica of this node is behind its leader, in records.
     public var maximumLag: Int64 = 0
+    /// Replicas that are being moved between directories, and what the copy furthest behind lacks.
+    public var moves = 0
+    public var maximumMoveLag: Int64 = 0
     /// Whether the node is a broker, and has replicas.
     public var isBroker = true
     /// Whether the node is a controller, active or not: only they show the cluster.
@@ -122,6 +125,10 @@ public struct KafkaState: Sendable {
         text.single(prefix + "offlinereplicacount", .gauge, help: "Replicas on failed log directories.", offlineReplicaCount)
         text.family("kafka_server_replicafetchermanager_maxlag", .gauge, help: "Records that the replica furthest behind its leader lacks.")
         text.sample("kafka_server_replicafetchermanager_maxlag", ["clientId": "Replica"], Int(maximumLag))
+        text.family(
+            "kafka_server_replicaalterlogdirsmanager_maxlag", .gauge, help: "Records that the copy furthest behind its replica lacks.")
+        text.sample("kafka_server_replicaalterlogdirsmanager_maxlag", ["clientId": "ReplicaAlterLogDirs"], Int(maximumMoveLag))
+        text.single("martlet_replica_moves", .gauge, help: "Replicas that are being moved between directories.", moves)
         text.single("kafka_server_kafkaserver_brokerstate", .gauge, help: "State of the broker, 3 is running.", brokerState)
         text.single(
             "kafka_log_logmanager_offlinelogdirectorycount", .gauge, help: "Failed log directories.", offlineLogDirectoryCount)

@@ -43,6 +43,23 @@ public struct PrometheusText {
         buffer.writeString("\n")
     }
 
+    /// One sample with labels that are not known before, such as those that clients bring.
+    public mutating func sample(_ name: String, labels: [(name: String, value: String)], _ value: Double) {
+        buffer.writeString(name)
+        var separator = "{"
+        for label in labels {
+            buffer.writeString(separator)
+            buffer.writeString(label.name)
+            buffer.writeString("=\"")
+            writeEscaped(label.value, quotes: true)
+            buffer.writeString("\"")
+            separator = ","
+        }
+        buffer.writeString(labels.isEmpty ? " " : "} ")
+        buffer.writeString(Self.text(of: value))
+        buffer.writeString("\n")
+    }
+
     /// A family of one sample.
     public mutating func single(_ name: String, _ type: MetricType, help: String, _ value: Int) {
         family(name, type, help: help)

@@ -29,6 +29,8 @@ public struct LoadProgress: Sendable, Equatable {
 /// What loading found.
 public struct LoadedLogs: Sendable {
     public var logs: [PartitionLog] = []
+    /// Copies on their way to take a log's place.
+    public var futures: [PartitionLog] = []
     /// Partitions that could not be opened, and why; their directories are left as they are.
     public var failures: [(topicPartition: TopicPartition, error: StorageError)] = []
     /// Directories put aside as `-stray` because they belong to no topic known.
@@ -97,6 +99,9 @@ public final class LogDirectories: Sendable {
     /// Whether a directory of `log.dirs` is out of service, since the start or since it failed.
     public var hasOffline: Bool { !unavailable.isEmpty || directories.contains { $0.isOffline } }
 
+    /// Whether some directory in service has a log of the partition, be it one that could not be opened.
+    public func hold(_ name: TopicPartition) -> Bool { online.contains { FileSystem.exists($0.path + "/\(name)") } }
+
     /// Sets who is told when a directory fails. The handler is called by whoever met the failure, who may hold the lock of a log: it
     /// must not take any.
     public func onFailure(_ handler: @escaping @Sendable (LogDirectory) -> Void) {
@@ -110,12 +115,13 @@ public final class LogDirectories: Sendable {
     ///   - recoveryThreads: per directory; nil for as many as the directories were opened with.
     ///   - configuration: a topic's settings.
     ///   - expected: what the metadata log says of a partition; called with the id that `partition.metadata` gives, if it does.
+    ///   - assigned: the directory that the metadata log has a partition in; decides where a crash left a partition in two.
     ///   - progress: called from several threads, after each partition and during long scans.
     public func load(
         excluding excluded: Set<String> = ["__cluster_metadata"], recoveryThreads: Int? = nil, now: Timestamp,
         configuration: @escaping @Sendable (String) -> LogConfiguration,
         expected: @escaping @Sendable (TopicPartition, TopicID?) -> ExpectedTopic,
-        progress: @escaping @Sendable (LoadProgress) -> Void
+        assigned: @Sendable (TopicPartition) -> KafkaUUID? = { _ in nil }, progress: @escaping @Sendable (LoadProgress) -> Void
     ) throws(StorageError) -> LoadedLogs {
         let loading = LogLoading(now: now, configuration: configuration, expected: expected, progress: progress)
         for directory in online {
@@ -126,6 +132,7 @@ public final class LogDirectories: Sendable {
                 directory.fail(with: error)
             }
         }
+        loading.settleDuplicates(assigned)
         return loading.run(threads: max(1, recoveryThreads ?? recoveryThreadsPerDirectory) * max(1, online.count))
     }
 

@@ -223,6 +223,17 @@ public final class LogDirectory: Sendable {
         }
     }
 
+    /// Says on disk, before it returns, where a log starts.
+    func noteLogStart(_ topicPartition: TopicPartition, _ offset: Offset) throws(StorageError) {
+        try withCheckpointing { () throws(StorageError) in
+            let file = file(OffsetCheckpointFile.Name.logStart)
+            var known = try file.read()
+            guard known[topicPartition] != offset else { return }
+            known[topicPartition] = offset
+            try file.write(known.map { ($0.key, $0.value) })
+        }
+    }
+
     /// What is to be written of high watermarks that were gathered.
     private func bounded(_ offsets: [(TopicPartition, Offset)]) -> [(TopicPartition, Offset)] {
         state.withLock { state in
@@ -347,6 +358,12 @@ enum PartitionDirectoryName {
         let number = name[name.index(after: dash)...]
         guard let partition = Int32(number), partition >= 0, String(partition) == number else { return nil }
         return TopicPartition(String(name[..<dash]), partition)
+    }
+
+    /// The partition of a name that `marked` made.
+    static func parseMarked(_ name: String) -> TopicPartition? {
+        guard marker(of: name) != nil, let dot = name.lastIndex(of: ".") else { return nil }
+        return parse(String(name[..<dot]))
     }
 
     /// `-delete`, `-stray` or `-future`, behind a dot and an id.

@@ -8,6 +8,8 @@ final class LogLoading: Sendable {
     private struct Work {
         var directory: LogDirectory
         var topicPartition: TopicPartition
+        var path: String
+        var isFuture = false
         var recoveryPoint: Offset
         var logStartOffset: Offset
         var highWatermark: Offset
@@ -19,6 +21,7 @@ final class LogLoading: Sendable {
         var next = 0
         var loaded = LoadedLogs()
         var seen: Set<TopicPartition> = []
+        var futures: Set<TopicPartition> = []
         /// In the checkpoint of a directory, and without a directory of their own there.
         var missing: [ShortenedLog] = []
         /// Logs that end below their high watermark, by directory.
@@ -60,10 +63,18 @@ final class LogLoading: Sendable {
             if PartitionDirectoryName.marker(of: name) == "-delete" {
                 directory.willDelete(directory.path + "/" + name, due: now + 60_000)
             }
+            if PartitionDirectoryName.marker(of: name) == "-future", let copied = PartitionDirectoryName.parseMarked(name) {
+                // No checkpoint knows it: after a crash all of it is looked at.
+                work.append(
+                    Work(
+                        directory: directory, topicPartition: copied, path: directory.path + "/" + name, isFuture: true, recoveryPoint: 0,
+                        logStartOffset: 0, highWatermark: 0, isClean: directory.hadCleanShutdown))
+                continue
+            }
             guard let topicPartition = PartitionDirectoryName.parse(name), !excluded.contains(topicPartition.topic) else { continue }
             work.append(
                 Work(
-                    directory: directory, topicPartition: topicPartition,
+                    directory: directory, topicPartition: topicPartition, path: directory.path + "/" + name,
                     recoveryPoint: asAfterCrash ? 0 : recoveryPoints[topicPartition] ?? 0,
                     logStartOffset: logStarts[topicPartition] ?? 0, highWatermark: highWatermarks[topicPartition] ?? 0,
                     isClean: directory.hadCleanShutdown && !asAfterCrash))
@@ -80,13 +91,30 @@ final class LogLoading: Sendable {
         from work: [Work], _ recoveryPoints: [TopicPartition: Offset], _ logStarts: [TopicPartition: Offset],
         excluding excluded: Set<String>
     ) -> [ShortenedLog] {
-        let present = Set(work.map(\.topicPartition))
+        let present = Set(work.filter { !$0.isFuture }.map(\.topicPartition))
         return recoveryPoints.filter { topicPartition, point in
             guard point > logStarts[topicPartition] ?? 0, !present.contains(topicPartition), !excluded.contains(topicPartition.topic),
                 case .known = expected(topicPartition, nil)
             else { return false }
             return true
         }.map { ShortenedLog(topicPartition: $0.key, logEndOffset: nil, recoveryPoint: $0.value) }
+    }
+
+    /// A crash while a copy took its log's place leaves the partition in two directories: the one of the metadata counts.
+    func settleDuplicates(_ assigned: (TopicPartition) -> KafkaUUID?) {
+        state.withLock { state in
+            let found = Dictionary(grouping: state.work.filter { !$0.isFuture }, by: \.topicPartition).filter { $0.value.count > 1 }
+            for (topicPartition, places) in found {
+                guard let id = assigned(topicPartition), places.contains(where: { $0.directory.properties?.directoryID == id }) else {
+                    continue
+                }
+                for place in places where place.directory.properties?.directoryID != id {
+                    place.directory.countPartition(1)
+                    _ = try? place.directory.markForDeletion(topicPartition, path: place.path, due: now + 60_000)
+                    state.work.removeAll { $0.path == place.path }
+                }
+            }
+        }
     }
 
     func run(threads: Int) -> LoadedLogs {
@@ -114,15 +142,24 @@ final class LogLoading: Sendable {
             return state.work[state.next]
         }) {
             do throws(StorageError) {
-                let isNew = state.withLock { $0.seen.insert(work.topicPartition).inserted }
-                guard isNew else { throw .exists(path: work.directory.path + "/\(work.topicPartition)") }
+                let isNew = state.withLock { state in
+                    work.isFuture ? state.futures.insert(work.topicPartition).inserted : state.seen.insert(work.topicPartition).inserted
+                }
+                guard isNew else { throw .exists(path: work.path) }
                 let log = try load(work)
                 finish { state in
                     guard let log else { return }
+                    if work.isFuture { return state.loaded.futures.append(log) }
                     state.loaded.logs.append(log)
                     if log.loadReport.recovered { state.progress.recoveredPartitions += 1 }
                 }
             } catch {
+                // A copy that cannot be opened is made anew, by whoever wants it.
+                if work.isFuture {
+                    try? FileSystem.removeDirectory(work.path)
+                    finish { _ in }
+                    continue
+                }
                 work.directory.carryOver(
                     PartitionCheckpoint(
                         topicPartition: work.topicPartition, recoveryPoint: work.recoveryPoint, highWatermark: work.highWatermark,
@@ -151,8 +188,13 @@ final class LogLoading: Sendable {
 
     /// Nil when the directory was put aside.
     private func load(_ work: Work) throws(StorageError) -> PartitionLog? {
-        let path = work.directory.path + "/\(work.topicPartition)"
+        let path = work.path
         guard let topicID = try topicID(of: work, path: path) else {
+            if work.isFuture {
+                work.directory.countPartition(1)
+                _ = try work.directory.markForDeletion(work.topicPartition, path: path, due: now + 60_000)
+                return nil
+            }
             let aside = try work.directory.setAside(work.topicPartition, path: path)
             state.withLock { $0.loaded.strays.append(aside) }
             return nil

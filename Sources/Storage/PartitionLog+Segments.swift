@@ -105,6 +105,8 @@ extension PartitionLog {
 
     /// Moves the recovery point after `FlushWork.run` succeeded.
     public func finishFlush(_ work: FlushWork, now: Timestamp) {
+        // Of the log that was here before this one took its place.
+        guard work.logDirectory === logDirectory else { return }
         // A truncation may have come between.
         recoveryPoint = max(recoveryPoint, min(work.offset, logEndOffset))
         if work.directory != nil { directoryNeedsSync = false }
@@ -160,7 +162,7 @@ public struct FlushWork: Sendable {
     fileprivate var files: [SegmentFile] = []
     /// Small files beside them, which need not exist.
     fileprivate var paths: [String] = []
-    private let logDirectory: LogDirectory
+    fileprivate let logDirectory: LogDirectory
     /// The partition's directory, if it has new files.
     fileprivate let directory: String?
 

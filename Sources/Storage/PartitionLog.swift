@@ -52,6 +52,8 @@ public final class PartitionLog: @unchecked Sendable {
     var scrubState = ScrubState()
     /// The cleaning under way.
     var cleaning: CleaningControl?
+    /// While a copy is made, no record may go that the copy needs to tell what is deleted: neither tombstones nor markers.
+    public private(set) var isCleaningPaused = false
     /// Grows whenever compaction replaces segments: places in files noted before do not count any more.
     var segmentGeneration = 0
 
@@ -138,6 +140,12 @@ public final class PartitionLog: @unchecked Sendable {
     func checkOpen() throws(StorageError) {
         if isClosed { throw .closed(path: path) }
         if logDirectory.isOffline { throw .offline(path: logDirectory.path) }
+    }
+
+    /// Ends a cleaning under way and lets none begin, or lets them begin again.
+    public func pauseCleaning(_ isPaused: Bool) {
+        isCleaningPaused = isPaused
+        if isPaused { abortCleaning() }
     }
 
     // MARK: Offsets

@@ -29,7 +29,11 @@ struct Martlet: AsyncParsableCommand {
                     TopicCommand.self, PartitionCommand.self, GroupCommand.self, TransactionCommand.self, ConfigCommand.self,
                     ClusterCommand.self, BrokerCommand.self, QuorumCommand.self, DoctorCommand.self,
                 ]),
-            CommandGroup(name: "Security", subcommands: [UserCommand.self, ACLCommand.self, QuotaCommand.self, CertificateCommand.self]),
+            CommandGroup(
+                name: "Security",
+                subcommands: [
+                    UserCommand.self, TokenCommand.self, ACLCommand.self, QuotaCommand.self, CertificateCommand.self,
+                ]),
             CommandGroup(name: "Files", subcommands: [FormatCommand.self, LogCommand.self]),
         ])
 }

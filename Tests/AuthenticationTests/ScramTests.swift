@@ -76,6 +76,40 @@ struct ScramTests {
         return nil
     }
 
+    @Test("A delegation token's bearer is its owner, and only with tokenauth", arguments: ScramMechanism.allCases)
+    func delegationToken(_ mechanism: ScramMechanism) throws {
+        var random = SeededRandom(seed: 3)
+        let secret = try #require(DelegationTokenSecret("master"))
+        let keys = try #require(secret.keys(of: "the-id", mechanism, salt: [1, 2, 3]))
+        let token = DelegationTokenLogin(keys: keys, owner: "alice", expiration: 5000)
+        let password = Base64.encode(secret.code(of: "the-id"))
+        func login(_ id: String, _ password: String, isToken: Bool) throws -> SaslServerStep? {
+            var client = SaslClientExchange(
+                SaslCredentials(mechanism: .scram(mechanism), user: id, password: password, isDelegationToken: isToken),
+                nonce: SaslNonce.random(using: &random))
+            var server = SaslServerExchange.scram(mechanism, nonce: SaslNonce.random(using: &random))
+            func step(_ message: [UInt8]) -> SaslServerStep {
+                server.step(
+                    message, password: { _ in nil }, keys: { _, _ in nil }, delegationToken: { id, _ in id == "the-id" ? token : nil },
+                    accessToken: { _ in .failure(.noKeySet) })
+            }
+            let first = step(client.firstMessage)
+            guard case .challenge(let challenge) = first, case .respond(let next) = client.step(challenge) else { return first }
+            let last = step(next)
+            if case .complete(let signature, _, _) = last { #expect(client.step(signature) == .complete) }
+            #expect(server.isTokenAuthenticated == isToken)
+            return last
+        }
+        guard case .complete(_, let user, let expiration)? = try login("the-id", password, isToken: true) else {
+            Issue.record("the token was not taken")
+            return
+        }
+        #expect(user == "alice" && expiration == 5000)
+        #expect(try login("the-id", password + "A", isToken: true) == .failed(.invalidCredentials(user: "the-id")))
+        #expect(try login("another", password, isToken: true) == .failed(.invalidCredentials(user: "another")))
+        #expect(try login("the-id", password, isToken: false) == .failed(.invalidCredentials(user: "the-id")))
+    }
+
     @Test(
         "A malformed first message is refused",
         arguments: ["", "n", "n,,", "n,,n=,r=x", "n,,n=a", "p=tls-unique,,n=a,r=x", "n,,n=a=2X,r=x", "n,a=b=,n=a,r=x", "n,,r=x,n=a"])

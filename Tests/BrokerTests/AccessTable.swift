@@ -40,7 +40,12 @@ struct AccessRow {
 
 extension AccessRow {
     /// Served to everybody: what they tell is filtered, or no secret.
-    static let free: Set<ApiKey> = [.apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions]
+    static let free: Set<ApiKey> = [
+        .apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions,
+        .getTelemetrySubscriptions, .pushTelemetry,
+        // By who the owner is, over secured listeners only: Clients/test_security_tokens.py.
+        .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken,
+    ]
 
     static let all: [AccessRow] = records + transactions + groups + topics + configurations + cluster + security
 
@@ -385,6 +390,18 @@ extension AccessRow {
         },
         AccessRow(DescribeUserScramCredentialsRequest(), .describe, .cluster) { $0.users = nil },
         AccessRow(DescribeClientQuotasRequest(), .describeConfigs, .cluster),
+        AccessRow(AlterReplicaLogDirsRequest(), .alter, .cluster) {
+            $0.dirs = [
+                .init {
+                    $0.path = "/nowhere"
+                    $0.topics = [
+                        .init {
+                            $0.name = "t"; $0.partitions = [0]
+                        }
+                    ]
+                }
+            ]
+        },
         AccessRow(AlterClientQuotasRequest(), .alterConfigs, .cluster) {
             $0.entries = [
                 .init {

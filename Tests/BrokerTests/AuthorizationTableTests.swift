@@ -144,7 +144,7 @@ extension BlockingConnection {
         #expect(checked > 20)
         let judged: Set<ApiKey> = [
             .createTopics, .deleteTopics, .createPartitions, .alterConfigs, .incrementalAlterConfigs, .apiVersions, .saslHandshake,
-            .saslAuthenticate,
+            .saslAuthenticate, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
         ]
         #expect(Set(ControllerServices.servedApis) == Set(ControllerServices.clusterOperations.keys).union(judged))
     }

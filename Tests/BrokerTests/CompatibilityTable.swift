@@ -36,6 +36,10 @@ enum CompatibilityTable {
             ["ControllingTests/ReassignmentTests.swift", "Cluster/test_reassignment.py"]
         case .offsetDelete: ["GroupCoordinationTests/OffsetTests.swift", "Clients/test_kafka_tools.py"]
         case .describeUserScramCredentials, .alterUserScramCredentials: ["Clients/test_security_sasl.py"]
+        case .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken:
+            ["ControllingTests/DelegationTokenTests.swift", "Clients/test_security_tokens.py"]
+        case .alterReplicaLogDirs: ["Cluster/test_replica_moves.py", "StorageTests/FutureLogTests.swift"]
+        case .getTelemetrySubscriptions, .pushTelemetry: ["Clients/test_telemetry.py", "BrokerTests/ClientTelemetryTests.swift"]
         case .vote: ["ConsensusTests/ElectionTests.swift", "Cluster/test_three_nodes.py"]
         case .beginQuorumEpoch, .endQuorumEpoch: ["ClusterMetadataTests/QuorumRuntimeTests.swift", "Mixed/test_quorum.py"]
         case .describeQuorum: ["Clients/test_kafka_tools.py", "Cluster/test_three_nodes.py"]
@@ -57,6 +61,8 @@ enum CompatibilityTable {
         case .addRaftVoter, .removeRaftVoter: ["ConsensusTests/VoterChangeTests.swift", "Mixed/test_voters.py"]
         case .updateRaftVoter: ["Mixed/test_voters.py"]
         case .unregisterController: ["Cluster/test_unregistered_controller.py"]
+        case .describeClientQuotas, .alterClientQuotas: ["ControllingTests/ClientQuotaTests.swift", "Clients/test_quotas.py"]
+        case .consumerGroupHeartbeat, .consumerGroupDescribe: ["Clients/test_consumer_groups.py", "Cluster/test_consumer_groups.py"]
         default: []
         }
     }
@@ -64,12 +70,6 @@ enum CompatibilityTable {
     /// Why neither brokers nor controllers answer an API.
     static func reason(_ api: ApiKey) -> String {
         switch api {
-        case .alterReplicaLogDirs: "moving replicas between a broker's directories is not built"
-        case .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken:
-            "delegation tokens (KIP-48) are not built"
-        case .describeClientQuotas, .alterClientQuotas: "client quotas are not built"
-        case .consumerGroupHeartbeat, .consumerGroupDescribe: "consumer groups of KIP-848 are not built"
-        case .getTelemetrySubscriptions, .pushTelemetry: "client telemetry (KIP-714) is not built"
         case .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
             .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets,
             .alterShareGroupOffsets, .deleteShareGroupOffsets:

@@ -1,6 +1,7 @@
 """Three nodes that trust nobody: the quorum by TLS with certificates of both sides, brokers among themselves by SCRAM over TLS, clients
 by SCRAM, with an authorizer. Nodes fail and come back, and nothing acknowledged is lost."""
 
+import json
 import subprocess
 import time
 
@@ -10,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from clusters import QUICK_RECONNECT, Cluster, QUIET
 from confluent import read_all, send
-from nodes import binary
+from nodes import binary, wait_until
 
 AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -40,6 +41,7 @@ class SecuredCluster(Cluster):
                 "ssl.truststore.type": "PEM", "ssl.truststore.location": str(certs / "ca.pem"),
                 "ssl.principal.mapping.rules": "RULE:^CN=.*,OU=Nodes$/node/",
                 "authorizer.class.name": AUTHORIZER, "super.users": "User:node;User:admin",
+                "delegation.token.secret.key": "token-secret", "delegation.token.expiry.check.interval.ms": "500",
             }
             node.properties.write_text("".join(f"{key}={value}\n" for key, value in node.settings.items()))
         self.client_file = self.directory / "client.properties"
@@ -144,3 +146,45 @@ def test_forwarded_requests_keep_their_principal(cluster):
         assert done.returncode == 1 and "AUTHORIZATION_FAILED" in done.stderr
         done = run("topic", "create", f"admins-{node.number}", "-b", node.address, "--command-config", cluster.client_file)
         assert done.returncode == 0
+
+
+def test_delegation_tokens_hold_on_every_node(cluster):
+    """Made at any broker, whoever decides; taken at all of them; through a change of the controller; gone on all when they end."""
+
+    def at(node, file, *arguments, check: bool = True):
+        return run(*arguments, "-b", node.address, "--command-config", file, "--timeout", "10", check=check)
+
+    def bearer(token: dict):
+        path = cluster.directory / f"{token['id']}.properties"
+        path.write_text(
+            "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\n"
+            f'sasl.jaas.config={SCRAM} required username="{token["id"]}" password="{token["code"]}" tokenauth="true";\n')
+        return path
+
+    tokens = [json.loads(at(node, cluster.client_file, "token", "create", "--json").stdout) for node in cluster.nodes]
+    files = [bearer(token) for token in tokens]
+    for node in cluster.nodes:
+        for file in files:
+            wait_until(lambda: at(node, file, "topic", "list", check=False).returncode == 0, "the token is taken", 20)
+            # Also where a request goes on to the controller.
+            refused = at(node, file, "token", "create", check=False)
+            assert refused.returncode == 1 and "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED" in refused.stderr
+    before = cluster.controller()
+    before.kill()
+    before.start().wait_ready()
+    cluster.wait_whole()
+    for node in cluster.nodes:
+        wait_until(lambda: at(node, files[0], "topic", "list", check=False).returncode == 0, "the token is taken", 20)
+    code = cluster.directory / "code"
+    code.write_text(tokens[0]["code"])
+    at(cluster.nodes[0], cluster.client_file, "token", "expire", "--code-file", code)
+    code.write_text(tokens[1]["code"])
+    at(cluster.nodes[1], cluster.client_file, "token", "expire", "--code-file", code, "--period", "1")
+    for node in cluster.nodes:
+        for file in files[:2]:
+            wait_until(lambda: at(node, file, "topic", "list", check=False).returncode == 1, "the token is no longer taken", 20)
+        left = json.loads(at(node, cluster.client_file, "token", "list", "--json").stdout)
+        assert tokens[2]["id"] in [token["id"] for token in left] and tokens[0]["id"] not in [token["id"] for token in left]
+        wait_until(
+            lambda: tokens[1]["id"] not in at(node, cluster.client_file, "token", "list", "--json").stdout, "the controller takes it away", 20)
+        assert at(node, files[2], "topic", "list").returncode == 0

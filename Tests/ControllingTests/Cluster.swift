@@ -135,7 +135,7 @@ struct Cluster {
 
     mutating func tick() throws {
         let now = self.now
-        try run { (controller, _) throws(RequestFailure) in controller.tick(now: now) }
+        try run { (controller, _) throws(RequestFailure) in controller.tick(now: now, time: now) }
     }
 
     @discardableResult

@@ -36,10 +36,10 @@ struct LivenessTests {
         var cluster = try Cluster(brokers: 1)
         cluster.now += 9001
         // Decided, but never appended.
-        let counts = (0..<2).map { _ in cluster.controller.tick(now: cluster.now).records.count }
+        let counts = (0..<2).map { _ in cluster.controller.tick(now: cluster.now, time: cluster.now).records.count }
         #expect(counts == [1, 0], "not in a tight loop")
         cluster.now = try #require(cluster.controller.nextDeadline)
-        let retried = cluster.controller.tick(now: cluster.now)
+        let retried = cluster.controller.tick(now: cluster.now, time: cluster.now)
         #expect(retried.records.count == 1)
     }
 

@@ -66,7 +66,7 @@ final class BrokerLiveness: Sendable {
     private func tick(_ term: Int) {
         guard isCurrent(term) else { return }
         metadataRuntime.submit({ (controller) throws(RequestFailure) -> ControllerResult<Int64?> in
-            let due = controller.tick(now: SystemClock.monotonicMilliseconds())
+            let due = controller.tick(now: SystemClock.monotonicMilliseconds(), time: SystemClock.now())
             return ControllerResult(controller.nextDeadline, records: due.records, isAtomic: due.isAtomic)
         }) { [weak self] outcome in
             guard let self else { return }

@@ -42,7 +42,7 @@ final class ControllerServices: Sendable {
         .controllerRegistration, .electLeaders, .vote, .beginQuorumEpoch, .endQuorumEpoch, .fetchSnapshot, .alterPartition,
         .alterPartitionReassignments, .listPartitionReassignments, .unregisterBroker, .assignReplicasToDirs, .addRaftVoter,
         .removeRaftVoter, .updateRaftVoter, .unregisterController, .saslHandshake, .saslAuthenticate, .describeAcls, .createAcls,
-        .deleteAcls, .alterUserScramCredentials, .alterClientQuotas,
+        .deleteAcls, .alterUserScramCredentials, .alterClientQuotas, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
     ]
 
     private static let served: Set<ApiKey> = Set(servedApis)
@@ -96,6 +96,9 @@ final class ControllerServices: Sendable {
         case .deleteAcls: try deleteAcls(request)
         case .alterClientQuotas: try alterClientQuotas(request)
         case .alterUserScramCredentials: try alterUserScramCredentials(request)
+        case .createDelegationToken: try createDelegationToken(request)
+        case .renewDelegationToken: try renewDelegationToken(request)
+        case .expireDelegationToken: try expireDelegationToken(request)
         default: request.reply(.refused("\(request.apiKey) is not served by controllers of this version of Martlet"))
         }
     }

@@ -164,10 +164,14 @@ extension BrokerServices {
         guard image.features.metadataVersion?.supportsDirectoryAssignment == true else { return }
         for topic in topics {
             guard let local = partitions.topic(topic.id) else { continue }
-            for partition in local.all where !partition.isOffline {
+            for partition in local.all {
+                let future = partition.future
+                if partition.isOffline, future == nil { continue }
                 let index = partition.topicPartition.partition
                 guard let actual = partition.logDirectory.properties?.directoryID,
-                    let known = topic.partition(index)?.directory(of: nodeID), known != actual
+                    let known = topic.partition(index)?.directory(of: nodeID), known != actual,
+                    // Where it is about to be.
+                    partition.isOffline || future?.directory.properties?.directoryID != known
                 else { continue }
                 directoryAssignments.submit(TopicIDPartition(topic.id, index), directory: actual)
             }

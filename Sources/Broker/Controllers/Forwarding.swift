@@ -123,6 +123,7 @@ struct ForwardedClient: Sendable {
         var data = DefaultPrincipalData()
         data.type = principal.type
         data.name = principal.name
+        data.tokenAuthenticated = principal.isTokenAuthenticated
         var buffer = ByteBuffer(integer: Int16(0))
         buffer.writeImmutableBuffer(try data.encoded(version: 0))
         return buffer

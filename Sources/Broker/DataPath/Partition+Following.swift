@@ -24,6 +24,7 @@ extension Partition {
                 return .success(())
             }
             do throws(StorageError) {
+                defer { state.noteCut() }
                 return .success(try state.log.truncate(to: state.log.highWatermark, now: now))
             } catch {
                 return .failure(state.failure(error))
@@ -98,6 +99,7 @@ extension Partition {
             guard !state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch else { return .failure(.notLeader) }
             let before = state.log.logEndOffset
             do throws(StorageError) {
+                defer { state.noteCut() }
                 try change(state.log)
                 return .success((state.fetchPosition(maxBytes: maxBytes), before - state.log.logEndOffset))
             } catch {
@@ -115,7 +117,7 @@ extension Partition.State {
             lastFetchedEpoch: log.latestLeaderEpoch ?? -1, logStartOffset: log.logStartOffset)
     }
 
-    func appendAsFollower(_ batches: ByteBuffer, now: Timestamp) throws(StorageError) {
+    mutating func appendAsFollower(_ batches: ByteBuffer, now: Timestamp) throws(StorageError) {
         do throws(StorageError) {
             _ = try log.appendAsFollower(batches, now: now)
         } catch {
@@ -124,6 +126,7 @@ extension Partition.State {
                 throw error
             }
             try log.truncateFullyAndStart(at: first, now: now)
+            noteCut()
             _ = try log.appendAsFollower(batches, now: now)
         }
     }

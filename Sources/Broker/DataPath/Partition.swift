@@ -42,12 +42,16 @@ final class Partition: Sendable {
     let topicPartition: TopicPartition
     let topicID: TopicID
     let environment: ReplicationEnvironment
-    let logDirectory: LogDirectory
+    let directory: Mutex<LogDirectory>
     let state: Mutex<State>
     private let listener = Mutex<(@Sendable (Offset) -> Void)?>(nil)
 
     struct State {
-        let log: PartitionLog
+        var log: PartitionLog
+        /// The copy in another directory that is to take the log's place.
+        var future: FutureReplica?
+        /// Where the log was cut since the copy was last looked after.
+        var lowestCut: Offset?
         var replica: PartitionReplica
         /// The log's directory has failed: nothing is served until the node starts again.
         var isOffline = false
@@ -72,11 +76,14 @@ final class Partition: Sendable {
         self.topicPartition = topicPartition
         self.topicID = topicID
         self.environment = environment
-        logDirectory = log.logDirectory
+        directory = Mutex(log.logDirectory)
         state = Mutex(State(log: log, replica: PartitionReplica(id: environment.nodeID)))
     }
 
     private var node: NodeID { environment.nodeID }
+
+    /// Where the log is; changes when the replica is moved.
+    var logDirectory: LogDirectory { directory.withLock { $0 } }
 
     var leadership: PartitionLeadership {
         state.withLock { state in

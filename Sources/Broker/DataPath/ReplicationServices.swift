@@ -25,6 +25,8 @@ final class ReplicationServices: Sendable {
     }
 
     let environment: ReplicationEnvironment
+    /// Of moves between the directories of this broker.
+    let moveThrottle: ReplicationThrottle
     private let interBrokerListener: String
     private let fetcherOptions: PeerOptions
     private let logger: Logger
@@ -35,6 +37,10 @@ final class ReplicationServices: Sendable {
         let layers = configuration.layers
         environment = ReplicationEnvironment(
             nodeID: configuration.nodeID, settings: ReplicationSettings { key in layers.fixed[key] }, metrics: metrics)
+        func number(_ key: String) -> Int64 { layers.value(key)?.integer ?? 1 }
+        moveThrottle = ReplicationThrottle(
+            samples: Int(number("alter.log.dirs.replication.quota.window.num")),
+            milliseconds: number("alter.log.dirs.replication.quota.window.size.seconds") * 1000)
         interBrokerListener = configuration.interBrokerListenerName
         fetcherOptions = security.peerOptions(
             clientID: "broker-\(configuration.nodeID)-fetcher", listener: configuration.interBrokerListenerName)

@@ -16,6 +16,10 @@ final class ReplicationThrottle: Sendable {
         quota = Mutex(ReplicationQuota(samples: settings.quotaWindows, milliseconds: settings.quotaWindowMilliseconds))
     }
 
+    init(samples: Int, milliseconds: Int64) {
+        quota = Mutex(ReplicationQuota(samples: samples, milliseconds: milliseconds))
+    }
+
     /// Sets the bound in bytes a second; `.max` for none.
     func update(bytesPerSecond: Int64) {
         quota.withLock { $0.bytesPerSecond = bytesPerSecond }
@@ -90,14 +94,15 @@ struct TopicThrottling {
     }
 }
 
-extension ReplicationEnvironment {
+extension ReplicationServices {
     /// Takes over the rates that the dynamic configuration sets for this broker.
     func update(rates layers: BrokerConfigLayers) {
         func rate(_ key: String) -> Int64 {
             if case .long(let value)? = layers.value(key) { return value }
             return .max
         }
-        leaderThrottle.update(bytesPerSecond: rate("leader.replication.throttled.rate"))
-        followerThrottle.update(bytesPerSecond: rate("follower.replication.throttled.rate"))
+        environment.leaderThrottle.update(bytesPerSecond: rate("leader.replication.throttled.rate"))
+        environment.followerThrottle.update(bytesPerSecond: rate("follower.replication.throttled.rate"))
+        moveThrottle.update(bytesPerSecond: rate("replica.alter.log.dirs.io.max.bytes.per.second"))
     }
 }

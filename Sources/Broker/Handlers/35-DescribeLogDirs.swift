@@ -15,11 +15,16 @@ extension BrokerServices {
         let asked = request.topics.map { topics in
             Set(topics.flatMap { topic in topic.partitions.map { TopicPartition(topic.topic, $0) } })
         }
-        var byDirectory: [String: [(name: TopicPartition, size: Int)]] = [:]
+        var byDirectory: [String: [Entry]] = [:]
         for partition in partitions.all where asked?.contains(partition.topicPartition) ?? true {
-            let found = try? partition.withLog { log throws(StorageError) in (log.logDirectory.path, log.sizeInBytes) }
-            guard let (path, size) = found else { continue }
-            byDirectory[path, default: []].append((partition.topicPartition, size))
+            let (path, size, end, highWatermark, copy) = partition.withLogAndCopy { log, copy in
+                (log.logDirectory.path, log.sizeInBytes, log.logEndOffset, log.highWatermark, copy)
+            }
+            byDirectory[path, default: []].append(
+                Entry(name: partition.topicPartition, size: size, lag: max(0, highWatermark - end), isFuture: false))
+            guard let copy else { continue }
+            byDirectory[copy.directory.path, default: []].append(
+                Entry(name: partition.topicPartition, size: copy.sizeInBytes, lag: max(0, end - copy.logEndOffset), isFuture: true))
         }
         var response = DescribeLogDirsResponse()
         response.results = directories.directories.map { describe($0, byDirectory[$0.path] ?? []) }
@@ -32,8 +37,15 @@ extension BrokerServices {
         context.responder.send(response)
     }
 
+    private struct Entry {
+        var name: TopicPartition
+        var size: Int
+        var lag: Offset
+        var isFuture: Bool
+    }
+
     private func describe(
-        _ directory: LogDirectory, _ partitions: [(name: TopicPartition, size: Int)]
+        _ directory: LogDirectory, _ partitions: [Entry]
     ) -> DescribeLogDirsResponse.DescribeLogDirsResult {
         var result = DescribeLogDirsResponse.DescribeLogDirsResult()
         result.logDir = directory.path
@@ -45,15 +57,17 @@ extension BrokerServices {
             result.totalBytes = Int64(space.total)
             result.usableBytes = Int64(space.free)
         }
-        for (name, size) in partitions.sorted(by: { $0.name < $1.name }) {
-            if result.topics.last?.name != name.topic {
+        for entry in partitions.sorted(by: { $0.name < $1.name }) {
+            if result.topics.last?.name != entry.name.topic {
                 var topic = DescribeLogDirsResponse.DescribeLogDirsTopic()
-                topic.name = name.topic
+                topic.name = entry.name.topic
                 result.topics.append(topic)
             }
             var partition = DescribeLogDirsResponse.DescribeLogDirsPartition()
-            partition.partitionIndex = name.partition
-            partition.partitionSize = Int64(size)
+            partition.partitionIndex = entry.name.partition
+            partition.partitionSize = Int64(entry.size)
+            partition.offsetLag = entry.lag
+            partition.isFutureKey = entry.isFuture
             result.topics[result.topics.count - 1].partitions.append(partition)
         }
         return result

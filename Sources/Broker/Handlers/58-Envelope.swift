@@ -52,7 +52,7 @@ extension ControllerServices {
         guard let version = rest.readInteger(as: Int16.self), let data = try? DefaultPrincipalData(decoding: rest, version: version) else {
             return nil
         }
-        return KafkaPrincipal(type: data.type, name: data.name)
+        return KafkaPrincipal(type: data.type, name: data.name, isTokenAuthenticated: data.tokenAuthenticated)
     }
 }
 

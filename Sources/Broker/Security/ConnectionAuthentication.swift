@@ -63,7 +63,7 @@ final class ConnectionAuthentication {
             phase = .exchanging(exchange, hasHeaders: false)
             connection.send(Self.bare(answer))
         case .complete(let answer, let user, let expiration):
-            _ = loggedIn(user, exchange.mechanismName, expiration, security, connection)
+            _ = loggedIn(user, exchange, expiration, security, connection)
             connection.send(Self.bare(answer))
         case .failed(let failure):
             // There is no way to say it before SaslAuthenticate came to be: the connection ends.
@@ -199,7 +199,7 @@ final class ConnectionAuthentication {
                         connection, security)
                 }
                 response.authBytes = ByteBuffer(bytes: answer)
-                response.sessionLifetimeMs = loggedIn(user, exchange.mechanismName, expiration, security, connection)
+                response.sessionLifetimeMs = loggedIn(user, exchange, expiration, security, connection)
                 send(response, header, connection)
             case .failed(let failure):
                 fail(failure, exchange.mechanismName, connection)
@@ -239,20 +239,21 @@ final class ConnectionAuthentication {
         guard token.count <= security.maximumTokenBytes else { return .failed(.malformed) }
         return exchange.step(
             token, password: { security.password(of: $0) }, keys: { security.keys(of: $0, $1) },
-            accessToken: { security.accessToken($0) })
+            delegationToken: { security.delegationToken($0, $1) }, accessToken: { security.accessToken($0) })
     }
 
     /// Returns the session's length in milliseconds, 0 for one without end.
     ///
     /// - Parameter expiration: milliseconds since 1970 at which what the client showed comes to its end; nil for never.
     private func loggedIn(
-        _ user: String, _ mechanismName: String, _ expiration: Int64?, _ security: ListenerSecurity, _ connection: Connection
+        _ user: String, _ exchange: SaslServerExchange, _ expiration: Int64?, _ security: ListenerSecurity, _ connection: Connection
     ) -> Int64 {
-        principal = KafkaPrincipal(user: user)
+        principal = KafkaPrincipal(user: user, isTokenAuthenticated: exchange.isTokenAuthenticated)
         phase = .open
         connection.limitFrames(to: nil)
         if !isRenewal {
-            security.audit.record(.login, identity(connection), [("mechanism", mechanismName)])
+            let kind = exchange.isTokenAuthenticated ? [("with", "delegation token")] : []
+            security.audit.record(.login, identity(connection), [("mechanism", exchange.mechanismName)] + kind)
         }
         isRenewal = false
         let maximum = mechanism.flatMap { security.settings.sasl?.maximumReauthenticationMilliseconds[$0] }

@@ -25,7 +25,7 @@ extension ControllerServices {
     private static let administrativeApis: Set<ApiKey> = [
         .createTopics, .deleteTopics, .createPartitions, .alterConfigs, .incrementalAlterConfigs, .updateFeatures, .electLeaders,
         .alterPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .createAcls, .deleteAcls,
-        .alterUserScramCredentials, .alterClientQuotas,
+        .alterUserScramCredentials, .alterClientQuotas, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
     ]
 
     /// What the sender of a request may do.
@@ -140,6 +140,8 @@ enum AuditSubject {
                     return ([entity] + entry.ops.map { $0.remove ? "-\($0.key)" : "\($0.key)=\($0.value)" }).joined(separator: " ")
                 }
             }
+        case .createDelegationToken:
+            names(call, "owner") { (request: CreateDelegationTokenRequest) in [request.owner(call.principal ?? .anonymous).description] }
         case .createAcls:
             names(call, "entries") { (request: CreateAclsRequest) in
                 request.creations.map { creation in

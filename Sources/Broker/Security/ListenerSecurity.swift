@@ -26,18 +26,18 @@ final class ListenerSecurity: Sendable {
     let tls: TLSServerContext?
     /// Nil when OAUTHBEARER is not on offer.
     let verificationKeys: VerificationKeys?
-    private let scramKeys: @Sendable (String, ScramMechanism) -> ScramKeys?
+    private let credentials: MetadataCredentials
     private let state: Mutex<State>
     private let logger: Logger
 
     init(
-        name: String, _ settings: ListenerSecuritySettings, _ security: SecuritySettings, audit: AuditLog, logger: Logger,
-        scramKeys: @escaping @Sendable (String, ScramMechanism) -> ScramKeys?
+        name: String, _ settings: ListenerSecuritySettings, _ security: SecuritySettings, _ credentials: MetadataCredentials,
+        audit: AuditLog, logger: Logger
     ) throws(BrokerStartFailure) {
         self.name = name
         self.audit = audit
         self.logger = logger
-        self.scramKeys = scramKeys
+        self.credentials = credentials
         failureDelayMilliseconds = security.failedAuthenticationDelayMilliseconds
         maximumTokenBytes = security.maximumTokenBytes
         state = Mutex(State(settings: settings))
@@ -59,7 +59,11 @@ final class ListenerSecurity: Sendable {
         state.withLock { $0.settings.sasl?.plainUsers[user] ?? $0.fileUsers[user] }
     }
 
-    func keys(of user: String, _ mechanism: ScramMechanism) -> ScramKeys? { scramKeys(user, mechanism) }
+    func keys(of user: String, _ mechanism: ScramMechanism) -> ScramKeys? { credentials.keys(of: user, mechanism) }
+
+    func delegationToken(_ id: String, _ mechanism: ScramMechanism) -> DelegationTokenLogin? {
+        credentials.delegationToken(id, mechanism, now: SystemClock.now())
+    }
 
     /// What a token of OAUTHBEARER says, if it is good now.
     func accessToken(_ token: String) -> Result<AccessToken, TokenFailure> {

@@ -21,32 +21,19 @@ final class NodeSecurity: Sendable {
     /// By listener of other nodes, where this one logs in by OAUTHBEARER.
     private let tokens: [String: TokenFile]
     private let settings: SecuritySettings
-    private let image: ScramImage
+    private let credentials: MetadataCredentials
     private let logger: Logger
-
-    /// The credentials of the newest metadata; filled once there are metadata.
-    private final class ScramImage: Sendable {
-        let credentials = Mutex(SecurityImage())
-
-        func keys(of user: String, _ mechanism: ScramMechanism) -> ScramKeys? {
-            let image = credentials.withLock { $0 }
-            guard let stored = image.scramCredentials[ScramUser(name: user, mechanism: mechanism.rawValue)] else { return nil }
-            return ScramKeys(
-                salt: Array(stored.salt.readableBytesView), storedKey: Array(stored.storedKey.readableBytesView),
-                serverKey: Array(stored.serverKey.readableBytesView), iterations: stored.iterations)
-        }
-    }
 
     init(_ settings: SecuritySettings, auditLogger: Logger, logger: Logger) throws(BrokerStartFailure) {
         self.settings = settings
         self.logger = logger
         audit = try AuditLog(path: settings.auditLogFile, logger: auditLogger)
         authorizer = settings.authorizer.map { [audit] in Authorizer($0, audit: audit) }
-        let image = ScramImage()
-        self.image = image
+        let credentials = MetadataCredentials(secret: settings.delegationTokenSecret)
+        self.credentials = credentials
         var listeners: [String: ListenerSecurity] = [:]
         for (name, listener) in settings.listeners where listener.securityProtocol != .plaintext {
-            listeners[name] = try ListenerSecurity(name: name, listener, settings, audit: audit, logger: logger) { image.keys(of: $0, $1) }
+            listeners[name] = try ListenerSecurity(name: name, listener, settings, credentials, audit: audit, logger: logger)
         }
         self.listeners = listeners
         var outgoing: [String: TLSClientContext] = [:]
@@ -65,6 +52,9 @@ final class NodeSecurity: Sendable {
         }
         self.tokens = tokens
     }
+
+    /// What delegation tokens are signed with; nil when there are none.
+    var tokenSecret: DelegationTokenSecret? { credentials.secret }
 
     /// The security of a listener; nil for plaintext, where nobody is asked who they are.
     func listener(_ name: String) -> ListenerSecurity? { listeners[name] }
@@ -94,7 +84,7 @@ final class NodeSecurity: Sendable {
         metadata.subscribe { [weak self] publication in
             guard let self else { return }
             let security = publication.image.security
-            image.credentials.withLock { $0 = security }
+            credentials.update(security, tokensChanged: publication.changes.delegationTokens)
             authorizer?.update(
                 security, hasChanges: publication.changes.accessControlEntries, isLoaded: publication.image.features.metadataVersion != nil)
         }

@@ -1,6 +1,7 @@
 // Requests over several topics or resources, parted into what their sender may do and the refusals of the rest (ControllerApis' rules).
 import Authorization
 import ClusterMetadata
+import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
@@ -125,49 +126,57 @@ extension Access {
     }
 }
 
-extension AlterConfigsRequest {
+/// What of a resource both APIs that alter configurations have.
+protocol AlteredResource {
+    var resourceType: Int8 { get }
+    var resourceName: String { get }
+}
+
+/// What both of them answer for a resource.
+protocol AlteredResourceAnswer: ControllerAnswer, Sendable {
+    var resourceType: Int8 { get set }
+    var resourceName: String { get set }
+}
+
+protocol AlteredResourceAnswers {
+    associatedtype Answer: AlteredResourceAnswer
+    var responses: [Answer] { get set }
+}
+
+/// AlterConfigs and IncrementalAlterConfigs.
+protocol ConfigAlteration: KafkaRequest, Sendable where Response: AlteredResourceAnswers {
+    associatedtype Resource: AlteredResource
+    var resources: [Resource] { get set }
+}
+
+extension AlterConfigsRequest.AlterConfigsResource: AlteredResource {}
+extension IncrementalAlterConfigsRequest.AlterConfigsResource: AlteredResource {}
+extension AlterConfigsResponse.AlterConfigsResourceResponse: AlteredResourceAnswer {}
+extension IncrementalAlterConfigsResponse.AlterConfigsResourceResponse: AlteredResourceAnswer {}
+extension AlterConfigsResponse: AlteredResourceAnswers {}
+extension IncrementalAlterConfigsResponse: AlteredResourceAnswers {}
+extension AlterConfigsRequest: ConfigAlteration {}
+extension IncrementalAlterConfigsRequest: ConfigAlteration {}
+
+extension ConfigAlteration {
     /// Topics and groups need ALTER_CONFIGS on themselves, everything else on the cluster.
-    func permitted(_ access: Access) -> Permitted<AlterConfigsRequest> {
-        let refusals = resources.map { access.refusalOfAltering($0.resourceType, $0.resourceName) }
+    func permitted(_ access: Access) -> Permitted<Self> {
+        let all = resources.map { resource in
+            let refusal = access.refusalOfAltering(resource.resourceType, resource.resourceName)
+            return (type: resource.resourceType, name: resource.resourceName, refusal: refusal)
+        }
         var rest = self
-        rest.resources = zip(resources, refusals).compactMap { $1 == nil ? $0 : nil }
-        let all = zip(resources, refusals).map { ($0.resourceType, $0.resourceName, $1) }
+        rest.resources = zip(resources, all).compactMap { $1.refusal == nil ? $0 : nil }
         return Permitted(request: rest) { answer in
             // In the request's order, which the broker that forwarded it relies on.
             var decided = answer.responses[...]
             var response = answer
             response.responses = all.compactMap { type, name, refusal in
                 guard let refusal else { return decided.popFirst() }
-                var result = AlterConfigsResponse.AlterConfigsResourceResponse()
-                result.resourceType = type
-                result.resourceName = name
-                result.errorCode = refusal
-                result.errorMessage = refusal.defaultMessage
-                return result
-            }
-            return response
-        }
-    }
-}
-
-extension IncrementalAlterConfigsRequest {
-    /// Topics and groups need ALTER_CONFIGS on themselves, everything else on the cluster.
-    func permitted(_ access: Access) -> Permitted<IncrementalAlterConfigsRequest> {
-        let refusals = resources.map { access.refusalOfAltering($0.resourceType, $0.resourceName) }
-        var rest = self
-        rest.resources = zip(resources, refusals).compactMap { $1 == nil ? $0 : nil }
-        let all = zip(resources, refusals).map { ($0.resourceType, $0.resourceName, $1) }
-        return Permitted(request: rest) { answer in
-            var decided = answer.responses[...]
-            var response = answer
-            response.responses = all.compactMap { type, name, refusal in
-                guard let refusal else { return decided.popFirst() }
-                var result = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse()
-                result.resourceType = type
-                result.resourceName = name
-                result.errorCode = refusal
-                result.errorMessage = refusal.defaultMessage
-                return result
+                return RequestFailure(refusal).answer { (result: inout Response.Answer) in
+                    result.resourceType = type
+                    result.resourceName = name
+                }
             }
             return response
         }

@@ -46,8 +46,7 @@ extension ConfigTable {
         .int("num.io.threads", 8, .atLeast(1), .high, mode: .clusterWide, support: .ownThreads, doc: "Threads that process requests."),
         .int(
             "num.replica.alter.log.dirs.threads", nil, .any, .high,
-            support: .acceptedWithoutEffect("partitions cannot be moved between directories yet"),
-            doc: "Threads that move partitions between directories."),
+            doc: "Threads that move partitions between directories; as many as directories when not set."),
         .list(
             "process.roles", nil, .list(of: ["broker", "controller"], mayBeEmpty: false), .high,
             doc: "What this node does: broker, controller, or both.", required: true),

@@ -2,8 +2,10 @@
 
 extension ConfigTable {
     static let quotaAndMetricKeys: [ConfigDefinition] = [
-        .int("alter.log.dirs.replication.quota.window.num", 11, .atLeast(1), .low, support: .noQuotas),
-        .int("alter.log.dirs.replication.quota.window.size.seconds", 1, .atLeast(1), .low, support: .noQuotas),
+        .int(
+            "alter.log.dirs.replication.quota.window.num", 11, .atLeast(1), .low,
+            doc: "Samples over which the rate of moves between directories is measured."),
+        .int("alter.log.dirs.replication.quota.window.size.seconds", 1, .atLeast(1), .low, doc: "Length of one of them."),
         .className(
             "client.quota.callback.class", nil, .low, support: .refused("Java classes cannot be loaded"),
             doc: "The class that decides clients' quotas."),
@@ -37,7 +39,7 @@ extension ConfigTable {
             "replication.quota.window.num", 11, .atLeast(1), .low, doc: "Samples over which the rate of throttled replication is measured."),
         .int("replication.quota.window.size.seconds", 1, .atLeast(1), .low, doc: "Length of one of these samples."),
         .int(
-            "telemetry.max.bytes", 1_048_576, .atLeast(1), .low, support: .acceptedWithoutEffect("client metrics are not collected yet"),
+            "telemetry.max.bytes", 1_048_576, .atLeast(1), .low,
             doc: "Largest push of client metrics taken."),
     ]
 

@@ -5,11 +5,18 @@ extension ConfigTable {
         .long(
             "connections.max.reauth.ms", 0, .any, .medium,
             doc: "Milliseconds after which a client has to log in again (KIP-368); 0 for never."),
-        .long("delegation.token.expiry.check.interval.ms", 3_600_000, .atLeast(1), .low, support: .noDelegationTokens),
-        .long("delegation.token.expiry.time.ms", 86_400_000, .atLeast(1), .medium, support: .noDelegationTokens),
-        .long("delegation.token.max.lifetime.ms", 604_800_000, .atLeast(1), .medium, support: .noDelegationTokens),
+        .long(
+            "delegation.token.expiry.check.interval.ms", 3_600_000, .atLeast(1), .low,
+            doc: "How often the controller takes delegation tokens away that have expired."),
+        .long(
+            "delegation.token.expiry.time.ms", 86_400_000, .atLeast(1), .medium,
+            doc: "How long a delegation token is good before it has to be renewed."),
+        .long(
+            "delegation.token.max.lifetime.ms", 604_800_000, .atLeast(1), .medium,
+            doc: "How long a delegation token can be good, however often it is renewed."),
         .password(
-            "delegation.token.secret.key", .medium, support: .noDelegationTokens, doc: "Secret that delegation tokens are signed with."),
+            "delegation.token.secret.key", .medium,
+            doc: "Secret that delegation tokens are signed with, the same on all nodes; without it there are none."),
         .className(
             "principal.builder.class", "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder", .medium,
             mode: .perBroker,

@@ -86,7 +86,9 @@ public struct ClientSecurity: Sendable {
                 guard let user = entry.option("username"), let password = entry.option("password") else {
                     throw JAASError(description: "has no username or no password")
                 }
-                return SaslCredentials(mechanism: mechanism, user: user, password: password)
+                let isToken = entry.option("tokenauth")?.lowercased() == "true"
+                guard !isToken || mechanism.isScram else { throw JAASError(description: "has tokenauth, which only SCRAM knows") }
+                return SaslCredentials(mechanism: mechanism, user: user, password: password, isDelegationToken: isToken)
             } catch {
                 throw KafkaError(.invalidArgument, "sasl.jaas.config \(error)")
             }

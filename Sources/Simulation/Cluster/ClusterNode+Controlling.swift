@@ -87,7 +87,7 @@ extension ClusterNode {
             guard isCurrent(number) else { return }
             decide { [node, world] (controller, _) throws(RequestFailure) -> ControllerResult<Int64?> in
                 if world.mutation == .sessionNeverExpires { return ControllerResult(nil) }
-                let due = controller.tick(now: node.now)
+                let due = controller.tick(now: node.now, time: node.now)
                 return ControllerResult(controller.nextDeadline, records: due.records, isAtomic: due.isAtomic)
             } completion: { [self] result in
                 ticked()

@@ -16,7 +16,9 @@ enum ReplacementStep: Equatable {
 extension PartitionLog {
     /// What can be cleaned; nil for logs that are not compacted, and while one is being cleaned.
     public func cleaningCandidate(now: Timestamp) throws(StorageError) -> CleaningCandidate? {
-        guard !isClosed, !logDirectory.isOffline, cleaning == nil, configuration.cleanupPolicy.contains(.compact) else { return nil }
+        guard !isClosed, !isCleaningPaused, !logDirectory.isOffline, cleaning == nil, configuration.cleanupPolicy.contains(.compact) else {
+            return nil
+        }
         return CompactionPlan.candidate(
             try outline(), cleanedOffset: logDirectory.cleanedOffset(of: topicPartition), configuration: configuration, now: now)
     }

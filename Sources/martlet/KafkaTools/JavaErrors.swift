@@ -41,6 +41,8 @@ extension KafkaError {
         "DELEGATION_TOKEN_AUTH_DISABLED": "DelegationTokenDisabledException", "NON_EMPTY_GROUP": "GroupNotEmptyException",
         "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED": "UnsupportedByAuthenticationException",
         "DELEGATION_TOKEN_AUTHORIZATION_FAILED": "DelegationTokenAuthorizationException",
+        "DELEGATION_TOKEN_NOT_FOUND": "DelegationTokenNotFoundException", "DELEGATION_TOKEN_EXPIRED": "DelegationTokenExpiredException",
+        "DELEGATION_TOKEN_OWNER_MISMATCH": "DelegationTokenOwnerMismatchException",
         "PRINCIPAL_DESERIALIZATION_FAILURE": "PrincipalDeserializationException",
         "FETCH_SESSION_TOPIC_ID_ERROR": "FetchSessionTopicIdException",
     ]

@@ -23,6 +23,7 @@ enum KafkaTools {
             ("kafka-console-producer", ConsoleProducerTool.self),
             ("kafka-consumer-groups", ConsumerGroupsTool.self),
             ("kafka-consumer-perf-test", ConsumerPerformanceTool.self),
+            ("kafka-delegation-tokens", DelegationTokensTool.self),
             ("kafka-delete-records", DeleteRecordsTool.self),
             ("kafka-dump-log", DumpLogTool.self),
             ("kafka-features", FeaturesTool.self),

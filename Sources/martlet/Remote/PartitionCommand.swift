@@ -7,7 +7,8 @@ struct PartitionCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "partition", abstract: "Look at partitions' replicas, move them, elect leaders.",
         subcommands: [
-            PartitionListCommand.self, PartitionReassignCommand.self, PartitionElectCommand.self, PartitionThrottleCommand.self,
+            PartitionListCommand.self, PartitionReassignCommand.self, PartitionMoveCommand.self, PartitionElectCommand.self,
+            PartitionThrottleCommand.self,
         ])
 }
 

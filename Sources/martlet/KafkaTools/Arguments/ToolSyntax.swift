@@ -124,7 +124,7 @@ struct ToolSyntax: Sendable {
         "group",
         "topic", "entity-name", "entity-type", "operation", "allow-principal", "deny-principal", "allow-host", "deny-host", "principal",
         "cluster", "delegation-token", "transactional-id", "user-principal", "add-scram", "override", "feature", "metadata",
-        "exclude-groups",
+        "exclude-groups", "owner-principal", "renewer-principal",
     ]
 
     private func find(_ name: String) throws(ToolExit) -> ToolOption {

@@ -111,10 +111,6 @@ private struct Reassignment {
                     "Error: Partition replica lists may not contain duplicate entries: \(partition) contains multiple entries for "
                         + Set(replicas.filter { one in replicas.count { $0 == one } > 1 }).sorted().map { "\($0)" }.joined(separator: ","))
             }
-            let directories = item["log_dirs"]?.arrayValue?.compactMap(\.stringValue) ?? []
-            if directories.contains(where: { $0 != "any" }) {
-                throw CommandFailure("Error: moving replicas to directories by name is not supported")
-            }
             placements.append((partition, replicas))
         }
         if placements.isEmpty { throw CommandFailure("Error: Partition reassignment list cannot be empty") }
@@ -125,6 +121,13 @@ private struct Reassignment {
         }
         return placements
     }
+
+    /// What the file says of directories.
+    private func directoryMoves() throws -> DirectoryMoves {
+        try DirectoryMoves(try PartitionFile(options.value("reassignment-json-file") ?? "").partitions, admin)
+    }
+
+    private var timeoutMilliseconds: Int { options.integer("timeout") ?? 10_000 }
 
     private static func list(_ items: some Sequence<Int32>) -> String { items.map { "\($0)" }.joined(separator: ",") }
 
@@ -209,9 +212,8 @@ private struct Reassignment {
                         + "\(Self.list(replicas)).")
             }
         }
-        // Kafka's tool tells here of moves between directories.
-        Terminal.print("")
-        if ongoing.isEmpty, !options.has("preserve-throttles") { try await clearThrottles(wanted) }
+        let hasMoved = try await directoryMoves().verify()
+        if ongoing.isEmpty, hasMoved, !options.has("preserve-throttles") { try await clearThrottles(wanted) }
     }
 
     private func clearThrottles(_ wanted: [Placement]) async throws {
@@ -246,7 +248,8 @@ private struct Reassignment {
         Terminal.print(
             "Current partition replica assignment\n\n\(Self.json(before))\n\nSave this to use as the --reassignment-json-file option during "
                 + "rollback")
-        try await throttle(before, wanted)
+        let directoryMoves = try directoryMoves()
+        try await throttle(before, wanted, directoryMoves)
         let outcomes = try await admin.alterPartitionReassignments(
             wanted.map { ($0.partition, $0.replicas) },
             allowReplicationFactorChange: !options.has("disallow-replication-factor-change"))
@@ -257,18 +260,21 @@ private struct Reassignment {
         }
         let names = wanted.map(\.partition).sorted().map { "\($0)" }.joined(separator: ",")
         Terminal.print("Successfully started partition reassignment\(wanted.count == 1 ? "" : "s") for \(names)")
+        if !directoryMoves.moves.isEmpty { try await directoryMoves.start(timeoutMilliseconds: timeoutMilliseconds) }
     }
 
-    private func throttle(_ before: [Placement], _ after: [Placement]) async throws {
+    private func throttle(_ before: [Placement], _ after: [Placement], _ directoryMoves: DirectoryMoves) async throws {
         let rate = options.integer("throttle") ?? -1
         let directoryRate = options.integer("replica-alter-log-dirs-throttle") ?? -1
         guard rate >= 0 || directoryRate >= 0 else { return }
         Terminal.print(
             "Warning: You must run --verify periodically, until the reassignment completes, to ensure the throttle is removed.")
-        guard rate >= 0 else { return }
-        let moves = zip(before, after).map { ReassignmentPlan.Move(partition: $0.partition, before: $0.replicas, after: $1.replicas) }
-        try await ReplicationThrottle(admin).set(rate: Int64(rate), moves: moves)
-        Terminal.print("The inter-broker throttle limit was set to \(rate) B/s")
+        if rate >= 0 {
+            let moves = zip(before, after).map { ReassignmentPlan.Move(partition: $0.partition, before: $0.replicas, after: $1.replicas) }
+            try await ReplicationThrottle(admin).set(rate: Int64(rate), moves: moves)
+            Terminal.print("The inter-broker throttle limit was set to \(rate) B/s")
+        }
+        if directoryRate >= 0 { try await directoryMoves.throttle(rate: directoryRate) }
     }
 
     func cancel() async throws {
@@ -288,8 +294,13 @@ private struct Reassignment {
             let names = stopped.map { "\($0)" }.joined(separator: ",")
             Terminal.print("Successfully cancelled partition reassignment\(stopped.count == 1 ? "" : "s") for: \(names)")
         }
-        // Without an end of the line, as Kafka's tool tells of moves between directories.
-        Terminal.write("None of the specified partition moves are active.")
+        let back = try await directoryMoves().back()
+        if back.moves.isEmpty {
+            // Without an end of the line, as Kafka's tool does.
+            Terminal.write("None of the specified partition moves are active.")
+        } else {
+            try await back.start(timeoutMilliseconds: timeoutMilliseconds)
+        }
         if !options.has("preserve-throttles") { try await clearThrottles(wanted) }
     }
 }

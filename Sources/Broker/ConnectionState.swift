@@ -1,5 +1,6 @@
 // What the broker remembers of a connection. Lives on the connection's event loop.
 import Primitives
+import ShareCoordination
 
 /// One connection's state: kept in `Connection.context`.
 final class ConnectionState {
@@ -14,6 +15,10 @@ final class ConnectionState {
     var pendingProduce: ProduceOperation?
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
+    /// The share fetch that waits for records, if there is one.
+    var shareFetch: ShareFetchOperation?
+    /// Share sessions that were used on this connection; those that it began end with it.
+    var shareSessions: Set<ShareSessionKey> = []
     /// When Metadata was last answered; monotonic milliseconds, nil before the first answer.
     var metadataAnsweredAt: Int64?
     /// As ApiVersions told (KIP-511).

@@ -18,6 +18,9 @@ extension BrokerServices {
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
         .describeClientQuotas, .alterClientQuotas, .consumerGroupHeartbeat, .consumerGroupDescribe,
+        .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
+        .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets, .alterShareGroupOffsets,
+        .deleteShareGroupOffsets,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -84,6 +87,18 @@ extension BrokerServices {
         case .deleteAcls: try deleteAcls(context)
         case .describeUserScramCredentials: try describeUserScramCredentials(context)
         case .alterUserScramCredentials: try alterUserScramCredentials(context)
+        case .shareGroupHeartbeat: try shareGroupHeartbeat(context)
+        case .shareGroupDescribe: try shareGroupDescribe(context)
+        case .shareFetch: try shareFetch(context, state)
+        case .shareAcknowledge: try shareAcknowledge(context)
+        case .initializeShareGroupState: try initializeShareGroupState(context)
+        case .readShareGroupState: try readShareGroupState(context)
+        case .writeShareGroupState: try writeShareGroupState(context)
+        case .deleteShareGroupState: try deleteShareGroupState(context)
+        case .readShareGroupStateSummary: try readShareGroupStateSummary(context)
+        case .describeShareGroupOffsets: try describeShareGroupOffsets(context)
+        case .alterShareGroupOffsets: try alterShareGroupOffsets(context)
+        case .deleteShareGroupOffsets: try deleteShareGroupOffsets(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }
@@ -105,6 +120,9 @@ extension BrokerServices: ConnectionDelegate {
         state.fetch = nil
         state.pendingProduce?.cancel()
         state.pendingProduce = nil
+        state.shareFetch?.cancel()
+        state.shareFetch = nil
+        for session in state.shareSessions { shareGroups.endSession(session, of: connection.id.value) }
     }
 
     func received(frame: ByteBuffer, on connection: Connection) {

@@ -75,7 +75,8 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
+            "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix,
+            collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", "Authentication", "Authorization", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),

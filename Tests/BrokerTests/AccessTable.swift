@@ -42,7 +42,7 @@ extension AccessRow {
     /// Served to everybody: what they tell is filtered, or no secret.
     static let free: Set<ApiKey> = [.apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions]
 
-    static let all: [AccessRow] = records + transactions + groups + topics + configurations + cluster + security
+    static let all: [AccessRow] = records + transactions + groups + shareGroups + topics + configurations + cluster + security
 
     private static let records: [AccessRow] = [
         AccessRow(ProduceRequest(), version: 12, .write, .topic, "t") {

@@ -57,6 +57,18 @@ enum CompatibilityTable {
         case .addRaftVoter, .removeRaftVoter: ["ConsensusTests/VoterChangeTests.swift", "Mixed/test_voters.py"]
         case .updateRaftVoter: ["Mixed/test_voters.py"]
         case .unregisterController: ["Cluster/test_unregistered_controller.py"]
+        case .shareGroupHeartbeat, .shareGroupDescribe:
+            ["GroupCoordinationTests/ShareGroupTests.swift", "Clients/test_share_groups.py", "Mixed/test_share_groups.py"]
+        case .shareFetch, .shareAcknowledge:
+            [
+                "ShareCoordinationTests/SharePartitionTests.swift", "ShareCoordinationTests/SharePartitionModelTests.swift",
+                "Clients/test_share_groups.py", "Mixed/test_share_groups.py",
+            ]
+        case .initializeShareGroupState, .readShareGroupState, .writeShareGroupState, .deleteShareGroupState,
+            .readShareGroupStateSummary:
+            ["ShareCoordinationTests/ShareCoordinatorTests.swift", "Cluster/test_share_groups.py"]
+        case .describeShareGroupOffsets, .alterShareGroupOffsets, .deleteShareGroupOffsets:
+            ["GroupCoordinationTests/ShareGroupTests.swift", "Mixed/test_share_groups.py"]
         default: []
         }
     }
@@ -70,10 +82,6 @@ enum CompatibilityTable {
         case .describeClientQuotas, .alterClientQuotas: "client quotas are not built"
         case .consumerGroupHeartbeat, .consumerGroupDescribe: "consumer groups of KIP-848 are not built"
         case .getTelemetrySubscriptions, .pushTelemetry: "client telemetry (KIP-714) is not built"
-        case .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
-            .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets,
-            .alterShareGroupOffsets, .deleteShareGroupOffsets:
-            "share groups (KIP-932) are not built"
         case .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate:
             "streams groups (KIP-1071) are not built"
         default: "not built"

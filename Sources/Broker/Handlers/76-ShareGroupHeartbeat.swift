@@ -42,7 +42,9 @@ extension BrokerServices {
         _ initialization: ShareStateInitialization, completion: @escaping @Sendable ([ShareStateRefusal?]) -> Void
     ) {
         let partitions = initialization.topics.flatMap { topic in
-            topic.partitions.map { (SharePartitionKey(group: initialization.group, topicID: topic.id, partition: $0.index), $0.startOffset) }
+            topic.partitions.map {
+                (SharePartitionKey(group: initialization.group, topicID: topic.id, partition: $0.index), $0.startOffset)
+            }
         }
         let gathering = Gathering(partitions.count, completion: completion)
         for (index, (key, startOffset)) in partitions.enumerated() {

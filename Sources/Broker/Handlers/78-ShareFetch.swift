@@ -25,7 +25,8 @@ extension BrokerServices {
         guard let member = request.memberId, Self.isShareMemberID(member) else {
             return refuse(ShareStateRefusal(.invalidRequest, "Invalid member id in the request."))
         }
-        guard !request.isRenewAck || request.maxBytes == 0 && request.minBytes == 0 && request.maxRecords == 0 && request.maxWaitMs == 0 else {
+        guard !request.isRenewAck || request.maxBytes == 0 && request.minBytes == 0 && request.maxRecords == 0 && request.maxWaitMs == 0
+        else {
             return refuse(
                 ShareStateRefusal(.invalidRequest, "maxBytes, minBytes, maxRecords and maxWaitMs must be set to 0, if isRenewAck is true."))
         }

@@ -67,7 +67,9 @@ extension BrokerServices {
                 }
                 for id in order {
                     // Clients are not told of topics that they must not see.
-                    guard let topic = image.topics.topic(id: id), access.allows(.describe, .topic, topic.name, isLogged: false) else { continue }
+                    guard let topic = image.topics.topic(id: id), access.allows(.describe, .topic, topic.name, isLogged: false) else {
+                        continue
+                    }
                     add(topic.name, id, byTopic[id] ?? [])
                 }
             }

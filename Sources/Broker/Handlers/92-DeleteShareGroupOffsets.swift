@@ -34,7 +34,8 @@ extension BrokerServices {
             answers.append(.init(topic.topicName, known.id, .none))
         }
         let asked = answers
-        groups.beginDeletingShareState(of: request.groupId, topics: asked.filter { $0.errorCode == .none }.map(\.topicId)) { [self] result in
+        groups.beginDeletingShareState(of: request.groupId, topics: asked.filter { $0.errorCode == .none }.map(\.topicId)) {
+            [self] result in
             switch result {
             case .failure(let refusal): refuse(refusal.code, refusal.message)
             case .success(let deletion):
@@ -60,7 +61,9 @@ extension BrokerServices {
             groups.shareStateDeleted(deletion, completion: completion)
         }
         for (index, partition) in deletion.partitions.enumerated() {
-            shareGroups.persister.delete(SharePartitionKey(group: deletion.group, partition: partition)) { gathering.add(index, $0.refusal) }
+            shareGroups.persister.delete(SharePartitionKey(group: deletion.group, partition: partition)) {
+                gathering.add(index, $0.refusal)
+            }
         }
     }
 }

@@ -139,7 +139,9 @@ final class ShareServices: Sendable {
 
     func acknowledge(_ key: ShareSessionKey, epoch: Int32) throws(ShareStateRefusal) {
         try state.withLock { state -> Result<Void, ShareStateRefusal> in
-            do throws(ShareStateRefusal) { return .success(try state.sessions.acknowledge(key, epoch: epoch)) } catch { return .failure(error) }
+            do throws(ShareStateRefusal) { return .success(try state.sessions.acknowledge(key, epoch: epoch)) } catch {
+                return .failure(error)
+            }
         }.get()
     }
 

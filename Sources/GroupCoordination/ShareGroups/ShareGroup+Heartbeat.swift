@@ -39,6 +39,11 @@ public struct ShareStateInitialization: Sendable, Equatable {
 public struct ShareHeartbeatOutcome: Sendable {
     public var response: ShareGroupHeartbeatResponse
     public var initialization: ShareStateInitialization?
+
+    public init(response: ShareGroupHeartbeatResponse, initialization: ShareStateInitialization? = nil) {
+        self.response = response
+        self.initialization = initialization
+    }
 }
 
 extension ShareGroup {

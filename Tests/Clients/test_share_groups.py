@@ -30,7 +30,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def broker():
-    with Broker(SETTINGS) as broker:
+    with Broker(SETTINGS, features=("share.version=1",)) as broker:
         yield broker
         assert broker.is_running(), f"the broker died during the tests:\n{broker.log()[-4000:]}"
 
@@ -91,7 +91,7 @@ def test_records_are_shared_by_all_members_and_none_comes_twice(broker):
 
 
 def test_what_is_accepted_stays_accepted_when_the_broker_starts_again():
-    with Broker(SETTINGS) as broker:
+    with Broker(SETTINGS, features=("share.version=1",)) as broker:
         topic = topics.create(broker.bootstrap, "share-restart")
         configure(broker.bootstrap, "restart", share_auto_offset_reset="earliest")
         send(producer(broker.bootstrap), topic, many(100))

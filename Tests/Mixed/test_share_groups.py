@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def node():
-    with Broker(SETTINGS) as node:
+    with Broker(SETTINGS, features=("share.version=1",)) as node:
         yield node
         assert node.is_running(), f"the broker died during the tests:\n{node.log()[-4000:]}"
 

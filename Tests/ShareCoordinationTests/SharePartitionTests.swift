@@ -49,6 +49,12 @@ struct SharePartitionTests {
         if let transition { _ = partition.complete(transition.id, isStored: true, now: now) }
     }
 
+    private func expire(_ partition: inout SharePartition, now: Int64) -> ShareTransition? { partition.expire(now: now) }
+    private func release(_ partition: inout SharePartition, _ member: String) -> ShareTransition? { partition.release(member) }
+    private func complete(_ partition: inout SharePartition, _ id: UInt64, isStored: Bool, now: Int64) -> Bool {
+        partition.complete(id, isStored: isStored, now: now)
+    }
+
     private func entry(_ first: Offset, _ last: Offset, _ count: Int16 = 1) -> AcquiredRecords {
         AcquiredRecords(firstOffset: first, lastOffset: last, deliveryCount: count)
     }
@@ -94,15 +100,15 @@ struct SharePartitionTests {
         var partition = partition()
         #expect(acquire(&partition, "a", end: 10) == [entry(0, 9)])
         #expect(partition.nextDeadline == lock)
-        #expect(partition.expire(now: lock - 1) == nil)
-        let expired = try #require(partition.expire(now: lock))
+        #expect(expire(&partition, now: lock - 1) == nil)
+        let expired = try #require(expire(&partition, now: lock))
         #expect(expired.update.batches == [ShareStateBatch(firstOffset: 0, lastOffset: 9, deliveryState: 0, deliveryCount: 1)])
         #expect(expired.update.stateEpoch == 3 && expired.update.leaderEpoch == 7)
         #expect(throws: ShareStateRefusal.self) { try acknowledge(&partition, "a", 0, 9, .accept) }
         #expect(acquire(&partition, "b", end: 10, now: lock) == [entry(0, 9, 2)])
-        let released = try #require(partition.release("b"))
+        let released = try #require(release(&partition, "b"))
         #expect(acquire(&partition, "c", end: 10).isEmpty, "not before it is stored")
-        #expect(partition.complete(released.id, isStored: true, now: lock))
+        #expect(complete(&partition, released.id, isStored: true, now: lock))
         #expect(acquire(&partition, "c", end: 10) == [entry(0, 9, 3)])
     }
 
@@ -112,7 +118,7 @@ struct SharePartitionTests {
         #expect(acquire(&partition, "a", end: 10) == [entry(0, 9)])
         let renewal = ShareAcknowledgement(firstOffset: 0, lastOffset: 9, types: [.renew])
         #expect(try partition.acknowledge("a", [renewal], now: 600) == nil)
-        #expect(partition.expire(now: lock) == nil)
+        #expect(expire(&partition, now: lock) == nil)
         #expect(partition.nextDeadline == 600 + lock)
         partition.settings.isRenewEnabled = false
         #expect(throws: ShareStateRefusal.self) { try partition.acknowledge("a", [renewal], now: 600) }
@@ -141,9 +147,9 @@ struct SharePartitionTests {
         let acceptance = ShareAcknowledgement(firstOffset: 0, lastOffset: 9, types: [.accept])
         let first = try #require(try partition.acknowledge("a", [acceptance], now: 0))
         #expect(throws: ShareStateRefusal.self) { try partition.acknowledge("a", [acceptance], now: 0) }
-        #expect(partition.complete(first.id, isStored: false, now: 10))
+        #expect(complete(&partition, first.id, isStored: false, now: 10))
         let second = try #require(try partition.acknowledge("a", [acceptance], now: 0))
-        #expect(partition.complete(second.id, isStored: false, now: lock), "its time is over by now")
+        #expect(complete(&partition, second.id, isStored: false, now: lock), "its time is over by now")
         #expect(acquire(&partition, "b", end: 10) == [entry(0, 9, 2)])
     }
 

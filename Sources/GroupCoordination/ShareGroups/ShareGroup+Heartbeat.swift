@@ -81,7 +81,7 @@ extension ShareGroup {
         var response = ShareGroupHeartbeatResponse()
         response.memberId = reconciled.memberID
         response.memberEpoch = reconciled.memberEpoch
-        let isPreparing = initialization != nil || epoch > target.epoch || isWaiting(for: reconciled.subscribedTopicNames, knowledge)
+        let isPreparing = initialization != nil || epoch > target.epoch || isWaiting(for: reconciled.subscribedTopicNames)
         response.heartbeatIntervalMs =
             isPreparing
             ? min(settings.heartbeatIntervalMilliseconds, Self.preparingIntervalMilliseconds) : settings.heartbeatIntervalMilliseconds
@@ -92,8 +92,8 @@ extension ShareGroup {
     }
 
     /// Whether state was asked for that these topics need.
-    private func isWaiting(for names: [String], _ knowledge: TopicKnowledge) -> Bool {
-        statePartitions.initializing.values.contains { names.contains($0.name) } || hasUnassignedPartitions(knowledge)
+    private func isWaiting(for names: [String]) -> Bool {
+        statePartitions.initializing.values.contains { names.contains($0.name) }
     }
 
     private func member(_ request: ShareGroupHeartbeatRequest, step: GroupStep) throws(GroupRefusal) -> ShareGroupMember {

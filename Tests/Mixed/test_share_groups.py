@@ -118,7 +118,7 @@ def test_members_are_described(node):
         assert consumer.stdout.readline() == "a\n"
         text = described(node, "members", "--members")
         assert "share-members:0,1" in text
-        assert "GroupNotEmptyException" in tool(node, "share-groups", "--delete", "--group", "members", check=False)
+        assert "is not EMPTY" in tool(node, "share-groups", "--delete", "--group", "members", check=False)
     finally:
         consumer.terminate()
         consumer.wait(30)

@@ -48,7 +48,7 @@ extension BrokerServices {
             }
             return
         }
-        state.shareSessions.insert(key)
+        if session.isFinal { state.shareSessions.remove(key) } else { state.shareSessions.insert(key) }
         let settings = shareSettings(of: group)
         let terms = ShareAcknowledgementTerms(
             group: group, member: member, settings: settings, permitsRenewal: context.version >= 2 && request.isRenewAck)

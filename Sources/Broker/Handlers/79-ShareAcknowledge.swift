@@ -31,6 +31,7 @@ extension BrokerServices {
         let terms = ShareAcknowledgementTerms(
             group: group, member: member, settings: settings, permitsRenewal: context.version >= 2 && request.isRenewAck)
         let isFinal = request.shareSessionEpoch == ShareSessions.Epoch.final
+        if isFinal { (context.connection.context as? ConnectionState)?.shareSessions.remove(key) }
         let listenerName = context.listenerName
         acknowledge(request.acknowledgements, terms, access) { [self] partitions in
             var leaders = ShareLeaders(image: image, listenerName: listenerName)

@@ -87,6 +87,13 @@ extension BrokerServices {
         case .deleteAcls: try deleteAcls(context)
         case .describeUserScramCredentials: try describeUserScramCredentials(context)
         case .alterUserScramCredentials: try alterUserScramCredentials(context)
+        default: try dispatchShareGroups(context, state)
+        }
+    }
+
+    /// The APIs of share groups (KIP-932).
+    private func dispatchShareGroups(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
+        switch context.apiKey {
         case .shareGroupHeartbeat: try shareGroupHeartbeat(context)
         case .shareGroupDescribe: try shareGroupDescribe(context)
         case .shareFetch: try shareFetch(context, state)

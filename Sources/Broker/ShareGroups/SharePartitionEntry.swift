@@ -113,6 +113,9 @@ final class SharePartitionEntry: Sendable {
         state.withLock { state in
             switch state.phase {
             case .loading: return .nothing(seen: -1, changes: state.changes)
+            // Kafka's consumers take no such answer: they get nothing, and the next fetch begins the share partition anew.
+            case .ended(.coordinatorNotAvailable): return .nothing(seen: -1, changes: state.changes)
+            case .ended(.groupIdNotFound): return .failed(.unknownServerError)
             case .ended(let error): return .failed(error)
             case .active(var core):
                 // The copy below must be the only one, or every change would copy the runs.

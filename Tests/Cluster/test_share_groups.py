@@ -9,6 +9,7 @@ from confluent_kafka import AcknowledgeType, Producer, ShareConsumer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 
 from clusters import Cluster
+from commands import martlet
 from load import QUIET
 from nodes import wait_until
 
@@ -25,6 +26,7 @@ RECORDS = 3_000
 @pytest.fixture
 def cluster():
     with Cluster(3, proxied=False, settings=SETTINGS) as cluster:
+        martlet(cluster, "cluster", "features", "--set", "share.version=1")
         yield cluster
 
 

@@ -159,12 +159,19 @@ final class ShareServices: Sendable {
         for entry in entries {
             entry.release(key.member) { [self] in
                 // Without members the state may be changed elsewhere: it is read again for the next.
-                if isLast, isIdle(key.group) { entry.end(.notLeaderOrFollower) }
+                if isLast, takeIfIdle(entry) { entry.end(.notLeaderOrFollower) }
             }
         }
     }
 
-    private func isIdle(_ group: String) -> Bool { state.withLock { ($0.members[group] ?? 0) == 0 } }
+    /// Takes a share partition out, unless its group has members here again.
+    private func takeIfIdle(_ entry: SharePartitionEntry) -> Bool {
+        state.withLock { state in
+            guard (state.members[entry.key.group] ?? 0) == 0, state.partitions[entry.key] === entry else { return false }
+            state.partitions[entry.key] = nil
+            return true
+        }
+    }
 
     // MARK: The log of the state
 

@@ -222,11 +222,12 @@ extension AdminClient {
                 return (quorum, Dictionary(endpoints, uniquingKeysWith: { first, _ in first }))
             }
         } catch {
-            guard error.kind == .timedOut else { throw error }
+            // What was tried last says little: another broker that is gone, or one that waits for a controller.
+            guard error.isRetriable else { throw error }
             throw KafkaError(
                 .timedOut,
                 "the metadata quorum did not answer in time: it has no leader unless a majority of its voters runs. The log of a node that "
-                    + "runs names those that it cannot reach", isRetriable: true)
+                    + "runs names those that it cannot reach (the last error: \(error.explanation))", isRetriable: true)
         }
     }
 

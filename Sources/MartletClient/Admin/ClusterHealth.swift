@@ -145,12 +145,14 @@ extension AdminClient {
         return health
     }
 
-    /// Health can be told without it, and must be while the quorum has no leader: a broker that cannot reach one leaves the question open.
+    /// Health can be told without it, and must be while the quorum has no leader. Only who is not permitted to ask, or asks somebody who does
+    /// not know the question, learns nothing from being refused.
     private func quorumIfKnown() async -> (quorum: QuorumDescription?, isSilent: Bool) {
         do throws(KafkaError) {
             return (try await describeQuorum(), false)
         } catch {
-            return (nil, error.kind == .timedOut || error.errorCode == .requestTimedOut || error.errorCode == .notController)
+            let isRefused = error.kind == .unsupportedVersion || error.errorCode == .clusterAuthorizationFailed
+            return (nil, !isRefused)
         }
     }
 

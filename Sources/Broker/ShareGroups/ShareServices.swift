@@ -125,7 +125,7 @@ final class ShareServices: Sendable {
     ) throws(ShareStateRefusal) -> ShareSessions.Fetch {
         try state.withLock { state -> Result<ShareSessions.Fetch, ShareStateRefusal> in
             let before = state.sessions.count
-            defer { state.members[key.group, default: 0] += state.sessions.count - before }
+            defer { if state.sessions.count != before { state.members[key.group, default: 0] += state.sessions.count - before } }
             do throws(ShareStateRefusal) {
                 return .success(
                     try state.sessions.fetch(

@@ -59,6 +59,7 @@ let cores: [Target] = [
     library("Replication", ["Primitives", "KafkaWire", collections, nioCore]),
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
     library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
+    library("ShareCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
 ]
 
 let shells: [Target] = [
@@ -74,7 +75,8 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "TransactionCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix, collections, logging,
+            "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix,
+            collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", "Authentication", "Authorization", collections]),
     library("Observability", ["Primitives", nioCore, nioPosix, nioHTTP1, logging]),
@@ -86,7 +88,8 @@ let services: [Target] = [
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "Authentication", "Authorization",
+            "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Authentication",
+            "Authorization",
             "TransportSecurity", "Storage", "Network", "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
@@ -140,6 +143,12 @@ let beside: [Target] = [
         "TransactionCoordinationTests",
         [
             "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
+            nioCore,
+        ]),
+    tests(
+        "ShareCoordinationTests",
+        [
+            "ShareCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
             nioCore,
         ]),
     tests(

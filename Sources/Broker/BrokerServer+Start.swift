@@ -293,6 +293,7 @@ extension BrokerServer {
         runtime.groups.initialRebalanceDelayMilliseconds = Int32(clamping: configuration.groups.initialRebalanceDelayMilliseconds)
         runtime.groups.maximumGroupSize = configuration.groups.maxSize
         runtime.groups.consumer = ConsumerGroupConfiguration(configuration.groups.consumer)
+        runtime.groups.share = ShareGroupConfiguration(configuration.shareGroups)
         runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds
@@ -368,6 +369,17 @@ extension BrokerServer {
         } catch {
             throw BrokerStartFailure("\(error)")
         }
+    }
+}
+
+extension ShareGroupConfiguration {
+    fileprivate init(_ settings: ShareGroupSettings) {
+        self.init()
+        sessionTimeoutMilliseconds = Int32(clamping: settings.sessionTimeoutMilliseconds)
+        heartbeatIntervalMilliseconds = Int32(clamping: settings.heartbeatIntervalMilliseconds)
+        assignmentIntervalMilliseconds = Int32(clamping: settings.assignmentIntervalMilliseconds)
+        maximumSize = settings.maxSize
+        initializeRetryIntervalMilliseconds = settings.initializeRetryIntervalMilliseconds
     }
 }
 

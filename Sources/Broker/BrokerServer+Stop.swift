@@ -27,6 +27,7 @@ extension BrokerServer {
         parts.lifecycle?.close()
         parts.services?.groups.endAllTerms()
         parts.services?.transactions.close()
+        parts.services?.shareGroups.close()
         parts.network?.close(drainingFor: Self.drain)
         parts.services?.replication.close()
         parts.services?.directoryAssignments.close()

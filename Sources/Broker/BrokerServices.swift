@@ -36,6 +36,7 @@ final class BrokerServices: Sendable {
     let groups: CoordinatorRuntime
     let producerIDs: ProducerIDs
     let transactions: TransactionServices
+    let shareGroups: ShareServices
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
@@ -68,6 +69,7 @@ final class BrokerServices: Sendable {
         transactions = TransactionServices(
             configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
             logger: log.logger("transactions"))
+        shareGroups = ShareServices(configuration: configuration, image: cluster.metadata.image)
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log

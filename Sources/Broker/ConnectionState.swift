@@ -1,5 +1,6 @@
 // What the broker remembers of a connection. Lives on the connection's event loop.
 import Primitives
+import ShareCoordination
 
 /// One connection's state: kept in `Connection.context`.
 final class ConnectionState {
@@ -16,6 +17,10 @@ final class ConnectionState {
     var fetch: FetchOperation?
     /// Under which id the client pushes metrics, if it does.
     var telemetryInstance: KafkaUUID?
+    /// The share fetch that waits for records, if there is one.
+    var shareFetch: ShareFetchOperation?
+    /// Share sessions that were used on this connection; those that it began end with it.
+    var shareSessions: Set<ShareSessionKey> = []
     /// When Metadata was last answered; monotonic milliseconds, nil before the first answer.
     var metadataAnsweredAt: Int64?
     /// As ApiVersions told (KIP-511).

@@ -62,6 +62,10 @@ extension BrokerServices {
             configureTransactionState(&topic)
             return topic
         }
+        if name == TopicName.shareGroupState {
+            configureShareGroupState(&topic)
+            return topic
+        }
         guard name == TopicName.consumerOffsets else { return topic }
         topic.numPartitions = groups.configuration.partitionCount
         topic.replicationFactor = configuration.offsets.topicReplicationFactor
@@ -72,6 +76,20 @@ extension BrokerServices {
             .set("compression.type", "producer"),
         ]
         return topic
+    }
+
+    /// As Kafka creates it: nothing is removed but by the share coordinator, which knows what its snapshots stand for.
+    private func configureShareGroupState(_ topic: inout CreateTopicsRequest.CreatableTopic) {
+        let settings = configuration.shareGroups
+        topic.numPartitions = settings.topicPartitions
+        topic.replicationFactor = settings.topicReplicationFactor
+        topic.configs = [
+            .set("cleanup.policy", "delete"),
+            .set("compression.type", "producer"),
+            .set("segment.bytes", String(settings.topicSegmentBytes)),
+            .set("min.insync.replicas", String(settings.topicMinInSyncReplicas)),
+            .set("retention.ms", "-1"),
+        ]
     }
 
     /// As Kafka creates it: compacted, uncompressed, never led by a replica that may lack something.

@@ -30,6 +30,8 @@ struct ImageGroupTopics: GroupTopics {
     let image: MetadataImage
     /// `group.consumer.assignment.interval.ms` as it is in force, which may change while the broker runs.
     let assignmentIntervalMilliseconds: Int32
+    /// `group.share.assignment.interval.ms` likewise.
+    let shareAssignmentIntervalMilliseconds: Int32
 
     func topic(named name: String) -> GroupTopic? { image.topics.topic(named: name).map(Self.described) }
     func topic(id: TopicID) -> GroupTopic? { image.topics.topic(id: id).map(Self.described) }
@@ -57,6 +59,17 @@ struct ImageGroupTopics: GroupTopics {
         overrides.sessionTimeoutMilliseconds = values["consumer.session.timeout.ms"].flatMap { Int32($0) }
         overrides.heartbeatIntervalMilliseconds = values["consumer.heartbeat.interval.ms"].flatMap { Int32($0) }
         if let value = values["consumer.assignment.interval.ms"].flatMap({ Int32($0) }) { overrides.assignmentIntervalMilliseconds = value }
+        return overrides
+    }
+
+    func shareOverrides(of group: String) -> ConsumerGroupOverrides {
+        var overrides = ConsumerGroupOverrides()
+        overrides.assignmentIntervalMilliseconds = shareAssignmentIntervalMilliseconds
+        let values = image.configurations.values(of: ConfigResource(.group, group))
+        guard !values.isEmpty else { return overrides }
+        overrides.sessionTimeoutMilliseconds = values["share.session.timeout.ms"].flatMap { Int32($0) }
+        overrides.heartbeatIntervalMilliseconds = values["share.heartbeat.interval.ms"].flatMap { Int32($0) }
+        if let value = values["share.assignment.interval.ms"].flatMap({ Int32($0) }) { overrides.assignmentIntervalMilliseconds = value }
         return overrides
     }
 }

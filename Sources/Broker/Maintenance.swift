@@ -34,6 +34,7 @@ final class Maintenance: Sendable {
         every(Self.coordinatorTick, after: Self.coordinatorTick) { [services] in
             services.groups.advanceIfDue()
             services.transactions.runtime.advance()
+            services.shareGroups.advance()
         }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("old checkpoints", every: 1_000, after: .seconds(1)) { services in
@@ -52,6 +53,7 @@ final class Maintenance: Sendable {
         inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
         inBackground("scrub", every: Self.scrubTickMilliseconds, after: first) { $0.scrub() }
         services.cleaner.start(on: eventLoop)
+        inBackground("share state", every: 10_000, after: first) { $0.pruneShareState() }
         inBackground("resources", every: Self.idleResourceMilliseconds, after: first) { $0.releaseIdleResources() }
     }
 

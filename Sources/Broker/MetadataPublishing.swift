@@ -36,15 +36,19 @@ extension BrokerServices {
             telemetry.update(ClientMetricsSubscriptions(image.configurations))
         }
         let changedNames = touched.values.map(\.name) + changes.deletedTopics.map(\.name)
-        let interval = configurationInForce.current.groups.consumer.assignmentIntervalMilliseconds
-        groups.metadataChanged(
-            ImageGroupTopics(image: image, assignmentIntervalMilliseconds: Int32(clamping: interval)), changedTopics: changedNames,
-            hasNewTopics: !changes.createdTopics.isEmpty)
+        let current = configurationInForce.current
+        let topics = ImageGroupTopics(
+            image: image, assignmentIntervalMilliseconds: Int32(clamping: current.groups.consumer.assignmentIntervalMilliseconds),
+            shareAssignmentIntervalMilliseconds: Int32(clamping: current.shareGroups.assignmentIntervalMilliseconds))
+        groups.metadataChanged(topics, changedTopics: changedNames, hasNewTopics: !changes.createdTopics.isEmpty)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
+            shareGroups.topicsDeleted(changes.deletedTopics.map(\.id))
         }
+        for topic in touched.values { shareGroups.leadershipChanged(topic, nodeID: nodeID) }
         for topic in touched.values where topic.name == TopicName.consumerOffsets { assignCoordinators(topic) }
         for topic in touched.values where topic.name == TopicName.transactionState { assignTransactionCoordinators(topic) }
+        for topic in touched.values where topic.name == TopicName.shareGroupState { assignShareCoordinators(topic) }
     }
 
     /// Puts the topic's partitions of this node into the table, opening or creating their logs.
@@ -140,6 +144,10 @@ extension BrokerServices {
         if topic.name == TopicName.transactionState {
             transactions.epochs.endAll()
             transactions.runtime.endAllTerms()
+        }
+        if topic.name == TopicName.shareGroupState {
+            shareGroups.epochs.endAll()
+            shareGroups.coordinator.endAllTerms()
         }
         for partition in known.all { remove(partition) }
     }

@@ -20,6 +20,9 @@ extension BrokerServices {
         .describeClientQuotas, .alterClientQuotas, .alterReplicaLogDirs, .getTelemetrySubscriptions, .pushTelemetry,
         .consumerGroupHeartbeat, .consumerGroupDescribe, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
         .describeDelegationToken,
+        .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
+        .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets, .alterShareGroupOffsets,
+        .deleteShareGroupOffsets,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -93,6 +96,25 @@ extension BrokerServices {
         case .renewDelegationToken: try renewDelegationToken(context)
         case .expireDelegationToken: try expireDelegationToken(context)
         case .describeDelegationToken: try describeDelegationToken(context)
+        default: try dispatchShareGroups(context, state)
+        }
+    }
+
+    /// The APIs of share groups (KIP-932).
+    private func dispatchShareGroups(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
+        switch context.apiKey {
+        case .shareGroupHeartbeat: try shareGroupHeartbeat(context)
+        case .shareGroupDescribe: try shareGroupDescribe(context)
+        case .shareFetch: try shareFetch(context, state)
+        case .shareAcknowledge: try shareAcknowledge(context)
+        case .initializeShareGroupState: try initializeShareGroupState(context)
+        case .readShareGroupState: try readShareGroupState(context)
+        case .writeShareGroupState: try writeShareGroupState(context)
+        case .deleteShareGroupState: try deleteShareGroupState(context)
+        case .readShareGroupStateSummary: try readShareGroupStateSummary(context)
+        case .describeShareGroupOffsets: try describeShareGroupOffsets(context)
+        case .alterShareGroupOffsets: try alterShareGroupOffsets(context)
+        case .deleteShareGroupOffsets: try deleteShareGroupOffsets(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }
@@ -115,6 +137,9 @@ extension BrokerServices: ConnectionDelegate {
         state.fetch = nil
         state.pendingProduce?.cancel()
         state.pendingProduce = nil
+        state.shareFetch?.cancel()
+        state.shareFetch = nil
+        for session in state.shareSessions { shareGroups.endSession(session, of: connection.id.value) }
     }
 
     func received(frame: ByteBuffer, on connection: Connection) {

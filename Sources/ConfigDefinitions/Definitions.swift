@@ -102,7 +102,8 @@ extension ConfigValidator {
 extension ConfigSupport {
     static let notBetweenNodes = acceptedWithoutEffect("it is not applied between nodes yet")
     static let inlineAssignment = acceptedWithoutEffect("assignments are computed where they are asked for")
-    static let noShareGroups = acceptedWithoutEffect("share groups are not served yet")
+    static let noDeadLetterQueues = acceptedWithoutEffect("share groups have no dead letter queues yet")
+    static let noShareLinger = acceptedWithoutEffect("each write of a share coordinator is appended by itself")
     static let noStreamsGroups = acceptedWithoutEffect("streams groups are not served yet")
     static let anyCertificateChange = acceptedWithoutEffect("a new certificate may have other names")
     static let enabledProtocols = acceptedWithoutEffect("ssl.enabled.protocols says which versions are spoken")

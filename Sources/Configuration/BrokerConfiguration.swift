@@ -45,6 +45,7 @@ public struct BrokerConfiguration: Sendable {
     public var groups: GroupSettings
     public var offsets: OffsetsSettings
     public var transactions: TransactionSettings
+    public var shareGroups: ShareGroupSettings
     public var security: SecuritySettings
     public var quotas: QuotaSettings
     /// The texts that were given, without dynamic layers: for DescribeConfigs and as the ground of dynamic configuration.

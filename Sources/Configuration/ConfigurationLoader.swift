@@ -68,7 +68,7 @@ extension ConfigurationReader {
             adminListeners: readAdminListeners(), logLevel: string("martlet.log.level") ?? "info", network: network,
             storage: readStorage(directories), cleaner: readCleaner(), metadataLog: readMetadataLog(directories),
             topics: readTopics(layers), groups: readGroups(), offsets: readOffsets(), transactions: readTransactions(),
-            security: security, quotas: readQuotas(), layers: layers)
+            shareGroups: readShareGroups(), security: security, quotas: readQuotas(), layers: layers)
     }
 
     private func readRoles() -> ProcessRoles {

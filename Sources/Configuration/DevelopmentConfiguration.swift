@@ -36,6 +36,8 @@ extension ConfigurationLoader {
             ("offsets.topic.replication.factor", "1"),
             ("transaction.state.log.replication.factor", "1"),
             ("transaction.state.log.min.isr", "1"),
+            ("share.coordinator.state.topic.replication.factor", "1"),
+            ("share.coordinator.state.topic.min.isr", "1"),
             ("group.initial.rebalance.delay.ms", "0"),
             ("martlet.admin.listeners", adminPort.map { "127.0.0.1:\($0)" } ?? ""),
         ]

@@ -29,6 +29,7 @@ extension BrokerConfiguration {
         result.groups = reader.readGroups()
         result.offsets = reader.readOffsets()
         result.transactions = reader.readTransactions()
+        result.shareGroups = reader.readShareGroups()
         let errorsBefore = reader.errorCount
         let security = reader.readSecurity(listeners, outgoing: self.security.outgoing.mapValues(\.securityProtocol))
         // Half of a change of keys and certificates must not leave a listener without either.

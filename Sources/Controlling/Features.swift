@@ -19,7 +19,7 @@ public struct Feature: Sendable {
 
     public var maximum: Int16 { levels.last?.level ?? 0 }
 
-    /// Every feature but metadata.version, by name. Share and streams groups are known so that directories of clusters that have
+    /// Every feature but metadata.version, by name. Streams groups are known so that directories of clusters that have
     /// them on can be served.
     public static let all: [Feature] = [
         Feature(

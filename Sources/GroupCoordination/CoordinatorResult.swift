@@ -69,7 +69,7 @@ public struct CoordinatorWrite: Sendable {
 
     /// Whether the records take effect as soon as they are in the log, and not only when they are committed.
     ///
-    /// Heartbeats of a consumer group build on each other and cannot wait for a commit; whoever is answered is answered after it.
+    /// Heartbeats of a consumer or share group build on each other and cannot wait for a commit; whoever is answered is answered after it.
     public let appliesWhenAppended: Bool
 
     init(records: [CoordinatorRecord], isAtomic: Bool = true, continuation: WriteContinuation? = nil) {
@@ -77,7 +77,12 @@ public struct CoordinatorWrite: Sendable {
         self.records = records
         self.isAtomic = isAtomic
         self.continuation = continuation
-        appliesWhenAppended = records.contains { if case .consumerGroup = $0 { true } else { false } }
+        appliesWhenAppended = records.contains {
+            switch $0 {
+            case .consumerGroup, .shareGroup: true
+            default: false
+            }
+        }
     }
 }
 
@@ -129,6 +134,8 @@ enum WriteContinuation: Sendable {
     case newGroup(group: String)
     /// A consumer group was changed, perhaps made.
     case consumerGroup(group: String)
+    /// A share group was changed, perhaps made.
+    case shareGroup(group: String)
     /// A classic member of a consumer group waits for its answer.
     case classicJoin(ReplyToken, JoinGroupResponse)
     /// A group changed between the protocols.
@@ -170,6 +177,16 @@ struct GroupStep {
     func settings(of group: String, _ knowledge: TopicKnowledge) -> ConsumerGroupConfiguration {
         let overrides = knowledge.topics.overrides(of: group)
         var settings = configuration.consumer
+        if let value = overrides.sessionTimeoutMilliseconds { settings.sessionTimeoutMilliseconds = value }
+        if let value = overrides.heartbeatIntervalMilliseconds { settings.heartbeatIntervalMilliseconds = value }
+        if let value = overrides.assignmentIntervalMilliseconds { settings.assignmentIntervalMilliseconds = value }
+        return settings
+    }
+
+    /// The same for share groups.
+    func shareSettings(of group: String, _ knowledge: TopicKnowledge) -> ShareGroupConfiguration {
+        let overrides = knowledge.topics.shareOverrides(of: group)
+        var settings = configuration.share
         if let value = overrides.sessionTimeoutMilliseconds { settings.sessionTimeoutMilliseconds = value }
         if let value = overrides.heartbeatIntervalMilliseconds { settings.heartbeatIntervalMilliseconds = value }
         if let value = overrides.assignmentIntervalMilliseconds { settings.assignmentIntervalMilliseconds = value }

@@ -15,7 +15,7 @@ extension GroupCoordinator {
             // KIP-1043: before version 6 a group that does not exist was a dead one, without an error.
             if apiVersion >= 6 {
                 description.errorCode = .groupIdNotFound
-                let isOther = consumerGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+                let isOther = consumerGroups[groupID] != nil || hasGroupOfOtherProtocol(groupID)
                 description.errorMessage = isOther ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
             }
             return description
@@ -53,6 +53,9 @@ extension GroupCoordinator {
             let state = group.state
             guard passes(state, .consumer) else { continue }
             groups.append(listed(groupID, protocolType: GroupType.consumer.rawValue, state: state, type: .consumer))
+        }
+        for (groupID, group) in shareGroups where !group.isBlank && passes(group.state, .share) {
+            groups.append(listed(groupID, protocolType: GroupType.share.rawValue, state: group.state, type: .share))
         }
         for (groupID, group) in opaqueGroups where group.exists && passes(group.state, group.type) {
             groups.append(listed(groupID, protocolType: group.type.rawValue, state: group.state, type: group.type))
@@ -93,6 +96,8 @@ extension GroupCoordinator {
                 appendOffsetTombstones(of: groupID, step: &step)
                 if let consumer = consumerGroups[groupID] {
                     step.records += consumer.tombstones
+                } else if let share = shareGroups[groupID] {
+                    step.records += share.tombstones
                 } else if let opaque = opaqueGroups[groupID], opaque.exists {
                     step.records += opaque.tombstones
                 } else {
@@ -106,11 +111,13 @@ extension GroupCoordinator {
 
     private func refusalOfDeletion(of groupID: String) -> (ErrorCode, String?)? {
         if let consumer = consumerGroups[groupID] { return consumer.isEmpty ? nil : (.nonEmptyGroup, nil) }
-        if let opaque = opaqueGroups[groupID], opaque.exists {
-            if !opaque.isEmpty { return (.nonEmptyGroup, nil) }
-            // Its state in __share_group_state would stay behind.
-            return opaque.type == .share ? (.groupDeletionFailed, "Share groups are not supported by this broker yet.") : nil
+        if let share = shareGroups[groupID] {
+            if !share.isEmpty { return (.nonEmptyGroup, nil) }
+            // Else what share coordinators keep of it would stay behind.
+            return share.statePartitions.initialized.isEmpty && share.statePartitions.initializing.isEmpty
+                ? nil : (.groupDeletionFailed, "The state of the group's partitions has to be deleted first.")
         }
+        if let opaque = opaqueGroups[groupID], opaque.exists { return opaque.isEmpty ? nil : (.nonEmptyGroup, nil) }
         guard let group = classicGroups[groupID] else { return (.groupIdNotFound, nil) }
         return group.isEmpty ? nil : (.nonEmptyGroup, nil)
     }
@@ -131,6 +138,7 @@ extension GroupCoordinator {
     /// An offset that names the topic's id only goes with that very topic: one of the same name may be there again by now.
     public func topicsDeleted(_ topics: [(name: String, id: TopicID)], now: CoordinatorInstant) -> CoordinatorResult<Void> {
         var step = GroupStep(now: now, configuration: configuration)
+        forgetShareState(of: topics.map(\.id), step: &step)
         var seen: Set<String> = []
         func appendTombstones(_ table: OffsetTable, step: inout GroupStep) {
             for (groupID, offsetsByTopic) in table.groups {

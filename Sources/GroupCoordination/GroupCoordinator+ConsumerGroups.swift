@@ -33,7 +33,7 @@ extension GroupCoordinator {
         let isJoining = request.memberEpoch == 0
         let memberID = request.memberId.isEmpty ? uuid.description : request.memberId
         if consumerGroups[request.groupId] == nil {
-            if opaqueGroups[request.groupId]?.exists == true || (classicGroups[request.groupId] != nil && !isJoining) {
+            if hasGroupOfOtherProtocol(request.groupId) || (classicGroups[request.groupId] != nil && !isJoining) {
                 throw GroupRefusal(.groupIdNotFound, "Group \(request.groupId) is not a consumer group.")
             }
             guard isJoining else { throw GroupRefusal(.groupIdNotFound, "Consumer group \(request.groupId) not found.") }
@@ -168,6 +168,10 @@ extension GroupCoordinator {
                 consumerGroups.values[index].needsMetadataRefresh = true
             }
         }
+        for index in shareGroups.values.indices
+        where changedTopics.contains(where: { shareGroups.values[index].subscriptions[$0] != nil }) {
+            shareGroups.values[index].needsMetadataRefresh = true
+        }
     }
 
     // MARK: Description
@@ -179,7 +183,7 @@ extension GroupCoordinator {
         guard let group = consumerGroups[groupID], !group.isBlank else {
             description.errorCode = .groupIdNotFound
             description.errorMessage =
-                classicGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+                classicGroups[groupID] != nil || hasGroupOfOtherProtocol(groupID)
                 ? "Group \(groupID) is not a consumer group." : "Group \(groupID) not found."
             return description
         }

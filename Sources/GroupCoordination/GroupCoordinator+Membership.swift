@@ -34,9 +34,14 @@ extension GroupCoordinator {
             }
             step.records = consumerGroups.values[index].tombstones
         }
+        if shareGroups[request.groupId] != nil {
+            // Not even an empty one gives way: share coordinators keep state for it.
+            step.replyJoin(token, error: .inconsistentGroupProtocol, memberID: "")
+            return step.result(())
+        }
         if let opaque = opaqueGroups[request.groupId], opaque.exists, classicGroups[request.groupId] == nil {
             // An empty group of another kind gives way to a classic one; members of both kinds cannot be in one group.
-            guard opaque.isEmpty, opaque.type != .share else {
+            guard opaque.isEmpty else {
                 step.replyJoin(token, error: .inconsistentGroupProtocol, memberID: "")
                 return step.result(())
             }

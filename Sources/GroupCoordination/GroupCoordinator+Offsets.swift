@@ -63,6 +63,7 @@ extension GroupCoordinator {
                 isTransactional: false, apiVersion: context.apiVersion)
             return group.refusalOfCommit(by: sender)
         }
+        if shareGroups[request.groupId] != nil { return .groupIdNotFound }
         if let opaque = opaqueGroups[request.groupId], opaque.exists { return refusalOfCommit(request, in: opaque) }
         guard let index = classicGroups.index(forKey: request.groupId) else {
             // Without a generation it comes from a client that only stores offsets here: replaying the commit makes the group.
@@ -145,7 +146,7 @@ extension GroupCoordinator {
             guard let member = request.memberId.flatMap({ group.members[$0] }) else { return .unknownMemberId }
             return request.memberEpoch == member.memberEpoch ? nil : member.refusalOfOtherEpoch
         }
-        guard let opaque = opaqueGroups[request.groupId], opaque.exists, opaque.type != .share else { return nil }
+        guard let opaque = opaqueGroups[request.groupId], opaque.exists else { return nil }
         if request.memberId == nil, request.memberEpoch < 0 { return nil }
         guard let epoch = request.memberId.flatMap(opaque.memberEpoch) else { return .unknownMemberId }
         return epoch == request.memberEpoch ? nil : .staleMemberEpoch
@@ -182,13 +183,8 @@ extension GroupCoordinator {
     private func refusalOfDelete(_ request: OffsetDeleteRequest) -> ErrorCode? {
         if request.groupId.isEmpty { return .invalidGroupId }
         if consumerGroups[request.groupId] != nil { return nil }
-        if let opaque = opaqueGroups[request.groupId], opaque.exists {
-            switch opaque.type {
-            case .consumer, .classic: return nil
-            case .streams: return opaque.isEmpty ? nil : .nonEmptyGroup
-            case .share: return .groupIdNotFound
-            }
-        }
+        if shareGroups[request.groupId] != nil { return .groupIdNotFound }
+        if let opaque = opaqueGroups[request.groupId], opaque.exists { return opaque.isEmpty ? nil : .nonEmptyGroup }
         guard let group = classicGroups[request.groupId] else { return .groupIdNotFound }
         return group.isEmpty || group.usesConsumerProtocol ? nil : .nonEmptyGroup
     }

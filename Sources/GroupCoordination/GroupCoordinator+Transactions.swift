@@ -69,6 +69,7 @@ extension GroupCoordinator {
                 apiVersion: version)
             return group.refusalOfCommit(by: sender).map { $0 == .staleMemberEpoch && version < 6 ? .illegalGeneration : $0 }
         }
+        if shareGroups[request.groupId] != nil { return .groupIdNotFound }
         if let opaque = opaqueGroups[request.groupId], opaque.exists {
             if generation < 0, opaque.isEmpty { return nil }
             guard let epoch = opaque.memberEpoch(request.memberId) else { return .unknownMemberId }

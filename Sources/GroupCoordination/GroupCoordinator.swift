@@ -15,6 +15,7 @@ public struct GroupCoordinator: Sendable {
     public let configuration: GroupCoordinatorConfiguration
     var classicGroups: OrderedDictionary<String, ClassicGroup> = [:]
     var consumerGroups: OrderedDictionary<String, ConsumerGroup> = [:]
+    var shareGroups: OrderedDictionary<String, ShareGroup> = [:]
     var opaqueGroups: OrderedDictionary<String, OpaqueGroup> = [:]
     var offsets = CommittedOffsets()
     /// What it knows of topics; see ``metadataChanged(_:changedTopics:hasNewTopics:)``.
@@ -38,7 +39,7 @@ public struct GroupCoordinator: Sendable {
     public mutating func replay(_ record: CoordinatorRecord, offset: Offset, producer: ProducerID, now: CoordinatorInstant) {
         switch record {
         case .offsetCommit(let group, let topic, let partition, let value?):
-            if classicGroups[group] == nil, consumerGroups[group] == nil, opaqueGroups[group]?.exists != true {
+            if classicGroups[group] == nil, consumerGroups[group] == nil, !hasGroupOfOtherProtocol(group) {
                 classicGroups[group] = ClassicGroup(groupID: group, createdAt: now.timestamp)
             }
             offsets.replay(value, group: group, topic: topic, partition: partition, at: offset, by: producer)
@@ -55,6 +56,8 @@ public struct GroupCoordinator: Sendable {
             if !isLoaded || classicGroups[group]?.isEmpty == true { classicGroups[group] = nil }
         case .consumerGroup(let record):
             replay(record)
+        case .shareGroup(let record):
+            replay(record, now: now)
         case .opaque(let key, let value):
             replayOpaque(key: key, value: value)
         }
@@ -111,6 +114,7 @@ public struct GroupCoordinator: Sendable {
             }
         }
         for index in consumerGroups.values.indices { consumerGroups.values[index].loaded(knowledge: knowledge, step: &step) }
+        for index in shareGroups.values.indices { shareGroups.values[index].loaded(knowledge: knowledge, step: &step) }
         setRetentionTimer(step: &step)
         return step.result(())
     }
@@ -129,6 +133,9 @@ public struct GroupCoordinator: Sendable {
         case .session(let group, let member):
             if consumerGroups[group] != nil {
                 return inConsumerGroup(group, now: now) { $0.sessionTimerFired(member, knowledge: &$1, step: &$2) }
+            }
+            if shareGroups[group] != nil {
+                return inShareGroup(group, now: now) { $0.sessionTimerFired(member, knowledge: &$1, step: &$2) }
             }
             return inGroup(group, now: now) { $0.sessionTimerFired(member, step: &$1) }
         case .revocation(let group, let member):
@@ -158,7 +165,7 @@ public struct GroupCoordinator: Sendable {
         switch write.continuation {
         case .classicJoin(let token, let response):
             return answerClassicJoin(token, response, now: now)
-        case .consumerGroup, .conversion:
+        case .consumerGroup, .shareGroup, .conversion:
             return CoordinatorResult(response: ())
         case .assignment(let group, let generation):
             return inGroup(group, now: now) { $0.completeAssignment(of: generation, step: &$1) }
@@ -183,6 +190,11 @@ public struct GroupCoordinator: Sendable {
         case .consumerGroup(let group):
             if consumerGroups[group]?.isBlank == true { consumerGroups[group] = nil }
             return rearmed(group, now: now)
+        case .shareGroup(let group):
+            var step = GroupStep(now: now, configuration: configuration)
+            if shareGroups[group]?.isBlank == true { shareGroups[group] = nil }
+            if let index = shareGroups.index(forKey: group) { shareGroups.values[index].writeFailed(step: &step) }
+            return step.result(())
         case .conversion(let conversion):
             var step = GroupStep(now: now, configuration: configuration)
             if let joining = conversion.joining { step.replyJoin(joining.token, error: error, memberID: joining.request.memberId) }

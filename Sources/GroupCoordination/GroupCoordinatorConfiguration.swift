@@ -21,6 +21,24 @@ public struct GroupCoordinatorConfiguration: Sendable, Equatable {
     public var offsetsRetentionCheckIntervalMilliseconds: Int64 = 600_000
     /// `group.consumer.*`: consumer groups (KIP-848).
     public var consumer = ConsumerGroupConfiguration()
+    /// `group.share.*`: share groups (KIP-932).
+    public var share = ShareGroupConfiguration()
+
+    public init() {}
+}
+
+/// Settings of share groups. Each property names Kafka's key; durations are milliseconds.
+public struct ShareGroupConfiguration: Sendable, Equatable {
+    /// `group.share.session.timeout.ms`; `share.session.timeout.ms` of a group overrides it.
+    public var sessionTimeoutMilliseconds: Int32 = 45_000
+    /// `group.share.heartbeat.interval.ms`; `share.heartbeat.interval.ms` of a group overrides it.
+    public var heartbeatIntervalMilliseconds: Int32 = 5_000
+    /// `group.share.assignment.interval.ms`; `share.assignment.interval.ms` of a group overrides it.
+    public var assignmentIntervalMilliseconds: Int32 = 1_000
+    /// `group.share.max.size`: members beyond it are refused with GROUP_MAX_SIZE_REACHED.
+    public var maximumSize = 200
+    /// `group.share.initialize.retry.interval.ms`: after that an answer of a share coordinator counts as lost.
+    public var initializeRetryIntervalMilliseconds: Int64 = 30_000
 
     public init() {}
 }

@@ -1,5 +1,4 @@
-// Groups of protocols that are not served yet: share (KIP-932) and streams (KIP-1071) groups. Their records are
-// kept as they are, and understood just well enough to list the group, to say whether it is in use, and to protect its offsets.
+// Groups of a protocol that is not served yet: streams groups (KIP-1071). Their records are kept as they are, and understood just well enough to list the group, to say whether it is in use, and to protect its offsets.
 import Collections
 import KafkaWire
 import NIOCore
@@ -44,7 +43,6 @@ struct OpaqueGroup: Sendable, Equatable {
     /// The state that Kafka would report.
     var state: String {
         if members.isEmpty { return "Empty" }
-        if type == .share { return "Stable" }
         if epoch > assignmentEpoch { return "Assigning" }
         return members.values.allSatisfy { $0.isReconciled && $0.epoch == assignmentEpoch } ? "Stable" : "Reconciling"
     }
@@ -106,7 +104,6 @@ struct OpaqueRecordKind: RawRepresentable, Hashable, Sendable {
 
     var type: GroupType? {
         switch rawValue {
-        case 10...15: .share
         case 17...23: .streams
         default: nil
         }
@@ -114,10 +111,10 @@ struct OpaqueRecordKind: RawRepresentable, Hashable, Sendable {
 
     var meaning: Meaning {
         switch rawValue {
-        case 11, 17: .metadata
-        case 12, 20: .assignmentMetadata
-        case 10, 19: .member
-        case 14, 22: .currentAssignment
+        case 17: .metadata
+        case 20: .assignmentMetadata
+        case 19: .member
+        case 22: .currentAssignment
         default: .other
         }
     }

@@ -30,7 +30,7 @@ enum House {
             name: "cores",
             targets: [
                 "ClusterMetadata", "Authentication", "Authorization", "Consensus", "Controlling", "Replication", "GroupCoordination",
-                "TransactionCoordination",
+                "TransactionCoordination", "ShareCoordination",
             ],
             foreignModules: everywhere.union(["Crypto", "CryptoExtras", "_StringProcessing"])),
         Floor(

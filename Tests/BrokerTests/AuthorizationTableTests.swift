@@ -31,6 +31,13 @@ private final class GuardedNode {
         var login = SaslAuthenticateRequest()
         login.authBytes = ByteBuffer(string: "\u{0}admin\u{0}admin-secret")
         #expect(try admin.ask(login, version: 2).errorCode == .none)
+        var features = UpdateFeaturesRequest()
+        features.featureUpdates = [
+            .init {
+                $0.feature = "share.version"; $0.maxVersionLevel = 1
+            }
+        ]
+        #expect(try admin.ask(features, version: 2).errorCode == .none)
         var topic = CreateTopicsRequest()
         topic.timeoutMs = 10_000
         topic.topics = [

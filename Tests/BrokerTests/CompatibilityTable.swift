@@ -63,6 +63,18 @@ enum CompatibilityTable {
         case .unregisterController: ["Cluster/test_unregistered_controller.py"]
         case .describeClientQuotas, .alterClientQuotas: ["ControllingTests/ClientQuotaTests.swift", "Clients/test_quotas.py"]
         case .consumerGroupHeartbeat, .consumerGroupDescribe: ["Clients/test_consumer_groups.py", "Cluster/test_consumer_groups.py"]
+        case .shareGroupHeartbeat, .shareGroupDescribe:
+            ["GroupCoordinationTests/ShareGroupTests.swift", "Clients/test_share_groups.py", "Mixed/test_share_groups.py"]
+        case .shareFetch, .shareAcknowledge:
+            [
+                "ShareCoordinationTests/SharePartitionTests.swift", "ShareCoordinationTests/SharePartitionModelTests.swift",
+                "Clients/test_share_groups.py", "Mixed/test_share_groups.py",
+            ]
+        case .initializeShareGroupState, .readShareGroupState, .writeShareGroupState, .deleteShareGroupState,
+            .readShareGroupStateSummary:
+            ["ShareCoordinationTests/ShareCoordinatorTests.swift", "Cluster/test_share_groups.py"]
+        case .describeShareGroupOffsets, .alterShareGroupOffsets, .deleteShareGroupOffsets:
+            ["GroupCoordinationTests/ShareGroupTests.swift", "Mixed/test_share_groups.py"]
         default: []
         }
     }
@@ -70,10 +82,6 @@ enum CompatibilityTable {
     /// Why neither brokers nor controllers answer an API.
     static func reason(_ api: ApiKey) -> String {
         switch api {
-        case .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
-            .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets,
-            .alterShareGroupOffsets, .deleteShareGroupOffsets:
-            "share groups (KIP-932) are not built"
         case .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate:
             "streams groups (KIP-1071) are not built"
         default: "not built"

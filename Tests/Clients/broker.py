@@ -69,13 +69,15 @@ def wait_until(condition, what: str, seconds: float = 30, pause: float = 0.05):
 
 
 class Broker:
-    """`settings` (Kafka's names) turn `martlet dev` into `martlet format` and `martlet server` with a file of them."""
+    """`settings` (Kafka's names) turn `martlet dev` into `martlet format` and `martlet server` with a file of them; `features` are levels
+    that the new cluster begins with, such as share.version=1."""
 
-    def __init__(self, settings: dict[str, str] | None = None):
+    def __init__(self, settings: dict[str, str] | None = None, features: tuple[str, ...] = ()):
         self.directory = Path(tempfile.mkdtemp(prefix="martlet-clients-"))
         self.port = free_port()
         self.admin_port = free_port()
         self.settings = settings
+        self.features = features
         self.process: subprocess.Popen | None = None
 
     @property
@@ -116,7 +118,9 @@ class Broker:
         if not path.exists():
             path.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
             done = subprocess.run(
-                [str(binary()), "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", str(path)], capture_output=True, text=True, timeout=60)
+                [str(binary()), "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c", str(path),
+                 *(text for feature in self.features for text in ("--feature", feature))],
+                capture_output=True, text=True, timeout=60)
             assert done.returncode == 0, f"format failed: {done.stdout}{done.stderr}"
         return path
 

@@ -17,21 +17,18 @@ struct OpaqueGroupTests {
     }
 
     /// A share group, with a member if asked for.
-    private func replayShareGroup(into harness: GroupHarness, hasMember: Bool) throws {
-        var key = ShareGroupMetadataKey()
-        key.groupId = GroupHarness.group
-        harness.core.replay(try stored(11, key, ShareGroupMetadataValue()), offset: 0, producer: -1, now: harness.now)
+    private func replayShareGroup(into harness: GroupHarness, hasMember: Bool) {
+        let epoch = CoordinatorRecord.shareGroup(.metadata(group: GroupHarness.group, ShareGroupMetadataValue()))
+        harness.core.replay(epoch, offset: 0, producer: -1, now: harness.now)
         guard hasMember else { return }
-        var memberKey = ShareGroupMemberMetadataKey()
-        memberKey.groupId = GroupHarness.group
-        memberKey.memberId = "m"
-        harness.core.replay(try stored(10, memberKey, ShareGroupMemberMetadataValue()), offset: 1, producer: -1, now: harness.now)
+        let member = CoordinatorRecord.shareGroup(.member(group: GroupHarness.group, member: "m", ShareGroupMemberMetadataValue()))
+        harness.core.replay(member, offset: 1, producer: -1, now: harness.now)
     }
 
     @Test("A share group is listed, and takes part in nothing of the other protocols")
-    func populated() throws {
+    func populated() {
         let harness = GroupHarness()
-        try replayShareGroup(into: harness, hasMember: true)
+        replayShareGroup(into: harness, hasMember: true)
         let listed = harness.core.list(states: [], types: [])
         #expect(listed.map(\.groupState) == ["Stable"])
         #expect(listed.map(\.groupType) == ["share"])

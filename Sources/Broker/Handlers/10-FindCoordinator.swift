@@ -1,9 +1,10 @@
-// FindCoordinator: which broker looks after a group or a transactional id.
+// FindCoordinator: which broker looks after a group, a transactional id or the state of a share partition.
 import ClusterMetadata
 import Controlling
 import KafkaMessages
 import KafkaWire
 import Primitives
+import ShareCoordination
 
 /// Kinds of coordinators, by Kafka's numbers.
 private enum CoordinatorKind: Int8 {
@@ -19,14 +20,18 @@ extension BrokerServices {
         let kind = CoordinatorKind(rawValue: request.keyType)
         let (keys, denied) = permitted(asked, kind, access(context))
         if keys.isEmpty, !denied.isEmpty { return context.responder.send(findCoordinatorResponse(denied, context.version)) }
-        guard let kind, kind != .share else {
-            let reason = "Only coordinators of groups and transactions are served yet; share groups are not."
+        guard let kind, kind != .share || context.version >= 6 && keys.allSatisfy({ SharePartitionKey(coordinatorKey: $0) != nil }) else {
             return context.responder.send(
-                findCoordinatorResponse(keys.map { .failed($0, .invalidRequest, reason) } + denied, context.version))
+                findCoordinatorResponse(keys.map { .failed($0, .invalidRequest, nil) } + denied, context.version))
         }
         let responder = context.responder
         let listenerName = context.listenerName
-        let topic = kind == .group ? TopicName.consumerOffsets : TopicName.transactionState
+        let topic =
+            switch kind {
+            case .group: TopicName.consumerOffsets
+            case .transaction: TopicName.transactionState
+            case .share: TopicName.shareGroupState
+            }
         ensureInternalTopic(topic) { [self] in
             let view = ClusterView(image: image, listenerName: listenerName)
             responder.send(findCoordinatorResponse(keys.map { coordinator(of: $0, kind, view) } + denied, responder.version))
@@ -56,9 +61,11 @@ extension BrokerServices {
 
     private func coordinator(of group: String, _ kind: CoordinatorKind, _ view: ClusterView) -> FindCoordinatorResponse.Coordinator {
         let partition =
-            kind == .transaction
-            ? TopicPartition(TopicName.transactionState, transactions.runtime.partition(for: group))
-            : TopicPartition(TopicName.consumerOffsets, groups.partition(for: group))
+            switch kind {
+            case .group: TopicPartition(TopicName.consumerOffsets, groups.partition(for: group))
+            case .transaction: TopicPartition(TopicName.transactionState, transactions.runtime.partition(for: group))
+            case .share: TopicPartition(TopicName.shareGroupState, shareGroups.coordinator.partition(for: group))
+            }
         guard let leader = view.image.topics.partition(partition)?.leader, let node = view.node(leader) else {
             return .failed(group, .coordinatorNotAvailable, nil)
         }

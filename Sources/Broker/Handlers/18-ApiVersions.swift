@@ -51,10 +51,20 @@ extension BrokerServices {
                 return common
             }
         }
+        // Who is not told of share groups finds out at once that there are none, and not with the first heartbeat.
+        if !servesShareGroups { apis.removeAll { Self.shareGroupApis.contains($0.apiKey) } }
         return ApiVersionsResponse(apis: apis, image, metadataRuntime.kraftVersion, version: version)
     }
 
     static let advertisedVersions = ApiVersionsResponse.versions(of: servedApis)
+
+    /// What is advertised only while the feature share.version is on.
+    private static let shareGroupApis: Set<Int16> = Set(
+        [
+            ApiKey.shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState,
+            .readShareGroupState, .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets,
+            .alterShareGroupOffsets, .deleteShareGroupOffsets,
+        ].map(\.rawValue))
 
     /// KIP-511: letters and digits, with '-' and '.' in between.
     private static func isSoftwareName(_ name: String) -> Bool {

@@ -1,4 +1,4 @@
-// DeleteGroups: removes empty groups with their offsets.
+// DeleteGroups: removes empty groups with their offsets; share groups with what share coordinators keep of them.
 import KafkaMessages
 import KafkaWire
 
@@ -11,15 +11,42 @@ extension BrokerServices {
         permitted.groupsNames = request.groupsNames.filter { access.allows(.delete, .group, $0) }
         let allowed = Set(permitted.groupsNames)
         let denied = request.groupsNames.filter { !allowed.contains($0) }.map { id in
-            var result = DeleteGroupsResponse.DeletableGroupResult()
-            result.groupId = id
-            result.errorCode = .groupAuthorizationFailed
-            return result
+            DeleteGroupsResponse.DeletableGroupResult(id, .groupAuthorizationFailed)
         }
-        groups.deleteGroups(permitted, context: context.group) { answer in
-            var response = answer
-            response.results += denied
-            responder.send(response)
+        let groupContext = context.group
+        deleteShareState(ofGroups: Set(permitted.groupsNames.filter { groups.isShareGroup($0) })) { [self, permitted] failed in
+            var deletable = permitted
+            deletable.groupsNames.removeAll { failed[$0] != nil }
+            groups.deleteGroups(deletable, context: groupContext) { answer in
+                var response = answer
+                response.results += denied + failed.map { DeleteGroupsResponse.DeletableGroupResult($0.key, $0.value) }
+                responder.send(response)
+            }
         }
+    }
+
+    /// Deletes what share coordinators keep of share groups that are to be deleted.
+    ///
+    /// - Parameter completion: called with the groups of which something is left, and why.
+    private func deleteShareState(ofGroups ids: Set<String>, completion: @escaping @Sendable ([String: ErrorCode]) -> Void) {
+        let gathering = Gathering<(String, ErrorCode)>(ids.count) { outcomes in
+            completion(Dictionary(outcomes.filter { $0.1 != .none }, uniquingKeysWith: { first, _ in first }))
+        }
+        for (index, id) in ids.enumerated() {
+            groups.beginDeletingShareState(of: id, topics: nil) { [self] result in
+                switch result {
+                case .failure(let refusal): gathering.add(index, (id, refusal.code))
+                case .success(let deletion): deleteShareState(deletion) { gathering.add(index, (id, $0)) }
+                }
+            }
+        }
+    }
+}
+
+extension DeleteGroupsResponse.DeletableGroupResult {
+    fileprivate init(_ id: String, _ error: ErrorCode) {
+        self.init()
+        groupId = id
+        errorCode = error
     }
 }

@@ -13,36 +13,29 @@ extension ConfigTable {
             synonym: "group.consumer.heartbeat.interval.ms"),
         .int(
             "consumer.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.consumer.session.timeout.ms"),
-        .boolean("errors.deadletterqueue.copy.record.enable", false, .medium, mode: .clusterWide, support: .noShareGroups),
-        .string("errors.deadletterqueue.topic.name", "", .any, .medium, mode: .clusterWide, support: .noShareGroups),
+        .boolean("errors.deadletterqueue.copy.record.enable", false, .medium, mode: .clusterWide, support: .noDeadLetterQueues),
+        .string("errors.deadletterqueue.topic.name", "", .any, .medium, mode: .clusterWide, support: .noDeadLetterQueues),
         .int(
-            "share.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide, synonym: "group.share.assignment.interval.ms",
-            support: .noShareGroups),
+            "share.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide, synonym: "group.share.assignment.interval.ms"),
         .boolean(
             "share.assignor.offload.enable", true, .medium, mode: .clusterWide, synonym: "group.share.assignor.offload.enable",
-            support: .noShareGroups),
-        .string("share.auto.offset.reset", "latest", .shareOffsetReset, .medium, mode: .clusterWide, support: .noShareGroups),
+            support: .inlineAssignment),
+        .string("share.auto.offset.reset", "latest", .shareOffsetReset, .medium, mode: .clusterWide),
         .int(
-            "share.delivery.count.limit", 5, .atLeast(2), .medium, mode: .clusterWide, synonym: "group.share.delivery.count.limit",
-            support: .noShareGroups),
+            "share.delivery.count.limit", 5, .atLeast(2), .medium, mode: .clusterWide, synonym: "group.share.delivery.count.limit"),
         .int(
-            "share.heartbeat.interval.ms", 5000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.share.heartbeat.interval.ms",
-            support: .noShareGroups),
+            "share.heartbeat.interval.ms", 5000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.share.heartbeat.interval.ms"),
         .string(
-            "share.isolation.level", "read_uncommitted", .oneOf(["read_committed", "read_uncommitted"]), .medium, mode: .clusterWide,
-            support: .noShareGroups),
+            "share.isolation.level", "read_uncommitted", .oneOf(["read_committed", "read_uncommitted"]), .medium, mode: .clusterWide),
         .int(
             "share.partition.max.record.locks", 2000, .atLeast(100), .medium, mode: .clusterWide,
-            synonym: "group.share.partition.max.record.locks",
-            support: .noShareGroups),
+            synonym: "group.share.partition.max.record.locks"),
         .int(
             "share.record.lock.duration.ms", 30_000, .atLeast(1000), .medium, mode: .clusterWide,
-            synonym: "group.share.record.lock.duration.ms",
-            support: .noShareGroups),
-        .boolean("share.renew.acknowledge.enable", true, .medium, mode: .clusterWide, support: .noShareGroups),
+            synonym: "group.share.record.lock.duration.ms"),
+        .boolean("share.renew.acknowledge.enable", true, .medium, mode: .clusterWide),
         .int(
-            "share.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.share.session.timeout.ms",
-            support: .noShareGroups),
+            "share.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.share.session.timeout.ms"),
         .long(
             "streams.acceptable.recovery.lag", 10_000, .atLeast(0), .medium, mode: .clusterWide,
             synonym: "group.streams.acceptable.recovery.lag",

@@ -22,7 +22,7 @@ extension ConfigTable {
             "delete.retention.ms", 86_400_000, .atLeast(0), .medium, mode: .clusterWide, synonym: "log.cleaner.delete.retention.ms",
             doc: "How long tombstones stay readable after compaction."),
         .boolean(
-            "errors.deadletterqueue.group.enable", false, .medium, mode: .clusterWide, support: .noShareGroups,
+            "errors.deadletterqueue.group.enable", false, .medium, mode: .clusterWide, support: .noDeadLetterQueues,
             doc: "Whether share groups may use this topic as their dead letter queue."),
         .long(
             "file.delete.delay.ms", 60_000, .atLeast(0), .medium, mode: .clusterWide, synonym: "log.segment.delete.delay.ms",

@@ -26,6 +26,12 @@ public protocol GroupTopics: Sendable {
     var version: Int64 { get }
     /// The settings that a group has of its own.
     func overrides(of group: String) -> ConsumerGroupOverrides
+    /// The same for a share group.
+    func shareOverrides(of group: String) -> ConsumerGroupOverrides
+}
+
+extension GroupTopics {
+    public func shareOverrides(of group: String) -> ConsumerGroupOverrides { ConsumerGroupOverrides() }
 }
 
 /// A cluster without topics: what a coordinator knows before it is told of any.

@@ -91,6 +91,8 @@ struct DevelopmentCluster {
             ("offsets.topic.replication.factor", "\(copies)"),
             ("transaction.state.log.replication.factor", "\(copies)"),
             ("transaction.state.log.min.isr", "\(max(1, copies - 1))"),
+            ("share.coordinator.state.topic.replication.factor", "\(copies)"),
+            ("share.coordinator.state.topic.min.isr", "\(max(1, copies - 1))"),
             ("group.initial.rebalance.delay.ms", "0"),
             ("martlet.admin.listeners", "127.0.0.1:\(adminPort + number - 1)"),
         ]

@@ -1,0 +1,42 @@
+// InitializeShareGroupState: a group coordinator has the state of share partitions begin, here with their share coordinator (KIP-932).
+import KafkaMessages
+import KafkaWire
+import Primitives
+import ShareCoordination
+
+extension BrokerServices {
+    func initializeShareGroupState(_ context: RequestContext) throws(WireError) {
+        let request = try context.decode(InitializeShareGroupStateRequest.self)
+        let responder = context.responder
+        let isPermitted = access(context).allowsCluster(.clusterAction)
+        let asked = request.topics.flatMap { topic in topic.partitions.map { (topic.topicId, $0) } }
+        let gathering = Gathering<InitializeShareGroupStateResponse.PartitionResult>(asked.count) { answers in
+            var response = InitializeShareGroupStateResponse()
+            var next = answers.makeIterator()
+            response.results = request.topics.map { topic in
+                var result = InitializeShareGroupStateResponse.InitializeStateResult()
+                result.topicId = topic.topicId
+                result.partitions = topic.partitions.compactMap { _ in next.next() }
+                return result
+            }
+            responder.send(response)
+        }
+        for (index, (topicID, partition)) in asked.enumerated() {
+            @Sendable func answer(_ refusal: ShareStateRefusal?) {
+                var result = InitializeShareGroupStateResponse.PartitionResult()
+                result.partition = partition.partition
+                result.errorCode = refusal?.code ?? .none
+                result.errorMessage = refusal.map { $0.message ?? $0.code.defaultMessage }
+                gathering.add(index, result)
+            }
+            guard isPermitted else {
+                answer(ShareStateRefusal(.clusterAuthorizationFailed))
+                continue
+            }
+            let key = SharePartitionKey(group: request.groupId, topicID: topicID, partition: partition.partition)
+            shareGroups.coordinator.initialize(key, stateEpoch: partition.stateEpoch, startOffset: partition.startOffset) {
+                answer($0.refusal)
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+// DeleteShareGroupState: a group coordinator has the state of share partitions deleted (KIP-932).
+import KafkaMessages
+import KafkaWire
+import Primitives
+import ShareCoordination
+
+extension BrokerServices {
+    func deleteShareGroupState(_ context: RequestContext) throws(WireError) {
+        let request = try context.decode(DeleteShareGroupStateRequest.self)
+        let responder = context.responder
+        let isPermitted = access(context).allowsCluster(.clusterAction)
+        let asked = request.topics.flatMap { topic in topic.partitions.map { (topic.topicId, $0.partition) } }
+        let gathering = Gathering<DeleteShareGroupStateResponse.PartitionResult>(asked.count) { answers in
+            var response = DeleteShareGroupStateResponse()
+            var next = answers.makeIterator()
+            response.results = request.topics.map { topic in
+                var result = DeleteShareGroupStateResponse.DeleteStateResult()
+                result.topicId = topic.topicId
+                result.partitions = topic.partitions.compactMap { _ in next.next() }
+                return result
+            }
+            responder.send(response)
+        }
+        for (index, (topicID, partition)) in asked.enumerated() {
+            @Sendable func answer(_ refusal: ShareStateRefusal?) {
+                var result = DeleteShareGroupStateResponse.PartitionResult()
+                result.partition = partition
+                result.errorCode = refusal?.code ?? .none
+                result.errorMessage = refusal.map { $0.message ?? $0.code.defaultMessage }
+                gathering.add(index, result)
+            }
+            guard isPermitted else {
+                answer(ShareStateRefusal(.clusterAuthorizationFailed))
+                continue
+            }
+            let key = SharePartitionKey(group: request.groupId, topicID: topicID, partition: partition)
+            shareGroups.coordinator.delete(key) { answer($0.refusal) }
+        }
+    }
+}

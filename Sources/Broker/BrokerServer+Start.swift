@@ -292,6 +292,7 @@ extension BrokerServer {
         runtime.groups.initialRebalanceDelayMilliseconds = Int32(clamping: configuration.groups.initialRebalanceDelayMilliseconds)
         runtime.groups.maximumGroupSize = configuration.groups.maxSize
         runtime.groups.consumer = ConsumerGroupConfiguration(configuration.groups.consumer)
+        runtime.groups.streams = StreamsGroupConfiguration(configuration.groups.streams)
         runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds

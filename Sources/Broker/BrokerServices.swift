@@ -41,6 +41,7 @@ final class BrokerServices: Sendable {
     let replication: ReplicationServices
     let directoryAssignments: DirectoryAssignments
     let departedBrokers = DepartedBrokers()
+    let streamsInternalTopics = StreamsInternalTopics()
     /// Whether the first image has been taken over.
     let hasPublished = Mutex(false)
     private let currentImage = Mutex(MetadataImage.empty)

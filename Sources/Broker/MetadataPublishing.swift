@@ -33,10 +33,12 @@ extension BrokerServices {
         hasPublished.withLock { $0 = true }
         applyConfigurations(changes.configurations, image)
         let changedNames = touched.values.map(\.name) + changes.deletedTopics.map(\.name)
-        let interval = configurationInForce.current.groups.consumer.assignmentIntervalMilliseconds
+        let settings = configurationInForce.current.groups
         groups.metadataChanged(
-            ImageGroupTopics(image: image, assignmentIntervalMilliseconds: Int32(clamping: interval)), changedTopics: changedNames,
-            hasNewTopics: !changes.createdTopics.isEmpty)
+            ImageGroupTopics(
+                image: image, assignmentIntervalMilliseconds: Int32(clamping: settings.consumer.assignmentIntervalMilliseconds),
+                streamsAssignmentIntervalMilliseconds: Int32(clamping: settings.streams.assignmentIntervalMilliseconds)),
+            changedTopics: changedNames, hasNewTopics: !changes.createdTopics.isEmpty)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })
         }

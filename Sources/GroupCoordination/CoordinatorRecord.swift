@@ -10,6 +10,8 @@ public enum CoordinatorRecord: Sendable, Equatable {
     case groupMetadata(group: String, GroupMetadataValue?)
     /// A record of a consumer group (KIP-848).
     case consumerGroup(ConsumerGroupRecord)
+    /// A record of a streams group (KIP-1071).
+    case streamsGroup(StreamsGroupRecord)
     /// A record of a protocol that is not served yet, as it is.
     case opaque(key: ByteBuffer, value: ByteBuffer?)
 
@@ -54,6 +56,9 @@ public enum CoordinatorRecord: Sendable, Equatable {
         case 3...8, 16:
             guard let record = try ConsumerGroupRecord(type: type, body: body, value: value) else { return nil }
             self = .consumerGroup(record)
+        case 17, 19...23:
+            guard let record = try StreamsGroupRecord(type: type, body: body, value: value) else { return nil }
+            self = .streamsGroup(record)
         default:
             guard OpaqueRecordKind(rawValue: type).type != nil else { return nil }
             self = .opaque(key: key, value: value)
@@ -86,6 +91,8 @@ public enum CoordinatorRecord: Sendable, Equatable {
                 }
             )
         case .consumerGroup(let record):
+            return try record.encoded()
+        case .streamsGroup(let record):
             return try record.encoded()
         case .opaque(let key, let value):
             return (key, value)

@@ -43,6 +43,8 @@ public enum GroupTimer: Hashable, Sendable {
     case revocation(group: String, member: String)
     /// The end of the time in which a classic member of a consumer group has to join or to sync.
     case classicMember(group: String, member: String)
+    /// The end of the time in which a new streams group waits for more members.
+    case streamsInitialRebalance(group: String)
     /// The next look for expired offsets.
     case offsetsRetention
 }
@@ -77,7 +79,12 @@ public struct CoordinatorWrite: Sendable {
         self.records = records
         self.isAtomic = isAtomic
         self.continuation = continuation
-        appliesWhenAppended = records.contains { if case .consumerGroup = $0 { true } else { false } }
+        appliesWhenAppended = records.contains { record in
+            switch record {
+            case .consumerGroup, .streamsGroup: true
+            default: false
+            }
+        }
     }
 }
 
@@ -129,6 +136,8 @@ enum WriteContinuation: Sendable {
     case newGroup(group: String)
     /// A consumer group was changed, perhaps made.
     case consumerGroup(group: String)
+    /// A streams group was changed, perhaps made.
+    case streamsGroup(group: String)
     /// A classic member of a consumer group waits for its answer.
     case classicJoin(ReplyToken, JoinGroupResponse)
     /// A group changed between the protocols.
@@ -174,6 +183,11 @@ struct GroupStep {
         if let value = overrides.heartbeatIntervalMilliseconds { settings.heartbeatIntervalMilliseconds = value }
         if let value = overrides.assignmentIntervalMilliseconds { settings.assignmentIntervalMilliseconds = value }
         return settings
+    }
+
+    /// The broker's settings of streams groups with those of the group over them.
+    func streamsSettings(of group: String, _ knowledge: TopicKnowledge) -> StreamsGroupConfiguration {
+        configuration.streams.with(knowledge.topics.streamsOverrides(of: group))
     }
 
     /// A point on the monotonic clock, `milliseconds` from now.

@@ -15,7 +15,7 @@ extension GroupCoordinator {
             // KIP-1043: before version 6 a group that does not exist was a dead one, without an error.
             if apiVersion >= 6 {
                 description.errorCode = .groupIdNotFound
-                let isOther = consumerGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+                let isOther = consumerGroups[groupID] != nil || streamsGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
                 description.errorMessage = isOther ? "Group \(groupID) is not a classic group." : "Group \(groupID) not found."
             }
             return description
@@ -53,6 +53,9 @@ extension GroupCoordinator {
             let state = group.state
             guard passes(state, .consumer) else { continue }
             groups.append(listed(groupID, protocolType: GroupType.consumer.rawValue, state: state, type: .consumer))
+        }
+        for (groupID, group) in streamsGroups where !group.isBlank && passes(group.state, .streams) {
+            groups.append(listed(groupID, protocolType: GroupType.streams.rawValue, state: group.state, type: .streams))
         }
         for (groupID, group) in opaqueGroups where group.exists && passes(group.state, group.type) {
             groups.append(listed(groupID, protocolType: group.type.rawValue, state: group.state, type: group.type))
@@ -93,6 +96,8 @@ extension GroupCoordinator {
                 appendOffsetTombstones(of: groupID, step: &step)
                 if let consumer = consumerGroups[groupID] {
                     step.records += consumer.tombstones
+                } else if let streams = streamsGroups[groupID] {
+                    step.records += streams.tombstones
                 } else if let opaque = opaqueGroups[groupID], opaque.exists {
                     step.records += opaque.tombstones
                 } else {
@@ -106,6 +111,7 @@ extension GroupCoordinator {
 
     private func refusalOfDeletion(of groupID: String) -> (ErrorCode, String?)? {
         if let consumer = consumerGroups[groupID] { return consumer.isEmpty ? nil : (.nonEmptyGroup, nil) }
+        if let streams = streamsGroups[groupID] { return streams.isEmpty ? nil : (.nonEmptyGroup, nil) }
         if let opaque = opaqueGroups[groupID], opaque.exists {
             if !opaque.isEmpty { return (.nonEmptyGroup, nil) }
             // Its state in __share_group_state would stay behind.
@@ -157,6 +163,10 @@ extension GroupCoordinator {
             if isBare, isAbandoned(group.groupID) { step.records.append(.groupMetadata(group: group.groupID, nil)) }
         }
         for (groupID, group) in consumerGroups {
+            let isBare = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
+            if isBare, group.isEmpty { step.records += group.tombstones }
+        }
+        for (groupID, group) in streamsGroups {
             let isBare = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
             if isBare, group.isEmpty { step.records += group.tombstones }
         }

@@ -33,7 +33,8 @@ extension GroupCoordinator {
         let isJoining = request.memberEpoch == 0
         let memberID = request.memberId.isEmpty ? uuid.description : request.memberId
         if consumerGroups[request.groupId] == nil {
-            if opaqueGroups[request.groupId]?.exists == true || (classicGroups[request.groupId] != nil && !isJoining) {
+            let isOther = streamsGroups[request.groupId] != nil || opaqueGroups[request.groupId]?.exists == true
+            if isOther || (classicGroups[request.groupId] != nil && !isJoining) {
                 throw GroupRefusal(.groupIdNotFound, "Group \(request.groupId) is not a consumer group.")
             }
             guard isJoining else { throw GroupRefusal(.groupIdNotFound, "Consumer group \(request.groupId) not found.") }
@@ -160,6 +161,7 @@ extension GroupCoordinator {
         knowledge.topics = topics
         for name in changedTopics { knowledge.forgetHash(of: name) }
         guard !changedTopics.isEmpty else { return }
+        streamsTopicsChanged(changedTopics)
         for index in consumerGroups.values.indices {
             if hasNewTopics { consumerGroups.values[index].hasNewTopics = true }
             if !consumerGroups.values[index].needsMetadataRefresh,
@@ -179,7 +181,7 @@ extension GroupCoordinator {
         guard let group = consumerGroups[groupID], !group.isBlank else {
             description.errorCode = .groupIdNotFound
             description.errorMessage =
-                classicGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+                classicGroups[groupID] != nil || streamsGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
                 ? "Group \(groupID) is not a consumer group." : "Group \(groupID) not found."
             return description
         }

@@ -34,6 +34,18 @@ extension GroupCoordinator {
             }
             step.records = consumerGroups.values[index].tombstones
         }
+        if let streams = streamsGroups[request.groupId], !streams.isBlank {
+            // Members of both kinds cannot be in one group.
+            guard streams.isEmpty else {
+                step.replyJoin(token, error: .inconsistentGroupProtocol, memberID: "")
+                return step.result(())
+            }
+            guard request.memberId.isEmpty else {
+                step.replyJoin(token, error: .unknownMemberId, memberID: request.memberId)
+                return step.result(())
+            }
+            step.records = streams.tombstones
+        }
         if let opaque = opaqueGroups[request.groupId], opaque.exists, classicGroups[request.groupId] == nil {
             // An empty group of another kind gives way to a classic one; members of both kinds cannot be in one group.
             guard opaque.isEmpty, opaque.type != .share else {

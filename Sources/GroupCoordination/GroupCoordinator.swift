@@ -15,6 +15,7 @@ public struct GroupCoordinator: Sendable {
     public let configuration: GroupCoordinatorConfiguration
     var classicGroups: OrderedDictionary<String, ClassicGroup> = [:]
     var consumerGroups: OrderedDictionary<String, ConsumerGroup> = [:]
+    var streamsGroups: OrderedDictionary<String, StreamsGroup> = [:]
     var opaqueGroups: OrderedDictionary<String, OpaqueGroup> = [:]
     var offsets = CommittedOffsets()
     /// What it knows of topics; see ``metadataChanged(_:changedTopics:hasNewTopics:)``.
@@ -38,7 +39,7 @@ public struct GroupCoordinator: Sendable {
     public mutating func replay(_ record: CoordinatorRecord, offset: Offset, producer: ProducerID, now: CoordinatorInstant) {
         switch record {
         case .offsetCommit(let group, let topic, let partition, let value?):
-            if classicGroups[group] == nil, consumerGroups[group] == nil, opaqueGroups[group]?.exists != true {
+            if classicGroups[group] == nil, consumerGroups[group] == nil, streamsGroups[group] == nil, opaqueGroups[group]?.exists != true {
                 classicGroups[group] = ClassicGroup(groupID: group, createdAt: now.timestamp)
             }
             offsets.replay(value, group: group, topic: topic, partition: partition, at: offset, by: producer)
@@ -54,6 +55,8 @@ public struct GroupCoordinator: Sendable {
             // Somebody may have come in while the tombstone was on its way; the group's next record overrules it.
             if !isLoaded || classicGroups[group]?.isEmpty == true { classicGroups[group] = nil }
         case .consumerGroup(let record):
+            replay(record)
+        case .streamsGroup(let record):
             replay(record)
         case .opaque(let key, let value):
             replayOpaque(key: key, value: value)
@@ -111,6 +114,7 @@ public struct GroupCoordinator: Sendable {
             }
         }
         for index in consumerGroups.values.indices { consumerGroups.values[index].loaded(knowledge: knowledge, step: &step) }
+        for index in streamsGroups.values.indices { streamsGroups.values[index].loaded(knowledge: knowledge, step: &step) }
         setRetentionTimer(step: &step)
         return step.result(())
     }
@@ -130,8 +134,14 @@ public struct GroupCoordinator: Sendable {
             if consumerGroups[group] != nil {
                 return inConsumerGroup(group, now: now) { $0.sessionTimerFired(member, knowledge: &$1, step: &$2) }
             }
+            if streamsGroups[group] != nil {
+                return inStreamsGroup(group, now: now) { group, _, step in group.sessionTimerFired(member, step: &step) }
+            }
             return inGroup(group, now: now) { $0.sessionTimerFired(member, step: &$1) }
         case .revocation(let group, let member):
+            if streamsGroups[group] != nil {
+                return inStreamsGroup(group, now: now) { group, _, step in group.revocationTimerFired(member, step: &step) }
+            }
             return inConsumerGroup(group, now: now) { $0.revocationTimerFired(member, knowledge: &$1, step: &$2) }
         case .classicMember(let group, let member):
             return inConsumerGroup(group, now: now) { $0.classicTimerFired(member, knowledge: &$1, step: &$2) }
@@ -139,6 +149,8 @@ public struct GroupCoordinator: Sendable {
             return inGroup(group, now: now) { $0.joinTimerFired(step: &$1) }
         case .sync(let group):
             return inGroup(group, now: now) { $0.syncTimerFired(step: &$1) }
+        case .streamsInitialRebalance(let group):
+            return inStreamsGroup(group, now: now) { $0.initialDelayTimerFired(knowledge: $1, step: &$2) }
         case .offsetsRetention:
             return expireOffsets(now: now)
         }
@@ -158,7 +170,7 @@ public struct GroupCoordinator: Sendable {
         switch write.continuation {
         case .classicJoin(let token, let response):
             return answerClassicJoin(token, response, now: now)
-        case .consumerGroup, .conversion:
+        case .consumerGroup, .streamsGroup, .conversion:
             return CoordinatorResult(response: ())
         case .assignment(let group, let generation):
             return inGroup(group, now: now) { $0.completeAssignment(of: generation, step: &$1) }
@@ -183,6 +195,8 @@ public struct GroupCoordinator: Sendable {
         case .consumerGroup(let group):
             if consumerGroups[group]?.isBlank == true { consumerGroups[group] = nil }
             return rearmed(group, now: now)
+        case .streamsGroup(let group):
+            return streamsWriteFailed(group, now: now)
         case .conversion(let conversion):
             var step = GroupStep(now: now, configuration: configuration)
             if let joining = conversion.joining { step.replyJoin(joining.token, error: error, memberID: joining.request.memberId) }

@@ -1,5 +1,5 @@
-// Groups of protocols that are not served yet: share (KIP-932) and streams (KIP-1071) groups. Their records are
-// kept as they are, and understood just well enough to list the group, to say whether it is in use, and to protect its offsets.
+// Groups of a protocol that is not served yet: share groups (KIP-932). Their records are kept as they are, and understood just well
+// enough to list the group, to say whether it is in use, and to protect its offsets.
 import Collections
 import KafkaWire
 import NIOCore
@@ -107,17 +107,16 @@ struct OpaqueRecordKind: RawRepresentable, Hashable, Sendable {
     var type: GroupType? {
         switch rawValue {
         case 10...15: .share
-        case 17...23: .streams
         default: nil
         }
     }
 
     var meaning: Meaning {
         switch rawValue {
-        case 11, 17: .metadata
-        case 12, 20: .assignmentMetadata
-        case 10, 19: .member
-        case 14, 22: .currentAssignment
+        case 11: .metadata
+        case 12: .assignmentMetadata
+        case 10: .member
+        case 14: .currentAssignment
         default: .other
         }
     }

@@ -43,19 +43,4 @@ struct OpaqueGroupTests {
         #expect(harness.consumerHeartbeat("b", epoch: 0, topics: ["t"]).errorCode == .groupIdNotFound)
         #expect(harness.take(harness.core.delete(groups: ["group"], now: harness.now)).map(\.errorCode) == [.nonEmptyGroup])
     }
-
-    @Test("An empty streams group becomes a classic one when a classic member joins, in the log too")
-    func streams() throws {
-        let harness = GroupHarness()
-        var key = StreamsGroupMetadataKey()
-        key.groupId = GroupHarness.group
-        harness.core.replay(try stored(17, key, StreamsGroupMetadataValue()), offset: 0, producer: -1, now: harness.now)
-        #expect(harness.core.list(states: ["empty"], types: ["streams"]).count == 1)
-        var a = GroupClient("a")
-        harness.joinWithID(&a)
-        harness.advance(6_000)
-        #expect(harness.joined["a"]?.generationId == 1)
-        #expect(harness.core.list(states: [], types: []).map(\.groupType) == ["classic"])
-        #expect(harness.log.contains { if case .opaque(_, nil) = $0 { true } else { false } })
-    }
 }

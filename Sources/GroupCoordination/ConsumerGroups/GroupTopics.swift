@@ -26,6 +26,12 @@ public protocol GroupTopics: Sendable {
     var version: Int64 { get }
     /// The settings that a group has of its own.
     func overrides(of group: String) -> ConsumerGroupOverrides
+    /// The settings that a streams group has of its own.
+    func streamsOverrides(of group: String) -> StreamsGroupOverrides
+}
+
+extension GroupTopics {
+    public func streamsOverrides(of group: String) -> StreamsGroupOverrides { StreamsGroupOverrides() }
 }
 
 /// A cluster without topics: what a coordinator knows before it is told of any.

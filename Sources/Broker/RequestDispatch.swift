@@ -17,7 +17,8 @@ extension BrokerServices {
         .addPartitionsToTxn, .addOffsetsToTxn, .endTxn, .writeTxnMarkers, .txnOffsetCommit, .describeTransactions, .listTransactions,
         .listPartitionReassignments, .unregisterBroker, .unregisterController, .addRaftVoter, .removeRaftVoter, .saslHandshake,
         .saslAuthenticate, .describeAcls, .createAcls, .deleteAcls, .describeUserScramCredentials, .alterUserScramCredentials,
-        .describeClientQuotas, .alterClientQuotas, .consumerGroupHeartbeat, .consumerGroupDescribe,
+        .describeClientQuotas, .alterClientQuotas, .consumerGroupHeartbeat, .consumerGroupDescribe, .streamsGroupHeartbeat,
+        .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -43,6 +44,9 @@ extension BrokerServices {
         case .describeGroups: try describeGroups(context)
         case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
         case .consumerGroupDescribe: try consumerGroupDescribe(context)
+        case .streamsGroupHeartbeat: try streamsGroupHeartbeat(context)
+        case .streamsGroupDescribe: try streamsGroupDescribe(context)
+        case .streamsGroupTopologyDescriptionUpdate: try streamsGroupTopologyDescriptionUpdate(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)

@@ -57,9 +57,24 @@ struct StreamsGroupRulesTests {
             refusal {
                 $0.memberEpoch = 0; $0.topology = StreamsThread.stateless; $0.activeTasks = []; $0.rebalanceTimeoutMs = 1
             } == .invalidRequest)
-        // An older topology is known as such, so that the members of a rolling upgrade can tell.
         harness.beat(&a)
         #expect(a.lastError == .none)
+    }
+
+    @Test("A member with an older topology is let in and told")
+    func staleTopology() {
+        let harness = GroupHarness.streams()
+        var a = StreamsThread("a")
+        a.topology.epoch = 1
+        harness.beat(&a)
+        var b = StreamsThread("b")
+        harness.beat(&b)
+        #expect(b.lastError == .none && b.lastStatus == [StreamsGroupStatusCode.staleTopology.rawValue])
+        #expect(harness.core.describeStreamsGroup(GroupHarness.group).topology?.epoch == 1)
+        var c = StreamsThread("c")
+        c.topology.epoch = 2
+        harness.beat(&c)
+        #expect(c.lastError == .invalidRequest, "as in Kafka, a topology cannot be changed yet")
     }
 
     @Test("A member that missed its new epoch is let in with what it had")

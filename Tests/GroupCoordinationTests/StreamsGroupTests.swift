@@ -112,7 +112,6 @@ struct StreamsGroupTests {
             }
             harness.beat(&threads[1])
         }
-        harness.beat(&threads[0])
         #expect(threads[0].lastError == .unknownMemberId)
         #expect(harness.reasons.contains { $0.kind == .rebalanceTimedOut && $0.memberID == "a" })
     }

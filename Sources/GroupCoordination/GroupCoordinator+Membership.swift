@@ -35,13 +35,8 @@ extension GroupCoordinator {
             step.records = consumerGroups.values[index].tombstones
         }
         if let streams = streamsGroups[request.groupId], !streams.isBlank {
-            // Members of both kinds cannot be in one group.
-            guard streams.isEmpty else {
-                step.replyJoin(token, error: .inconsistentGroupProtocol, memberID: "")
-                return step.result(())
-            }
-            guard request.memberId.isEmpty else {
-                step.replyJoin(token, error: .unknownMemberId, memberID: request.memberId)
+            if let error = streams.refusalOfClassicJoin(memberID: request.memberId) {
+                step.replyJoin(token, error: error, memberID: error == .unknownMemberId ? request.memberId : "")
                 return step.result(())
             }
             step.records = streams.tombstones

@@ -75,6 +75,12 @@ struct StreamsGroup: Sendable {
     /// Whether offsets of the topic are in use.
     func isSubscribed(to topic: String) -> Bool { !members.isEmpty && topology?.reader(of: topic) != nil }
 
+    /// Why a classic member cannot join, or nil when the group gives way to a classic one: members of both kinds cannot be in one group.
+    func refusalOfClassicJoin(memberID: String) -> ErrorCode? {
+        guard isEmpty else { return .inconsistentGroupProtocol }
+        return memberID.isEmpty ? nil : .unknownMemberId
+    }
+
     var hasMetadataExpired: Bool { needsMetadataRefresh || groupEpoch < refreshedEpoch }
 }
 

@@ -66,9 +66,9 @@ private struct TopologyPlanning {
     }
 
     func refuseMissingSourceTopics() throws(TopologyFailure) {
-        var missing: Set<String> = []
+        var missing: OrderedSet<String> = []
         for subtopology in topology.subtopologies {
-            for topic in subtopology.sourceTopics where topics.topic(named: topic) == nil { missing.insert(topic) }
+            for topic in subtopology.sourceTopics where topics.topic(named: topic) == nil { missing.append(topic) }
         }
         guard !missing.isEmpty else { return }
         throw .problem(Problem(status: .missingSourceTopics, message: "Source topics \(summary(of: missing.sorted())) are missing."))

@@ -294,6 +294,7 @@ extension BrokerServer {
         runtime.groups.maximumGroupSize = configuration.groups.maxSize
         runtime.groups.consumer = ConsumerGroupConfiguration(configuration.groups.consumer)
         runtime.groups.share = ShareGroupConfiguration(configuration.shareGroups)
+        runtime.groups.streams = StreamsGroupConfiguration(configuration.groups.streams)
         runtime.groups.offsetMetadataMaximumSize = configuration.groups.offsetMetadataMaxBytes
         runtime.groups.offsetsRetentionMilliseconds = configuration.offsets.retentionMilliseconds
         runtime.groups.offsetsRetentionCheckIntervalMilliseconds = configuration.offsets.retentionCheckIntervalMilliseconds

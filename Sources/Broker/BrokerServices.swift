@@ -44,6 +44,7 @@ final class BrokerServices: Sendable {
     let moves: ReplicaMoves
     let telemetry: ClientTelemetry
     let departedBrokers = DepartedBrokers()
+    let streamsInternalTopics = StreamsInternalTopics()
     /// Whether the first image has been taken over.
     let hasPublished = Mutex(false)
     private let currentImage = Mutex(MetadataImage.empty)

@@ -32,6 +32,8 @@ struct ImageGroupTopics: GroupTopics {
     let assignmentIntervalMilliseconds: Int32
     /// `group.share.assignment.interval.ms` likewise.
     let shareAssignmentIntervalMilliseconds: Int32
+    /// The same of `group.streams.assignment.interval.ms`.
+    let streamsAssignmentIntervalMilliseconds: Int32
 
     func topic(named name: String) -> GroupTopic? { image.topics.topic(named: name).map(Self.described) }
     func topic(id: TopicID) -> GroupTopic? { image.topics.topic(id: id).map(Self.described) }
@@ -78,6 +80,11 @@ extension BrokerServices {
     /// Whether groups of KIP-848 are served: by the cluster's features and by this broker's configuration.
     var servesConsumerGroups: Bool {
         image.features.level(of: FeatureName.group) > 0 && configuration.groups.servesConsumerProtocol
+    }
+
+    /// Whether groups of KIP-1071 are served.
+    var servesStreamsGroups: Bool {
+        image.features.level(of: FeatureName.streams) > 0 && configuration.groups.servesStreamsProtocol
     }
 
     var topicLookup: ImageTopicLookup { ImageTopicLookup(topics: image.topics) }

@@ -39,7 +39,8 @@ extension BrokerServices {
         let current = configurationInForce.current
         let topics = ImageGroupTopics(
             image: image, assignmentIntervalMilliseconds: Int32(clamping: current.groups.consumer.assignmentIntervalMilliseconds),
-            shareAssignmentIntervalMilliseconds: Int32(clamping: current.shareGroups.assignmentIntervalMilliseconds))
+            shareAssignmentIntervalMilliseconds: Int32(clamping: current.shareGroups.assignmentIntervalMilliseconds),
+            streamsAssignmentIntervalMilliseconds: Int32(clamping: current.groups.streams.assignmentIntervalMilliseconds))
         groups.metadataChanged(topics, changedTopics: changedNames, hasNewTopics: !changes.createdTopics.isEmpty)
         if !changes.deletedTopics.isEmpty {
             groups.topicsDeleted(changes.deletedTopics.map { ($0.name, $0.id) })

@@ -23,6 +23,7 @@ extension BrokerServices {
         .shareGroupHeartbeat, .shareGroupDescribe, .shareFetch, .shareAcknowledge, .initializeShareGroupState, .readShareGroupState,
         .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets, .alterShareGroupOffsets,
         .deleteShareGroupOffsets,
+        .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -48,6 +49,9 @@ extension BrokerServices {
         case .describeGroups: try describeGroups(context)
         case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
         case .consumerGroupDescribe: try consumerGroupDescribe(context)
+        case .streamsGroupHeartbeat: try streamsGroupHeartbeat(context)
+        case .streamsGroupDescribe: try streamsGroupDescribe(context)
+        case .streamsGroupTopologyDescriptionUpdate: try streamsGroupTopologyDescriptionUpdate(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)

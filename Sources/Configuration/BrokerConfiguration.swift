@@ -173,6 +173,9 @@ public struct GroupSettings: Sendable, Equatable {
     /// Whether `group.coordinator.rebalance.protocols` names the protocol of KIP-848.
     public var servesConsumerProtocol: Bool
     public var consumer: ConsumerGroupSettings
+    /// Whether it names the protocol of KIP-1071.
+    public var servesStreamsProtocol: Bool
+    public var streams: StreamsGroupSettings
 }
 
 /// Consumer groups (KIP-848); the keys `group.consumer.*`.
@@ -185,6 +188,19 @@ public struct ConsumerGroupSettings: Sendable, Equatable {
     /// In lower case.
     public var migrationPolicy: String
     public var expressionRefreshIntervalMilliseconds: Int64
+}
+
+/// Streams groups (KIP-1071); the keys `group.streams.*`.
+public struct StreamsGroupSettings: Sendable, Equatable {
+    public var sessionTimeoutMilliseconds: Int64
+    public var heartbeatIntervalMilliseconds: Int64
+    public var assignmentIntervalMilliseconds: Int64
+    public var initialRebalanceDelayMilliseconds: Int64
+    public var maxSize: Int
+    public var numStandbyReplicas: Int64
+    public var taskOffsetIntervalMilliseconds: Int64
+    public var acceptableRecoveryLag: Int64
+    public var rackAwareAssignmentTags: [String]
 }
 
 /// Committed offsets; the keys `offsets.*`.

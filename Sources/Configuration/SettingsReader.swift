@@ -119,7 +119,21 @@ extension ConfigurationReader {
                 assignmentIntervalMilliseconds: integer("group.consumer.assignment.interval.ms"), maxSize: size("group.consumer.max.size"),
                 assignors: list("group.consumer.assignors"),
                 migrationPolicy: (string("group.consumer.migration.policy") ?? "bidirectional").lowercased(),
-                expressionRefreshIntervalMilliseconds: integer("group.consumer.regex.refresh.interval.ms")))
+                expressionRefreshIntervalMilliseconds: integer("group.consumer.regex.refresh.interval.ms")),
+            servesStreamsProtocol: list("group.coordinator.rebalance.protocols").contains { $0.lowercased() == "streams" },
+            streams: readStreamsGroups())
+    }
+
+    private func readStreamsGroups() -> StreamsGroupSettings {
+        StreamsGroupSettings(
+            sessionTimeoutMilliseconds: integer("group.streams.session.timeout.ms"),
+            heartbeatIntervalMilliseconds: integer("group.streams.heartbeat.interval.ms"),
+            assignmentIntervalMilliseconds: integer("group.streams.assignment.interval.ms"),
+            initialRebalanceDelayMilliseconds: integer("group.streams.initial.rebalance.delay.ms"),
+            maxSize: size("group.streams.max.size"), numStandbyReplicas: integer("group.streams.num.standby.replicas"),
+            taskOffsetIntervalMilliseconds: integer("group.streams.task.offset.interval.ms"),
+            acceptableRecoveryLag: integer("group.streams.acceptable.recovery.lag"),
+            rackAwareAssignmentTags: list("group.streams.rack.aware.assignment.tags"))
     }
 
     mutating func readOffsets() -> OffsetsSettings {

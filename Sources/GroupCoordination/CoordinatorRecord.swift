@@ -12,8 +12,8 @@ public enum CoordinatorRecord: Sendable, Equatable {
     case consumerGroup(ConsumerGroupRecord)
     /// A record of a share group (KIP-932).
     case shareGroup(ShareGroupRecord)
-    /// A record of a protocol that is not served yet, as it is.
-    case opaque(key: ByteBuffer, value: ByteBuffer?)
+    /// A record of a streams group (KIP-1071).
+    case streamsGroup(StreamsGroupRecord)
 
     private static let legacyOffsetCommitType: Int16 = 0
     private static let offsetCommitType: Int16 = 1
@@ -59,9 +59,11 @@ public enum CoordinatorRecord: Sendable, Equatable {
         case 10...15:
             guard let record = try ShareGroupRecord(type: type, body: body, value: value) else { return nil }
             self = .shareGroup(record)
+        case 17, 19...23:
+            guard let record = try StreamsGroupRecord(type: type, body: body, value: value) else { return nil }
+            self = .streamsGroup(record)
         default:
-            guard OpaqueRecordKind(rawValue: type).type != nil else { return nil }
-            self = .opaque(key: key, value: value)
+            return nil
         }
     }
 
@@ -94,8 +96,8 @@ public enum CoordinatorRecord: Sendable, Equatable {
             return try record.encoded()
         case .shareGroup(let record):
             return try record.encoded()
-        case .opaque(let key, let value):
-            return (key, value)
+        case .streamsGroup(let record):
+            return try record.encoded()
         }
     }
 

@@ -43,6 +43,8 @@ public enum GroupTimer: Hashable, Sendable {
     case revocation(group: String, member: String)
     /// The end of the time in which a classic member of a consumer group has to join or to sync.
     case classicMember(group: String, member: String)
+    /// The end of the time in which a new streams group waits for more members.
+    case streamsInitialRebalance(group: String)
     /// The next look for expired offsets.
     case offsetsRetention
 }
@@ -77,9 +79,9 @@ public struct CoordinatorWrite: Sendable {
         self.records = records
         self.isAtomic = isAtomic
         self.continuation = continuation
-        appliesWhenAppended = records.contains {
-            switch $0 {
-            case .consumerGroup, .shareGroup: true
+        appliesWhenAppended = records.contains { record in
+            switch record {
+            case .consumerGroup, .shareGroup, .streamsGroup: true
             default: false
             }
         }
@@ -136,6 +138,8 @@ enum WriteContinuation: Sendable {
     case consumerGroup(group: String)
     /// A share group was changed, perhaps made.
     case shareGroup(group: String)
+    /// A streams group was changed, perhaps made.
+    case streamsGroup(group: String)
     /// A classic member of a consumer group waits for its answer.
     case classicJoin(ReplyToken, JoinGroupResponse)
     /// A group changed between the protocols.
@@ -191,6 +195,11 @@ struct GroupStep {
         if let value = overrides.heartbeatIntervalMilliseconds { settings.heartbeatIntervalMilliseconds = value }
         if let value = overrides.assignmentIntervalMilliseconds { settings.assignmentIntervalMilliseconds = value }
         return settings
+    }
+
+    /// The broker's settings of streams groups with those of the group over them.
+    func streamsSettings(of group: String, _ knowledge: TopicKnowledge) -> StreamsGroupConfiguration {
+        configuration.streams.with(knowledge.topics.streamsOverrides(of: group))
     }
 
     /// A point on the monotonic clock, `milliseconds` from now.

@@ -57,8 +57,8 @@ extension GroupCoordinator {
         for (groupID, group) in shareGroups where !group.isBlank && passes(group.state, .share) {
             groups.append(listed(groupID, protocolType: GroupType.share.rawValue, state: group.state, type: .share))
         }
-        for (groupID, group) in opaqueGroups where group.exists && passes(group.state, group.type) {
-            groups.append(listed(groupID, protocolType: group.type.rawValue, state: group.state, type: group.type))
+        for (groupID, group) in streamsGroups where !group.isBlank && passes(group.state, .streams) {
+            groups.append(listed(groupID, protocolType: GroupType.streams.rawValue, state: group.state, type: .streams))
         }
         return groups
     }
@@ -98,8 +98,8 @@ extension GroupCoordinator {
                     step.records += consumer.tombstones
                 } else if let share = shareGroups[groupID] {
                     step.records += share.tombstones
-                } else if let opaque = opaqueGroups[groupID], opaque.exists {
-                    step.records += opaque.tombstones
+                } else if let streams = streamsGroups[groupID] {
+                    step.records += streams.tombstones
                 } else {
                     step.records.append(.groupMetadata(group: groupID, nil))
                 }
@@ -111,13 +111,13 @@ extension GroupCoordinator {
 
     private func refusalOfDeletion(of groupID: String) -> (ErrorCode, String?)? {
         if let consumer = consumerGroups[groupID] { return consumer.isEmpty ? nil : (.nonEmptyGroup, nil) }
+        if let streams = streamsGroups[groupID] { return streams.isEmpty ? nil : (.nonEmptyGroup, nil) }
         if let share = shareGroups[groupID] {
             if !share.isEmpty { return (.nonEmptyGroup, nil) }
             // Else what share coordinators keep of it would stay behind.
             return share.statePartitions.initialized.isEmpty && share.statePartitions.initializing.isEmpty
                 ? nil : (.groupDeletionFailed, "The state of the group's partitions has to be deleted first.")
         }
-        if let opaque = opaqueGroups[groupID], opaque.exists { return opaque.isEmpty ? nil : (.nonEmptyGroup, nil) }
         guard let group = classicGroups[groupID] else { return (.groupIdNotFound, nil) }
         return group.isEmpty ? nil : (.nonEmptyGroup, nil)
     }
@@ -168,9 +168,9 @@ extension GroupCoordinator {
             let isBare = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
             if isBare, group.isEmpty { step.records += group.tombstones }
         }
-        for (groupID, group) in opaqueGroups where group.exists && group.isEmpty {
-            // The group itself stays: it is for its own protocol to say when it ends.
-            _ = expireOffsets(of: groupID, since: .commit, isSubscribed: { _ in false }, step: &step)
+        for (groupID, group) in streamsGroups {
+            let isBare = expireOffsets(of: groupID, since: .commit, isSubscribed: { group.isSubscribed(to: $0) }, step: &step)
+            if isBare, group.isEmpty { step.records += group.tombstones }
         }
         setRetentionTimer(step: &step)
         return step.result((), isAtomic: false)

@@ -160,6 +160,7 @@ extension GroupCoordinator {
         knowledge.topics = topics
         for name in changedTopics { knowledge.forgetHash(of: name) }
         guard !changedTopics.isEmpty else { return }
+        streamsTopicsChanged(changedTopics)
         for index in consumerGroups.values.indices {
             if hasNewTopics { consumerGroups.values[index].hasNewTopics = true }
             if !consumerGroups.values[index].needsMetadataRefresh,

@@ -39,17 +39,12 @@ extension GroupCoordinator {
             step.replyJoin(token, error: .inconsistentGroupProtocol, memberID: "")
             return step.result(())
         }
-        if let opaque = opaqueGroups[request.groupId], opaque.exists, classicGroups[request.groupId] == nil {
-            // An empty group of another kind gives way to a classic one; members of both kinds cannot be in one group.
-            guard opaque.isEmpty else {
-                step.replyJoin(token, error: .inconsistentGroupProtocol, memberID: "")
+        if let streams = streamsGroups[request.groupId], !streams.isBlank {
+            if let error = streams.refusalOfClassicJoin(memberID: request.memberId) {
+                step.replyJoin(token, error: error, memberID: error == .unknownMemberId ? request.memberId : "")
                 return step.result(())
             }
-            guard request.memberId.isEmpty else {
-                step.replyJoin(token, error: .unknownMemberId, memberID: request.memberId)
-                return step.result(())
-            }
-            step.records += opaque.tombstones
+            step.records = streams.tombstones
         }
         let isNew = classicGroups[request.groupId] == nil
         if isNew {
@@ -131,12 +126,5 @@ extension GroupCoordinator {
             }
         }
         return step.result(response)
-    }
-}
-
-extension OpaqueGroup {
-    /// What takes every record of the group out of the log.
-    var tombstones: [CoordinatorRecord] {
-        records.keys.map { .opaque(key: $0, value: nil) }
     }
 }

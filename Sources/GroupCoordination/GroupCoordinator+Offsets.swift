@@ -30,6 +30,10 @@ extension GroupCoordinator {
                     to: partition.partitionIndex, of: topic.name, id: topic.topicId, epoch: request.generationIdOrMemberEpoch, knowledge)
                 {
                     outcome.errorCode = error
+                } else if let error = streamsGroups[request.groupId]?.refusalOfCommit(
+                    by: request.memberId, epoch: request.generationIdOrMemberEpoch, to: partition.partitionIndex, of: topic.name)
+                {
+                    outcome.errorCode = error
                 } else {
                     var value = OffsetCommitValue()
                     value.offset = partition.committedOffset
@@ -57,26 +61,18 @@ extension GroupCoordinator {
     private mutating func admitCommit(
         _ request: OffsetCommitRequest, context: GroupRequestContext, step: inout GroupStep
     ) -> ErrorCode? {
-        if let group = consumerGroups[request.groupId] {
-            let sender = ConsumerGroup.CommitSender(
-                memberID: request.memberId, instanceID: request.groupInstanceId, epoch: request.generationIdOrMemberEpoch,
-                isTransactional: false, apiVersion: context.apiVersion)
-            return group.refusalOfCommit(by: sender)
-        }
+        let sender = ConsumerGroup.CommitSender(
+            memberID: request.memberId, instanceID: request.groupInstanceId, epoch: request.generationIdOrMemberEpoch,
+            isTransactional: false, apiVersion: context.apiVersion)
+        if let group = consumerGroups[request.groupId] { return group.refusalOfCommit(by: sender) }
+        if let group = streamsGroups[request.groupId] { return group.refusalOfCommit(by: sender) }
         if shareGroups[request.groupId] != nil { return .groupIdNotFound }
-        if let opaque = opaqueGroups[request.groupId], opaque.exists { return refusalOfCommit(request, in: opaque) }
         guard let index = classicGroups.index(forKey: request.groupId) else {
             // Without a generation it comes from a client that only stores offsets here: replaying the commit makes the group.
             if request.generationIdOrMemberEpoch < 0 { return nil }
             return context.apiVersion >= 9 ? .groupIdNotFound : .illegalGeneration
         }
         return classicGroups.values[index].admitCommit(request, step: &step)
-    }
-
-    private func refusalOfCommit(_ request: OffsetCommitRequest, in group: OpaqueGroup) -> ErrorCode? {
-        if request.generationIdOrMemberEpoch < 0, group.isEmpty { return nil }
-        guard let epoch = group.memberEpoch(request.memberId) else { return .unknownMemberId }
-        return epoch == request.generationIdOrMemberEpoch ? nil : .staleMemberEpoch
     }
 
     /// OffsetFetch for one group. Every requested topic has its name.
@@ -146,10 +142,10 @@ extension GroupCoordinator {
             guard let member = request.memberId.flatMap({ group.members[$0] }) else { return .unknownMemberId }
             return request.memberEpoch == member.memberEpoch ? nil : member.refusalOfOtherEpoch
         }
-        guard let opaque = opaqueGroups[request.groupId], opaque.exists else { return nil }
-        if request.memberId == nil, request.memberEpoch < 0 { return nil }
-        guard let epoch = request.memberId.flatMap(opaque.memberEpoch) else { return .unknownMemberId }
-        return epoch == request.memberEpoch ? nil : .staleMemberEpoch
+        if let group = streamsGroups[request.groupId] {
+            return group.refusalOfFetch(memberID: request.memberId, epoch: request.memberEpoch)
+        }
+        return nil
     }
 
     /// OffsetDelete. The caller has left out topics and partitions that do not exist.
@@ -182,15 +178,15 @@ extension GroupCoordinator {
 
     private func refusalOfDelete(_ request: OffsetDeleteRequest) -> ErrorCode? {
         if request.groupId.isEmpty { return .invalidGroupId }
-        if consumerGroups[request.groupId] != nil { return nil }
+        if consumerGroups[request.groupId] != nil || streamsGroups[request.groupId] != nil { return nil }
         if shareGroups[request.groupId] != nil { return .groupIdNotFound }
-        if let opaque = opaqueGroups[request.groupId], opaque.exists { return opaque.isEmpty ? nil : .nonEmptyGroup }
         guard let group = classicGroups[request.groupId] else { return .groupIdNotFound }
         return group.isEmpty || group.usesConsumerProtocol ? nil : .nonEmptyGroup
     }
 
     func isSubscribed(group: String, to topic: String) -> Bool {
         if let consumer = consumerGroups[group] { return consumer.isSubscribed(to: topic) }
+        if let streams = streamsGroups[group] { return streams.isSubscribed(to: topic) }
         return classicGroups[group]?.isSubscribed(to: topic) ?? false
     }
 

@@ -6,10 +6,12 @@ import NIOCore
 import Primitives
 
 extension GroupCoordinator {
-    /// Whether a share group, or one of a protocol that is not served, has that id.
-    func hasGroupOfOtherProtocol(_ groupID: String) -> Bool {
-        shareGroups[groupID].map { !$0.isBlank } == true || opaqueGroups[groupID]?.exists == true
-    }
+    /// Whether a group has that id which is neither a classic one nor a consumer group.
+    func hasGroupOfOtherProtocol(_ groupID: String) -> Bool { hasShareGroup(groupID) || hasStreamsGroup(groupID) }
+
+    func hasShareGroup(_ groupID: String) -> Bool { shareGroups[groupID].map { !$0.isBlank } == true }
+
+    func hasStreamsGroup(_ groupID: String) -> Bool { streamsGroups[groupID].map { !$0.isBlank } == true }
 
     mutating func replay(_ record: ShareGroupRecord, now: CoordinatorInstant) {
         let group = record.group

@@ -21,7 +21,7 @@ extension GroupCoordinator {
         of groupID: String, to offsets: [ShareStateInitialization.Topic], now: CoordinatorInstant
     ) -> CoordinatorResult<Result<ShareStateInitialization, ShareOffsetsRefusal>> {
         var step = GroupStep(now: now, configuration: configuration)
-        let isForeign = classicGroups[groupID] != nil || consumerGroups[groupID] != nil || opaqueGroups[groupID]?.exists == true
+        let isForeign = classicGroups[groupID] != nil || consumerGroups[groupID] != nil || hasStreamsGroup(groupID)
         guard !isForeign else {
             return step.result(.failure(ShareOffsetsRefusal(.groupIdNotFound, "Group \(groupID) is not a share group.")))
         }

@@ -40,6 +40,10 @@ extension GroupCoordinator {
                     to: partition.partitionIndex, of: topic.name, id: topic.topicId, epoch: request.generationIdOrMemberEpoch, knowledge)
                 {
                     outcome.errorCode = error == .staleMemberEpoch && context.apiVersion < 6 ? .illegalGeneration : error
+                } else if let error = streamsGroups[request.groupId]?.refusalOfCommit(
+                    by: request.memberId, epoch: request.generationIdOrMemberEpoch, to: partition.partitionIndex, of: topic.name)
+                {
+                    outcome.errorCode = context.apiVersion < 6 ? .illegalGeneration : error
                 } else {
                     var value = OffsetCommitValue()
                     value.offset = partition.committedOffset
@@ -63,18 +67,13 @@ extension GroupCoordinator {
     /// who they are.
     private func refusalOfTransactionalCommit(_ request: TxnOffsetCommitRequest, version: Int16) -> ErrorCode? {
         let generation = request.generationIdOrMemberEpoch
-        if let group = consumerGroups[request.groupId] {
-            let sender = ConsumerGroup.CommitSender(
-                memberID: request.memberId, instanceID: request.groupInstanceId, epoch: generation, isTransactional: true,
-                apiVersion: version)
-            return group.refusalOfCommit(by: sender).map { $0 == .staleMemberEpoch && version < 6 ? .illegalGeneration : $0 }
-        }
+        let sender = ConsumerGroup.CommitSender(
+            memberID: request.memberId, instanceID: request.groupInstanceId, epoch: generation, isTransactional: true,
+            apiVersion: version)
+        func inVersion(_ error: ErrorCode?) -> ErrorCode? { error == .staleMemberEpoch && version < 6 ? .illegalGeneration : error }
+        if let group = consumerGroups[request.groupId] { return inVersion(group.refusalOfCommit(by: sender)) }
+        if let group = streamsGroups[request.groupId] { return inVersion(group.refusalOfCommit(by: sender)) }
         if shareGroups[request.groupId] != nil { return .groupIdNotFound }
-        if let opaque = opaqueGroups[request.groupId], opaque.exists {
-            if generation < 0, opaque.isEmpty { return nil }
-            guard let epoch = opaque.memberEpoch(request.memberId) else { return .unknownMemberId }
-            return epoch == generation ? nil : version >= 6 ? .staleMemberEpoch : .illegalGeneration
-        }
         guard let group = classicGroups[request.groupId] else {
             // Without a generation it comes from a client that only stores offsets here: replaying the commit makes the group.
             if generation < 0 { return nil }

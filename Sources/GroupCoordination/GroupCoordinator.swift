@@ -16,7 +16,7 @@ public struct GroupCoordinator: Sendable {
     var classicGroups: OrderedDictionary<String, ClassicGroup> = [:]
     var consumerGroups: OrderedDictionary<String, ConsumerGroup> = [:]
     var shareGroups: OrderedDictionary<String, ShareGroup> = [:]
-    var opaqueGroups: OrderedDictionary<String, OpaqueGroup> = [:]
+    var streamsGroups: OrderedDictionary<String, StreamsGroup> = [:]
     var offsets = CommittedOffsets()
     /// What it knows of topics; see ``metadataChanged(_:changedTopics:hasNewTopics:)``.
     var knowledge: TopicKnowledge
@@ -58,8 +58,8 @@ public struct GroupCoordinator: Sendable {
             replay(record)
         case .shareGroup(let record):
             replay(record, now: now)
-        case .opaque(let key, let value):
-            replayOpaque(key: key, value: value)
+        case .streamsGroup(let record):
+            replay(record)
         }
     }
 
@@ -83,21 +83,6 @@ public struct GroupCoordinator: Sendable {
         offsets.endTransaction(of: producer, isCommitted: isCommitted)
     }
 
-    private mutating func replayOpaque(key: ByteBuffer, value: ByteBuffer?) {
-        guard let rawKind: Int16 = key.getInteger(at: key.readerIndex), let group = OpaqueRecordKind.group(of: key) else { return }
-        let kind = OpaqueRecordKind(rawValue: rawKind)
-        guard let type = kind.type else { return }
-        if opaqueGroups[group]?.type != type {
-            // Tombstones of a former kind of the group say nothing about the present one.
-            guard value != nil else { return }
-            opaqueGroups[group] = OpaqueGroup(type: type)
-        }
-        opaqueGroups[group]?.replay(kind, key: key, value: value)
-        if opaqueGroups[group]?.isForgotten == true { opaqueGroups[group] = nil }
-        // A group of another kind takes the place of the simple group that its first commits were taken for.
-        if opaqueGroups[group]?.exists == true, classicGroups[group]?.isSimple == true { classicGroups[group] = nil }
-    }
-
     /// Begins the term after the whole log has been replayed: the sessions of all members begin.
     public mutating func loaded(now: CoordinatorInstant) -> CoordinatorResult<Void> {
         precondition(!isLoaded, "a coordinator is loaded once")
@@ -115,6 +100,7 @@ public struct GroupCoordinator: Sendable {
         }
         for index in consumerGroups.values.indices { consumerGroups.values[index].loaded(knowledge: knowledge, step: &step) }
         for index in shareGroups.values.indices { shareGroups.values[index].loaded(knowledge: knowledge, step: &step) }
+        for index in streamsGroups.values.indices { streamsGroups.values[index].loaded(knowledge: knowledge, step: &step) }
         setRetentionTimer(step: &step)
         return step.result(())
     }
@@ -137,8 +123,14 @@ public struct GroupCoordinator: Sendable {
             if shareGroups[group] != nil {
                 return inShareGroup(group, now: now) { $0.sessionTimerFired(member, knowledge: &$1, step: &$2) }
             }
+            if streamsGroups[group] != nil {
+                return inStreamsGroup(group, now: now) { group, _, step in group.sessionTimerFired(member, step: &step) }
+            }
             return inGroup(group, now: now) { $0.sessionTimerFired(member, step: &$1) }
         case .revocation(let group, let member):
+            if streamsGroups[group] != nil {
+                return inStreamsGroup(group, now: now) { group, _, step in group.revocationTimerFired(member, step: &step) }
+            }
             return inConsumerGroup(group, now: now) { $0.revocationTimerFired(member, knowledge: &$1, step: &$2) }
         case .classicMember(let group, let member):
             return inConsumerGroup(group, now: now) { $0.classicTimerFired(member, knowledge: &$1, step: &$2) }
@@ -146,6 +138,8 @@ public struct GroupCoordinator: Sendable {
             return inGroup(group, now: now) { $0.joinTimerFired(step: &$1) }
         case .sync(let group):
             return inGroup(group, now: now) { $0.syncTimerFired(step: &$1) }
+        case .streamsInitialRebalance(let group):
+            return inStreamsGroup(group, now: now) { $0.initialDelayTimerFired(knowledge: $1, step: &$2) }
         case .offsetsRetention:
             return expireOffsets(now: now)
         }
@@ -165,7 +159,7 @@ public struct GroupCoordinator: Sendable {
         switch write.continuation {
         case .classicJoin(let token, let response):
             return answerClassicJoin(token, response, now: now)
-        case .consumerGroup, .shareGroup, .conversion:
+        case .consumerGroup, .shareGroup, .streamsGroup, .conversion:
             return CoordinatorResult(response: ())
         case .assignment(let group, let generation):
             return inGroup(group, now: now) { $0.completeAssignment(of: generation, step: &$1) }
@@ -195,6 +189,8 @@ public struct GroupCoordinator: Sendable {
             if shareGroups[group]?.isBlank == true { shareGroups[group] = nil }
             if let index = shareGroups.index(forKey: group) { shareGroups.values[index].writeFailed(step: &step) }
             return step.result(())
+        case .streamsGroup(let group):
+            return streamsWriteFailed(group, now: now)
         case .conversion(let conversion):
             var step = GroupStep(now: now, configuration: configuration)
             if let joining = conversion.joining { step.replyJoin(joining.token, error: error, memberID: joining.request.memberId) }

@@ -21,6 +21,8 @@ public struct GroupCoordinatorConfiguration: Sendable, Equatable {
     public var offsetsRetentionCheckIntervalMilliseconds: Int64 = 600_000
     /// `group.consumer.*`: consumer groups (KIP-848).
     public var consumer = ConsumerGroupConfiguration()
+    /// `group.streams.*`: streams groups (KIP-1071).
+    public var streams = StreamsGroupConfiguration()
     /// `group.share.*`: share groups (KIP-932).
     public var share = ShareGroupConfiguration()
 

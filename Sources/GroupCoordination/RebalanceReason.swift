@@ -18,6 +18,10 @@ public struct RebalanceReason: Sendable, Equatable {
         case leaderRejoined = "leader joined again"
         /// The leader's assignment could not be stored.
         case assignmentLost = "assignment could not be stored"
+        /// A member of a streams group said something else of itself, such as its endpoint.
+        case memberChanged = "member changed"
+        /// The settings that the assignment depends on are others.
+        case settingsChanged = "settings changed"
         case upgraded = "became a consumer group"
         case downgraded = "became a classic group"
         case sizeLimitLowered = "group is larger than its limit"

@@ -221,6 +221,19 @@ extension AccessRow {
             $0.subscribedTopicNames = ["t"]
         },
         AccessRow(ConsumerGroupDescribeRequest(), .describe, .group, "g") { $0.groupIds = ["g"] },
+        AccessRow(StreamsGroupHeartbeatRequest(), .read, .group, "g") {
+            $0.groupId = "g"
+            $0.memberId = "m"
+            $0.memberEpoch = -1
+        },
+        AccessRow(StreamsGroupHeartbeatRequest(), besides: [(.read, .group, "g")], .describe, .topic, "t") {
+            $0.groupId = "g"
+            $0.memberId = "m"
+            $0.rebalanceTimeoutMs = 10_000
+            $0.topology = .init { $0.subtopologies = [.init { $0.sourceTopics = ["t"] }] }
+        },
+        AccessRow(StreamsGroupDescribeRequest(), .describe, .group, "g") { $0.groupIds = ["g"] },
+        AccessRow(StreamsGroupTopologyDescriptionUpdateRequest(), .read, .group, "g") { $0.groupId = "g" },
         AccessRow(DeleteGroupsRequest(), .delete, .group, "g") { $0.groupsNames = ["g"] },
         AccessRow(OffsetCommitRequest(), version: 9, besides: [(.read, .topic, "t")], .read, .group, "g") {
             $0.groupId = "g"

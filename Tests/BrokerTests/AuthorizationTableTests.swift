@@ -46,6 +46,15 @@ private final class GuardedNode {
             }
         ]
         #expect(try admin.ask(topic, version: 7).topics.first?.errorCode == ErrorCode.none)
+        // What is off refuses everybody alike.
+        var features = UpdateFeaturesRequest()
+        features.featureUpdates = [
+            .init {
+                $0.feature = "streams.version"
+                $0.maxVersionLevel = 1
+            }
+        ]
+        #expect(try admin.ask(features, version: 1).errorCode == .none)
     }
 
     deinit { node.stop() }

@@ -34,6 +34,11 @@ enum CompatibilityTable {
         case .electLeaders: ["Cluster/test_elections.py", "ControllingTests/PropertyTests.swift"]
         case .alterPartitionReassignments, .listPartitionReassignments:
             ["ControllingTests/ReassignmentTests.swift", "Cluster/test_reassignment.py"]
+        case .streamsGroupHeartbeat, .streamsGroupDescribe:
+            [
+                "GroupCoordinationTests/StreamsGroupTests.swift", "BrokerTests/StreamsGroupRequestTests.swift",
+                "Mixed/test_streams_groups.py",
+            ]
         case .offsetDelete: ["GroupCoordinationTests/OffsetTests.swift", "Clients/test_kafka_tools.py"]
         case .describeUserScramCredentials, .alterUserScramCredentials: ["Clients/test_security_sasl.py"]
         case .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken:
@@ -82,8 +87,6 @@ enum CompatibilityTable {
     /// Why neither brokers nor controllers answer an API.
     static func reason(_ api: ApiKey) -> String {
         switch api {
-        case .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate:
-            "streams groups (KIP-1071) are not built"
         default: "not built"
         }
     }

@@ -7,6 +7,7 @@ struct TestTopics: GroupTopics {
     var version: Int64 = 0
     var racks: [String] = []
     var overrides: [String: ConsumerGroupOverrides] = [:]
+    var streamsOverrides: [String: StreamsGroupOverrides] = [:]
 
     /// A topic's id is its number from 1 on.
     mutating func add(_ name: String, partitions: Int32) {
@@ -24,4 +25,5 @@ struct TestTopics: GroupTopics {
     func racks(topic: String, partition: Int32) -> [String] { racks }
     func forEachName(_ body: (String) -> Void) { for topic in topics { body(topic.name) } }
     func overrides(of group: String) -> ConsumerGroupOverrides { overrides[group] ?? ConsumerGroupOverrides() }
+    func streamsOverrides(of group: String) -> StreamsGroupOverrides { streamsOverrides[group] ?? StreamsGroupOverrides() }
 }

@@ -38,41 +38,33 @@ extension ConfigTable {
             "share.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.share.session.timeout.ms"),
         .long(
             "streams.acceptable.recovery.lag", 10_000, .atLeast(0), .medium, mode: .clusterWide,
-            synonym: "group.streams.acceptable.recovery.lag",
-            support: .noStreamsGroups),
+            synonym: "group.streams.acceptable.recovery.lag"),
         .int(
             "streams.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide,
-            synonym: "group.streams.assignment.interval.ms",
-            support: .noStreamsGroups),
+            synonym: "group.streams.assignment.interval.ms"),
         .string(
-            "streams.assignor.name", nil, .any, .medium, mode: .clusterWide, synonym: "group.streams.assignors", support: .noStreamsGroups),
+            "streams.assignor.name", nil, .any, .medium, mode: .clusterWide, synonym: "group.streams.assignors", support: .oneTaskAssignor),
         .boolean(
             "streams.assignor.offload.enable", true, .medium, mode: .clusterWide, synonym: "group.streams.assignor.offload.enable",
-            support: .noStreamsGroups),
+            support: .inlineAssignment),
         .int(
-            "streams.heartbeat.interval.ms", 5000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.streams.heartbeat.interval.ms",
-            support: .noStreamsGroups),
+            "streams.heartbeat.interval.ms", 5000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.streams.heartbeat.interval.ms"),
         .int(
             "streams.initial.rebalance.delay.ms", 3000, .atLeast(0), .medium, mode: .clusterWide,
-            synonym: "group.streams.initial.rebalance.delay.ms",
-            support: .noStreamsGroups),
+            synonym: "group.streams.initial.rebalance.delay.ms"),
         .int(
-            "streams.num.standby.replicas", 0, .atLeast(0), .medium, mode: .clusterWide, synonym: "group.streams.num.standby.replicas",
-            support: .noStreamsGroups),
+            "streams.num.standby.replicas", 0, .atLeast(0), .medium, mode: .clusterWide, synonym: "group.streams.num.standby.replicas"),
         .int(
             "streams.num.warmup.replicas", 2, .atLeast(0), .medium, mode: .clusterWide, synonym: "group.streams.num.warmup.replicas",
-            support: .noStreamsGroups),
+            support: .noWarmupTasks),
         .list(
             "streams.rack.aware.assignment.tags", [], .anyList, .low, mode: .clusterWide,
-            synonym: "group.streams.rack.aware.assignment.tags",
-            support: .noStreamsGroups),
+            synonym: "group.streams.rack.aware.assignment.tags"),
         .int(
-            "streams.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.streams.session.timeout.ms",
-            support: .noStreamsGroups),
+            "streams.session.timeout.ms", 45_000, .atLeast(1), .medium, mode: .clusterWide, synonym: "group.streams.session.timeout.ms"),
         .int(
             "streams.task.offset.interval.ms", 60_000, .atLeast(1), .medium, mode: .clusterWide,
-            synonym: "group.streams.task.offset.interval.ms",
-            support: .noStreamsGroups),
+            synonym: "group.streams.task.offset.interval.ms"),
     ]
 
     static let clientMetricsKeys: [ConfigDefinition] = [

@@ -118,27 +118,59 @@ extension ConfigTable {
     ]
 
     static let streamsGroupKeys: [ConfigDefinition] = [
-        .long("group.streams.acceptable.recovery.lag", 10_000, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide, support: .noStreamsGroups),
-        .boolean("group.streams.assignor.offload.enable", true, .medium, mode: .clusterWide, support: .noStreamsGroups),
-        .list("group.streams.assignors", ["sticky"], .nonEmptyList, .medium, support: .noStreamsGroups),
-        .int("group.streams.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.initial.rebalance.delay.ms", 3000, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.max.assignment.interval.ms", 15_000, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.max.session.timeout.ms", 60_000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.max.size", .max, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.max.standby.replicas", 2, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.max.warmup.replicas", 20, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.min.assignment.interval.ms", 0, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.min.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.min.task.offset.interval.ms", 15_000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.num.standby.replicas", 0, .atLeast(0), .medium, support: .noStreamsGroups),
-        .int("group.streams.num.warmup.replicas", 2, .atLeast(0), .medium, support: .noStreamsGroups),
-        .list("group.streams.rack.aware.assignment.tags", [], .anyList, .low, support: .noStreamsGroups),
-        .int("group.streams.session.timeout.ms", 45_000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .int("group.streams.task.offset.interval.ms", 60_000, .atLeast(1), .medium, support: .noStreamsGroups),
-        .className("group.streams.topology.description.plugin.class", nil, .medium, support: .noStreamsGroups),
+        .long(
+            "group.streams.acceptable.recovery.lag", 10_000, .atLeast(0), .medium,
+            doc: "Records that a copy of a task's state may be behind and still count as caught up; told to members."),
+        .int(
+            "group.streams.assignment.interval.ms", 1000, .atLeast(0), .medium, mode: .clusterWide,
+            doc: "Least time between two assignments of a streams group."),
+        .boolean("group.streams.assignor.offload.enable", true, .medium, mode: .clusterWide, support: .inlineAssignment),
+        .list("group.streams.assignors", ["sticky"], .nonEmptyList, .medium, support: .oneTaskAssignor),
+        .int(
+            "group.streams.heartbeat.interval.ms", 5000, .atLeast(1), .medium,
+            doc: "Heartbeat interval given to members of streams groups."),
+        .int(
+            "group.streams.initial.rebalance.delay.ms", 3000, .atLeast(0), .medium,
+            doc: "How long a new streams group waits for more members before its first assignment."),
+        .int(
+            "group.streams.max.assignment.interval.ms", 15_000, .atLeast(0), .medium,
+            doc: "Longest streams.assignment.interval.ms that a group may have."),
+        .int(
+            "group.streams.max.heartbeat.interval.ms", 15_000, .atLeast(1), .medium,
+            doc: "Longest streams.heartbeat.interval.ms that a group may have."),
+        .int(
+            "group.streams.max.session.timeout.ms", 60_000, .atLeast(1), .medium,
+            doc: "Longest streams.session.timeout.ms that a group may have."),
+        .int("group.streams.max.size", .max, .atLeast(1), .medium, doc: "Most members of a streams group."),
+        .int(
+            "group.streams.max.standby.replicas", 2, .atLeast(0), .medium,
+            doc: "Most streams.num.standby.replicas that a group may have."),
+        .int("group.streams.max.warmup.replicas", 20, .atLeast(0), .medium, doc: "Most streams.num.warmup.replicas that a group may have."),
+        .int(
+            "group.streams.min.assignment.interval.ms", 0, .atLeast(0), .medium,
+            doc: "Shortest streams.assignment.interval.ms that a group may have."),
+        .int(
+            "group.streams.min.heartbeat.interval.ms", 5000, .atLeast(1), .medium,
+            doc: "Shortest streams.heartbeat.interval.ms that a group may have."),
+        .int(
+            "group.streams.min.session.timeout.ms", 45_000, .atLeast(1), .medium,
+            doc: "Shortest streams.session.timeout.ms that a group may have."),
+        .int(
+            "group.streams.min.task.offset.interval.ms", 15_000, .atLeast(1), .medium,
+            doc: "Shortest streams.task.offset.interval.ms that a group may have."),
+        .int(
+            "group.streams.num.standby.replicas", 0, .atLeast(0), .medium,
+            doc: "Copies of the state of each task, on other instances of the application."),
+        .int("group.streams.num.warmup.replicas", 2, .atLeast(0), .medium, support: .noWarmupTasks),
+        .list(
+            "group.streams.rack.aware.assignment.tags", [], .anyList, .low,
+            doc: "Tags that every member of a streams group has to have; who lacks one is told."),
+        .int(
+            "group.streams.session.timeout.ms", 45_000, .atLeast(1), .medium,
+            doc: "A member of a streams group silent for this long is removed."),
+        .int(
+            "group.streams.task.offset.interval.ms", 60_000, .atLeast(1), .medium,
+            doc: "How often members of streams groups tell how far their state is."),
+        .className("group.streams.topology.description.plugin.class", nil, .medium, support: .noPlugins),
     ]
 }

@@ -28,10 +28,13 @@ public protocol GroupTopics: Sendable {
     func overrides(of group: String) -> ConsumerGroupOverrides
     /// The same for a share group.
     func shareOverrides(of group: String) -> ConsumerGroupOverrides
+    /// The settings that a streams group has of its own.
+    func streamsOverrides(of group: String) -> StreamsGroupOverrides
 }
 
 extension GroupTopics {
     public func shareOverrides(of group: String) -> ConsumerGroupOverrides { ConsumerGroupOverrides() }
+    public func streamsOverrides(of group: String) -> StreamsGroupOverrides { StreamsGroupOverrides() }
 }
 
 /// A cluster without topics: what a coordinator knows before it is told of any.

@@ -93,10 +93,9 @@ extension AdminClient {
             guard let found = response.groups.first else {
                 throw KafkaError(.protocolViolation, "the answer to DescribeGroups is empty")
             }
-            if found.errorCode == .groupIdNotFound || (found.errorCode == .none && found.groupState == "Dead"),
-                let consumer = try await self.describeConsumerGroup(group, coordinator: coordinator)
-            {
-                return consumer
+            if found.errorCode == .groupIdNotFound || (found.errorCode == .none && found.groupState == "Dead") {
+                if let consumer = try await self.describeConsumerGroup(group, coordinator: coordinator) { return consumer }
+                if let streams = try await self.describeStreamsGroup(group, coordinator: coordinator) { return streams }
             }
             try found.errorCode.check(found.errorMessage, about: "group '\(group)'")
             return GroupDescription(

@@ -1,0 +1,109 @@
+"""Runs suites of independent clients: `run.py [--nodes 1|3] [--program martlet|kafka] [--only WORD] SUITE...`."""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import librdkafka_suite
+import outcomes
+import sources
+from servers import KAFKA, KAFKA_DIRECTORY, KAFKA_VERSION, MARTLET, Servers, tools
+
+HERE = Path(__file__).resolve().parent
+PLUGIN = ["-p", "suite_outcomes", "-p", "no:cacheprovider", "-q", "--tb=short", "--timeout=180", "--timeout-method=signal"]
+
+
+def environment(run: "Run") -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
+    from broker import binary
+    kept |= {
+        "MARTLET_BINARY": str(binary().resolve()), "MARTLET_SUITES_DIRECTORY": str(sources.WORK), "MARTLET_SUITES_NAME": run.suite,
+        "MARTLET_SUITES_NODES": str(run.nodes), "MARTLET_SUITES_PROGRAM": run.program, "MARTLET_SUITES_OUTCOMES": str(run.file),
+        "MARTLET_SUITES_RUN": run.name, "PYTHONPATH": str(HERE), "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if KAFKA_DIRECTORY:
+        kept["MARTLET_KAFKA"] = str(KAFKA_DIRECTORY)
+    return kept
+
+
+class Run:
+    def __init__(self, suite: str, nodes: int, program: str, only: str | None, minutes: float):
+        self.suite, self.nodes, self.program, self.only, self.minutes = suite, nodes, program, only, minutes
+        self.name = f"{suite}-{program}-{nodes}"
+        results = sources.WORK / "results"
+        results.mkdir(parents=True, exist_ok=True)
+        self.file = results / f"{self.name}.jsonl"
+        self.log = results / f"{self.name}.log"
+        os.environ["MARTLET_SUITES_RUN"] = self.name
+        if not only:
+            self.file.unlink(missing_ok=True)
+
+    def execute(self, command: list[str], cwd: Path, extra: dict[str, str] | None = None) -> None:
+        with open(self.log, "wb") as log:
+            process = subprocess.Popen(
+                list(map(str, command)), cwd=cwd, env={**environment(self), **(extra or {})}, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, start_new_session=True)
+            try:
+                process.wait(self.minutes * 60)
+            except subprocess.TimeoutExpired:
+                print(f"    not done after {self.minutes} minutes: ended")
+                process.terminate()
+                try:
+                    process.wait(30)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+    def pytest(self, cwd: Path, *arguments: str, extra: dict[str, str] | None = None) -> None:
+        selected = ["-k", self.only] if self.only else []
+        self.execute([sys.executable, "-m", "pytest", *PLUGIN, *arguments, *selected], cwd, extra)
+
+
+def kafka_python(run: Run) -> None:
+    """On one node the suite starts its own, one for each of its modules; three run beforehand, and what needs SASL is skipped there."""
+    directory = sources.kafka_python()
+    extra = {"KAFKA_VERSION": KAFKA_VERSION, "KAFKA_ROOT": str(tools(run.program))}
+    arguments = ["-o", "addopts=", "-o", "log_level=INFO", "test/integration"]
+    if run.nodes == 1:
+        return run.pytest(directory, *arguments, extra=extra)
+    with Servers(run.program, run.nodes, {"num.partitions": "4", "auto.create.topics.enable": "true",
+                 "group.min.session.timeout.ms": "1000", "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+                 "allow.everyone.if.no.acl.found": "true", "super.users": "User:ANONYMOUS"}) as servers:
+        extra["KAFKA_URI"] = f"kafka://{servers.nodes[0].address}"
+        run.pytest(directory, *arguments, extra=extra)
+
+
+def aiokafka(run: Run) -> None:
+    run.pytest(sources.aiokafka(), "-W", "default", "--docker-image", f"martlet:2.13_{KAFKA_VERSION}", "--no-pull", "tests")
+
+
+def librdkafka(run: Run) -> None:
+    run.environment = environment(run)
+    librdkafka_suite.execute(run, sources.librdkafka() / "tests")
+
+
+SUITES = {"kafka-python": kafka_python, "aiokafka": aiokafka, "librdkafka": librdkafka}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=list(SUITES))
+    parser.add_argument("--nodes", type=int, choices=[1, 3], action="append")
+    parser.add_argument("--program", choices=[MARTLET, KAFKA], default=MARTLET)
+    parser.add_argument("--only", help="what pytest's -k or librdkafka's TESTS takes; adds to the outcomes of the last run")
+    parser.add_argument("--minutes", type=float, default=30, help="of one suite on one size")
+    arguments = parser.parse_args()
+    surprises = 0
+    for suite in arguments.suites:
+        for nodes in arguments.nodes or [1, 3]:
+            run = Run(suite, nodes, arguments.program, arguments.only, arguments.minutes)
+            print(f"==> {suite} against {nodes} of {arguments.program}, {datetime.datetime.now():%Y-%m-%d %H:%M}", flush=True)
+            SUITES[suite](run)
+            surprises += outcomes.judge(suite, nodes, outcomes.collect(run.file))
+    return min(1, surprises)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""What the suites run against: one node or three, of Martlet or, to judge a failure, of Apache Kafka (MARTLET_KAFKA)."""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+for folder in ("Cluster", "Clients", "Mixed"):
+    sys.path.append(str(TESTS / folder))
+
+from kafka_nodes import KAFKA, KAFKA_DIRECTORY, MARTLET, kafka_program  # noqa: E402
+from mixed_clusters import MixedCluster  # noqa: E402
+
+from sources import ROOT, WORK  # noqa: E402
+
+# Of the release whose behaviour Martlet follows; suites choose by it what they try.
+KAFKA_VERSION = os.environ.get("MARTLET_SUITES_KAFKA_VERSION", "4.1.0")
+
+
+class Servers(MixedCluster):
+    """`listeners` are further ones of the first node, by name with port; the others get them on ports of their own."""
+
+    def __init__(self, program: str, count: int, settings: dict[str, str], listeners: dict[str, int] | None = None):
+        self.listeners = listeners or {}
+        super().__init__(*[program] * count, settings={"transaction.state.log.min.isr": str(max(1, min(3, count) - 1)), **settings})
+
+    def make_nodes(self, *arguments):
+        from broker import free_port
+        nodes = super().make_nodes(*arguments)
+        for node in nodes:
+            for name, port in self.listeners.items():
+                node.ports[name] = node.published[name] = port if node.number == 1 else free_port()
+        return nodes
+
+    def close(self, keep: bool = False) -> None:
+        logs = WORK / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        for node in self.nodes:
+            (logs / f"{os.environ.get('MARTLET_SUITES_RUN', 'run')}-{node}.log").write_text(node.log())
+        super().close(keep)
+
+
+def tools(program: str) -> Path:
+    """A directory with bin/ as a Kafka distribution has it, whose tools are those of `program`."""
+    from broker import binary
+    directory = WORK / f"kafka-{program}"
+    shutil.rmtree(directory, ignore_errors=True)
+    (directory / "bin").mkdir(parents=True)
+    for tool in sorted((ROOT / "bin").glob("kafka-*.sh")):
+        if program == MARTLET:
+            # Variables of a suite would be taken for settings of Martlet.
+            target = f'for name in $(env | sed -n "s/^\\(KAFKA_[A-Z_]*\\)=.*/\\1/p"); do unset $name; done\nMARTLET={binary().resolve()} exec {tool} "$@"'
+        else:
+            try:
+                target = f'exec {kafka_program(tool.stem, tool.name)} "$@"'
+            except FileNotFoundError:
+                continue
+        write_script(directory / "bin" / tool.name, target)
+    write_script(
+        directory / "bin" / "kafka-run-class.sh",
+        f'MARTLET_SUITES_PROGRAM={program} exec {sys.executable} {Path(__file__).with_name("stand_in.py")} "$@"')
+    return directory
+
+
+def write_script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+__all__ = ["KAFKA", "KAFKA_DIRECTORY", "KAFKA_VERSION", "MARTLET", "Servers", "tools", "write_script"]

@@ -76,7 +76,10 @@ def kafka_python(run: Run) -> None:
 
 
 def aiokafka(run: Run) -> None:
-    run.pytest(sources.aiokafka(), "-W", "default", "--docker-image", f"martlet:2.13_{KAFKA_VERSION}", "--no-pull", "tests")
+    directory = sources.aiokafka()
+    extra = {"PATH": f"{directory / 'stand-ins'}:{os.environ['PATH']}", "MARTLET_SUITES_FIXTURE": "kafka_server"}
+    arguments = ["-W", "default", "--docker-image", f"martlet:2.13_{KAFKA_VERSION}", "--no-pull", "tests"]
+    run.pytest(directory, *arguments, extra=extra)
 
 
 def librdkafka(run: Run) -> None:

@@ -11,6 +11,7 @@ for folder in ("Cluster", "Clients", "Mixed"):
 
 from kafka_nodes import KAFKA, KAFKA_DIRECTORY, MARTLET, kafka_program  # noqa: E402
 from mixed_clusters import MixedCluster  # noqa: E402
+from nodes import Node  # noqa: E402
 
 from sources import ROOT, WORK  # noqa: E402
 
@@ -32,6 +33,14 @@ class Servers(MixedCluster):
             for name, port in self.listeners.items():
                 node.ports[name] = node.published[name] = port if node.number == 1 else free_port()
         return nodes
+
+    def format(self) -> None:
+        for node in self.nodes:
+            if node.program == MARTLET:
+                # By its own tool alone: no Kafka need be there to say how far it would go.
+                Node.format(node)
+            else:
+                node.format()
 
     def close(self, keep: bool = False) -> None:
         logs = WORK / "logs"

@@ -70,16 +70,17 @@ def aiokafka() -> Path:
         for name in ("tests", "docker"):
             shutil.copytree(source / name, directory / name)
         shutil.copy(source / "pyproject.toml", directory)
-        # Java's stores are of no use here: its tool is left out.
+        # Java's stores are of no use here, and there is no Kerberos: their tools do nothing.
         certificates = directory / "tests" / "ssl_cert"
         certificates.mkdir()
-        stand_in = directory / "no-java"
-        stand_in.mkdir()
-        (stand_in / "keytool").write_text("#!/bin/sh\n")
-        (stand_in / "keytool").chmod(0o755)
+        for tool in ("keytool", "ktutil"):
+            path = directory / "stand-ins" / tool
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("#!/bin/sh\n")
+            path.chmod(0o755)
         subprocess.run(
             ["bash", str(source / "gen-ssl-certs.sh")], cwd=certificates, check=True, capture_output=True,
-            env={**os.environ, "PATH": f"{stand_in}:{os.environ['PATH']}"})
+            env={**os.environ, "PATH": f"{directory / 'stand-ins'}:{os.environ['PATH']}"})
         (directory / ".ready").touch()
     return directory
 

@@ -20,14 +20,19 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     excluded = exceptions(os.environ["MARTLET_SUITES_NAME"], int(os.environ["MARTLET_SUITES_NODES"]), "excluded")
+    # Tests that speak to no broker say nothing about one.
+    wanted = os.environ.get("MARTLET_SUITES_FIXTURE")
     kept = []
     for item in items:
+        if wanted and wanted not in item.fixturenames:
+            continue
         reason = next((why for name, why in excluded.items() if item.nodeid.startswith(name)), None)
         if reason is None:
             kept.append(item)
         else:
             _write(item.nodeid, "excluded", 0, reason)
-    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    chosen = set(kept)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
     items[:] = kept
 
 

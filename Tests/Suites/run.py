@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import java_suite
 import librdkafka_suite
 import outcomes
 import sources
@@ -41,10 +42,14 @@ class Run:
         if not only:
             self.file.unlink(missing_ok=True)
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return environment(self)
+
     def execute(self, command: list[str], cwd: Path, extra: dict[str, str] | None = None) -> None:
         with open(self.log, "wb") as log:
             process = subprocess.Popen(
-                list(map(str, command)), cwd=cwd, env={**environment(self), **(extra or {})}, stdin=subprocess.DEVNULL, stdout=log,
+                list(map(str, command)), cwd=cwd, env={**self.environment, **(extra or {})}, stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, start_new_session=True)
             try:
                 process.wait(self.minutes * 60)
@@ -83,16 +88,21 @@ def aiokafka(run: Run) -> None:
 
 
 def librdkafka(run: Run) -> None:
-    run.environment = environment(run)
     librdkafka_suite.execute(run, sources.librdkafka() / "tests")
 
 
-SUITES = {"kafka-python": kafka_python, "aiokafka": aiokafka, "librdkafka": librdkafka}
+def java(run: Run) -> None:
+    java_suite.execute(run)
+
+
+SUITES = {"kafka-python": kafka_python, "aiokafka": aiokafka, "librdkafka": librdkafka, "java": java}
+# The Java client's tests need an Apache Kafka and its source.
+USUAL = [name for name in SUITES if name != "java" or os.environ.get("MARTLET_KAFKA_SOURCE")]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("suites", nargs="*", choices=[*SUITES, []], default=list(SUITES))
+    parser.add_argument("suites", nargs="*", choices=[*SUITES, USUAL], default=USUAL)
     parser.add_argument("--nodes", type=int, choices=[1, 3], action="append")
     parser.add_argument("--program", choices=[MARTLET, KAFKA], default=MARTLET)
     parser.add_argument("--only", help="what pytest's -k or librdkafka's TESTS takes; adds to the outcomes of the last run")

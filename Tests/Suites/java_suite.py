@@ -11,8 +11,7 @@ from pathlib import Path
 
 import outcomes
 import sources
-from broker import wait_until
-from servers import KAFKA_DIRECTORY, Servers
+from servers import KAFKA_DIRECTORY, Servers, wait_until
 
 TESTS = "clients/clients-integration-tests/src/test/java"
 SOURCE_PATHS = [

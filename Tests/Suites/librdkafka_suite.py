@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import outcomes
-from servers import KAFKA_VERSION, Servers, tools
+from servers import Servers, tools
 
 SETTINGS = {
     "num.partitions": "4", "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
@@ -30,7 +30,7 @@ class Suite:
         configuration.write_text(
             f"broker.address.family=v4\nbootstrap.servers={servers.bootstrap}\nsecurity.protocol=PLAINTEXT\ntest.timeout.multiplier=3\n")
         self.environment = run.environment | {
-            "RDKAFKA_TEST_CONF": configuration.name, "TEST_KAFKA_VERSION": KAFKA_VERSION, "KAFKA_PATH": str(tools(run.program)),
+            "RDKAFKA_TEST_CONF": configuration.name, "TEST_KAFKA_VERSION": run.kafka_version, "KAFKA_PATH": str(tools(run.program)),
             "BROKERS": servers.bootstrap, "TEST_SCENARIO": scenario, "LD_LIBRARY_PATH": "../src:../src-cpp",
             **{f"BROKER_ADDRESS_{node.number}": node.address for node in servers.nodes},
         }

@@ -11,7 +11,7 @@ import java_suite
 import librdkafka_suite
 import outcomes
 import sources
-from servers import KAFKA, KAFKA_DIRECTORY, KAFKA_VERSION, MARTLET, Servers, tools
+from servers import KAFKA, KAFKA_DIRECTORY, MARTLET, Servers, kafka_version, tools
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = ["-p", "suite_outcomes", "-p", "no:cacheprovider", "-q", "--tb=short", "--timeout=180", "--timeout-method=signal"]
@@ -43,6 +43,10 @@ class Run:
             self.file.unlink(missing_ok=True)
 
     @property
+    def kafka_version(self) -> str:
+        return kafka_version(self.suite, self.program)
+
+    @property
     def environment(self) -> dict[str, str]:
         return environment(self)
 
@@ -69,7 +73,7 @@ class Run:
 def kafka_python(run: Run) -> None:
     """On one node the suite starts its own, one for each of its modules; three run beforehand, and what needs SASL is skipped there."""
     directory = sources.kafka_python()
-    extra = {"KAFKA_VERSION": KAFKA_VERSION, "KAFKA_ROOT": str(tools(run.program))}
+    extra = {"KAFKA_VERSION": run.kafka_version, "KAFKA_ROOT": str(tools(run.program))}
     arguments = ["-o", "addopts=", "-o", "log_level=INFO", "test/integration"]
     if run.nodes == 1:
         return run.pytest(directory, *arguments, extra=extra)
@@ -83,7 +87,7 @@ def kafka_python(run: Run) -> None:
 def aiokafka(run: Run) -> None:
     directory = sources.aiokafka()
     extra = {"PATH": f"{directory / 'stand-ins'}:{os.environ['PATH']}", "MARTLET_SUITES_FIXTURE": "kafka_server"}
-    arguments = ["-W", "default", "--docker-image", f"martlet:2.13_{KAFKA_VERSION}", "--no-pull", "tests"]
+    arguments = ["-W", "default", "--docker-image", f"martlet:2.13_{run.kafka_version}", "--no-pull", "tests"]
     run.pytest(directory, *arguments, extra=extra)
 
 

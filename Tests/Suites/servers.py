@@ -1,6 +1,7 @@
 """What the suites run against: one node or three, of Martlet or, to judge a failure, of Apache Kafka (MARTLET_KAFKA)."""
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -9,14 +10,21 @@ TESTS = Path(__file__).resolve().parents[1]
 for folder in ("Cluster", "Clients", "Mixed"):
     sys.path.append(str(TESTS / folder))
 
-from kafka_nodes import KAFKA, KAFKA_DIRECTORY, MARTLET, kafka_program  # noqa: E402
+from kafka_nodes import KAFKA, KAFKA_DIRECTORY, MARTLET, kafka_program, kafka_release, wait_until  # noqa: E402
 from mixed_clusters import MixedCluster  # noqa: E402
 from nodes import Node  # noqa: E402
 
 from sources import ROOT, WORK  # noqa: E402
 
-# Of the release whose behaviour Martlet follows; suites choose by it what they try.
-KAFKA_VERSION = os.environ.get("MARTLET_SUITES_KAFKA_VERSION", "4.1.0")
+# By the release that a broker is said to be suites choose what they try. Martlet answers what 4.3 does, but for share groups, which
+# librdkafka's suite tries from 4.2 on.
+VERSIONS = {"kafka-python": "4.3.0", "aiokafka": "4.3.0", "librdkafka": "4.1.0"}
+
+
+def kafka_version(suite: str, program: str) -> str:
+    if set_version := os.environ.get("MARTLET_SUITES_KAFKA_VERSION"):
+        return set_version
+    return VERSIONS[suite] if program == MARTLET else re.sub("-IV.*", "", kafka_release()) + ".0"
 
 
 class Servers(MixedCluster):
@@ -24,7 +32,9 @@ class Servers(MixedCluster):
 
     def __init__(self, program: str, count: int, settings: dict[str, str], listeners: dict[str, int] | None = None):
         self.listeners = listeners or {}
-        super().__init__(*[program] * count, settings={"transaction.state.log.min.isr": str(max(1, min(3, count) - 1)), **settings})
+        # The racks that librdkafka's suite looks for.
+        super().__init__(*[program] * count, zones=("RACK1", "RACK2", "RACK3"), settings={
+            "transaction.state.log.min.isr": str(max(1, min(3, count) - 1)), **settings})
 
     def make_nodes(self, *arguments):
         from broker import free_port
@@ -77,4 +87,4 @@ def write_script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-__all__ = ["KAFKA", "KAFKA_DIRECTORY", "KAFKA_VERSION", "MARTLET", "Servers", "tools", "write_script"]
+__all__ = ["KAFKA", "KAFKA_DIRECTORY", "MARTLET", "Servers", "kafka_version", "tools", "wait_until", "write_script"]

@@ -24,8 +24,8 @@ CLASSES = [
     "clients.consumer.PlaintextConsumerFetchTest", "clients.consumer.PlaintextConsumerPollTest",
     "clients.consumer.PlaintextConsumerSubscriptionTest", "clients.consumer.SaslPlainPlaintextConsumerTest",
     "clients.consumer.ShareConsumerTest", "clients.admin.AdminFenceProducersTest", "clients.admin.ClientTelemetryTest",
-    "clients.admin.ListOffsetsIntegrationTest", "clients.admin.StaticBrokerConfigTest", "clients.producer.ProducerCompressionTest",
-    "clients.producer.ProducerFailureHandlingTest", "clients.producer.ProducerIdExpirationTest", "clients.TransactionsExpirationTest",
+    "clients.admin.ListOffsetsIntegrationTest", "clients.admin.StaticBrokerConfigTest", 
+    "clients.producer.ProducerFailureHandlingTest", "clients.TransactionsExpirationTest",
     "clients.TransactionsWithMaxInFlightOneTest", "clients.MetricsDuringTopicCreationDeletionTest",
     "clients.security.GroupAuthorizerIntegrationTest",
 ]
@@ -40,7 +40,7 @@ def junit() -> list[Path]:
     if not (directory / "junit-jupiter-api.jar").exists():
         unpacked = sources.WORK / "junit"
         directory = unpacked / "usr" / "share" / "java"
-        if not (directory / "junit-jupiter-api.jar").is_symlink():
+        if not (directory / "junit-jupiter-api.jar").exists():
             unpacked.mkdir(parents=True, exist_ok=True)
             sources.run("apt-get", "download", "-q", "junit5", "libopentest4j-java", "libapiguardian-java", cwd=unpacked)
             for package in unpacked.glob("*.deb"):

@@ -65,27 +65,12 @@ def compile_tests() -> str:
     return path
 
 
-class TestServers(Servers):
-    """Numbered from 0, as the tests take their brokers to be."""
-
-    def __init__(self, program: str, count: int, settings: dict[str, str], each: dict[str, dict[str, str]]):
-        self.each = each
-        super().__init__(program, count, settings)
-
-    def make_nodes(self, *arguments):
-        nodes = super().make_nodes(*arguments)
-        for number, node in enumerate(nodes):
-            node.number = number
-            node.settings = dict(self.each.get(str(number), {}))
-        return nodes
-
-
 class Class:
     """One class of tests in one JVM, and the nodes that it asks for."""
 
     def __init__(self, run, name: str, path: str):
         self.run, self.name, self.path = run, name, path
-        self.servers: TestServers | None = None
+        self.servers: Servers | None = None
 
     def execute(self) -> list[dict]:
         found = []
@@ -130,7 +115,8 @@ class Class:
             }
         # The tests' own cluster has few partitions of internal topics, and waits for no further members.
         settings = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5", "log.cleaner.enable": "true"} | settings
-        self.servers = TestServers(self.run.program, max(question["brokers"], self.run.nodes), settings, question["each"])
+        self.servers = Servers(
+            self.run.program, max(question["brokers"], self.run.nodes), settings, each=question["each"])
         self.servers.format()
         for node in self.servers.nodes:
             node.start()

@@ -28,20 +28,26 @@ def kafka_version(suite: str, program: str) -> str:
 
 
 class Servers(MixedCluster):
-    """`listeners` are further ones of the first node, by name with port; the others get them on ports of their own."""
+    """Numbered from 0, as suites take their brokers to be. `listeners` are further ones of the first node, by name with port; the others
+    get them on ports of their own. `each` is what one node alone is configured with, by its number."""
 
-    def __init__(self, program: str, count: int, settings: dict[str, str], listeners: dict[str, int] | None = None):
-        self.listeners = listeners or {}
-        # The racks that librdkafka's suite looks for.
-        super().__init__(*[program] * count, zones=("RACK1", "RACK2", "RACK3"), settings={
-            "transaction.state.log.min.isr": str(max(1, min(3, count) - 1)), **settings})
+    def __init__(
+        self, program: str, count: int, settings: dict[str, str], listeners: dict[str, int] | None = None,
+        each: dict[str, dict[str, str]] | None = None,
+    ):
+        self.listeners, self.each = listeners or {}, each or {}
+        super().__init__(*[program] * count, settings={"transaction.state.log.min.isr": str(max(1, min(3, count) - 1)), **settings})
 
     def make_nodes(self, *arguments):
         from broker import free_port
         nodes = super().make_nodes(*arguments)
-        for node in nodes:
+        for number, node in enumerate(nodes):
+            node.number = number
+            # The racks that librdkafka's suite looks for.
+            node.zone = f"RACK{number}"
+            node.settings = dict(self.each.get(str(number), {}))
             for name, port in self.listeners.items():
-                node.ports[name] = node.published[name] = port if node.number == 1 else free_port()
+                node.ports[name] = node.published[name] = port if number == 0 else free_port()
         return nodes
 
     def format(self) -> None:

@@ -66,7 +66,9 @@ class Suite:
         # Silent and filtered ones belong to the other scenario, or need no broker, or are known to fail by librdkafka itself.
         kept = [each for each in found.values() if each["outcome"] and (each["outcome"] != "skipped" or is_told(each["message"]))]
         if status < 0 and not any(each["outcome"] == "failed" for each in kept):
-            kept.append({"test": number, "outcome": "failed", "at": 0, "message": f"ended by signal {-status}"})
+            told = re.search(r'### Test "(\d{4}_\w+).*?###\n(.*)', text)
+            kept.append({
+                "test": told[1] if told else number, "outcome": "failed", "at": 0, "message": told[0] if told else f"signal {-status}"})
         return kept
 
     def all(self) -> None:

@@ -22,9 +22,11 @@ SEEDS ?= 1:1000
 MARTLET_SHARED ?= ../shared
 export MARTLET_SHARED
 
-# The directory of an unpacked Apache Kafka (with bin/), for `make test-mixed`.
+# The directory of an unpacked Apache Kafka (with bin/), for `make test-mixed`; with the source of the same release also for the Java
+# client's part of `make client-suites`.
 MARTLET_KAFKA ?=
-export MARTLET_KAFKA
+MARTLET_KAFKA_SOURCE ?=
+export MARTLET_KAFKA MARTLET_KAFKA_SOURCE
 
 help: ## List the targets
 	@echo "Martlet: make TARGET"
@@ -61,7 +63,7 @@ test-mixed: ## Run Martlet and Apache Kafka in the same clusters: MARTLET_KAFKA=
 	@Scripts/test mixed
 
 client-suites: build ## Run the own suites of librdkafka, kafka-python and aiokafka against one node and three (ARGS= selects)
-	@Scripts/setup clients
+	@Scripts/setup clients suites
 	@Scripts/client-suites $(ARGS)
 
 conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hold

@@ -10,6 +10,7 @@ import kafka.server.ControllerServer;
 import kafka.server.KafkaBroker;
 
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.consumer.GroupProtocol;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
@@ -139,8 +140,16 @@ public class ClusterTests {
             return ids;
         }
 
+        /** Enough to count them. */
+        @Override public Map<Integer, KafkaBroker> brokers() {
+            Map<Integer, KafkaBroker> nothing = new HashMap<>();
+            for (int each : brokerIds()) nothing.put(each, null);
+            return nothing;
+        }
+
         @Override public Type type() { return Type.CO_KRAFT; }
-        @Override public Map<Integer, KafkaBroker> brokers() { return Map.of(); }
+        @Override public Map<Integer, KafkaBroker> aliveBrokers() { return Map.of(); }
+        @Override public Set<GroupProtocol> supportedGroupProtocols() { return Set.of(GroupProtocol.CLASSIC, GroupProtocol.CONSUMER); }
         @Override public Map<Integer, ControllerServer> controllers() { return Map.of(); }
         @Override public ClusterConfig config() { return config; }
         @Override public Set<Integer> controllerIds() { return brokerIds(); }

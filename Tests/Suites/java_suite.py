@@ -11,7 +11,7 @@ from pathlib import Path
 
 import outcomes
 import sources
-from servers import KAFKA_DIRECTORY, Servers, wait_until
+from servers import KAFKA_DIRECTORY, Servers, secured, wait_until
 
 TESTS = "clients/clients-integration-tests/src/test/java"
 SOURCE_PATHS = [
@@ -30,8 +30,7 @@ CLASSES = [
     "clients.security.GroupAuthorizerIntegrationTest",
 ]
 JUNIT = ["junit-jupiter-api", "junit-platform-commons", "opentest4j", "apiguardian-api"]
-PLAIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="plain-admin" password="plain-admin-secret" ' \
-    'user_plain-admin="plain-admin-secret" user_plain-user1="plain-user1-secret";'
+USERS = {"plain-admin": "plain-admin-secret", "plain-user1": "plain-user1-secret"}
 
 
 def junit() -> list[Path]:
@@ -109,21 +108,12 @@ class Class:
     def do_start(self, question, found):
         settings = {key: value for key, value in question["properties"].items() if key != "controller.quorum.voters"}
         if question["protocol"].startswith("SASL"):
-            settings |= {
-                "listener.security.protocol.map": f"PLAINTEXT:{question['protocol']},REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
-                "sasl.enabled.mechanisms": "PLAIN", "listener.name.plaintext.plain.sasl.jaas.config": PLAIN,
-            }
+            settings |= secured(question["protocol"], USERS, "plain-admin")
         # The tests' own cluster has few partitions of internal topics, and waits for no further members.
         settings = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5", "log.cleaner.enable": "true"} | settings
         self.servers = Servers(
             self.run.program, max(question["brokers"], self.run.nodes), settings, each=question["each"])
-        self.servers.format()
-        for node in self.servers.nodes:
-            node.start()
-        for node in self.servers.nodes:
-            node.wait_ready(60)
-        if not question["protocol"].startswith("SASL"):
-            self.servers.wait_whole()
+        self.servers.start(60)
         return {
             "bootstrap": self.servers.bootstrap, "id": "MkU3OEVBNTcwNTJENDM2Qg",
             "controllers": ",".join(node.controller_address for node in self.servers.nodes)}
@@ -144,7 +134,7 @@ class Class:
 
     def do_topic(self, question, found):
         topic, partitions = question["topic"], question["partitions"]
-        if self.servers.shared.get("sasl.enabled.mechanisms"):
+        if self.servers.is_secured:
             return time.sleep(1)
         for node in self.servers.nodes:
             if node.is_running:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import outcomes
-from servers import Servers, tools
+from servers import Servers, secured, tools
 
 SETTINGS = {
     "num.partitions": "4", "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
@@ -18,6 +18,13 @@ SETTINGS = {
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "allow.everyone.if.no.acl.found": "true",
     "super.users": "User:ANONYMOUS",
 }
+# What is tried where: those that ask for a login are skipped without one.
+SCENARIOS = {
+    "default": {"auto.create.topics.enable": "true"}, "noautocreate": {"auto.create.topics.enable": "false"},
+    "sasl": {"connections.max.reauth.ms": "5000", **secured("SASL_PLAINTEXT", {"tester": "secret"}, "tester")},
+}
+LOGIN = "security.protocol=SASL_PLAINTEXT\nsasl.mechanisms=PLAIN\nsasl.username=tester\nsasl.password=secret\n"
+NEEDS_LOGIN = {"0135", "0142"}
 WORDS = {"PASSED": "passed", "FAILED": "failed", "RUNNING": "failed", "SKIPPED": "skipped"}
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m|\x1b\(B")
 LINE = re.compile(r"^\|\s*(\d{4}_\S+)\s+\|\s+(\w+)\s+\|\s+([\d.]+)s\s*\|(.*)")
@@ -30,10 +37,11 @@ class Suite:
         self.logs.mkdir(parents=True, exist_ok=True)
         configuration = directory / f"{run.name}-{scenario}.conf"
         configuration.write_text(
-            f"broker.address.family=v4\nbootstrap.servers={servers.bootstrap}\nsecurity.protocol=PLAINTEXT\ntest.timeout.multiplier=3\n")
+            f"broker.address.family=v4\nbootstrap.servers={servers.bootstrap}\ntest.timeout.multiplier=3\n"
+            + (LOGIN if scenario == "sasl" else "security.protocol=PLAINTEXT\n"))
         self.environment = run.environment | {
             "RDKAFKA_TEST_CONF": configuration.name, "TEST_KAFKA_VERSION": run.kafka_version, "KAFKA_PATH": str(tools(run.program)),
-            "BROKERS": servers.bootstrap, "TEST_SCENARIO": scenario, "LD_LIBRARY_PATH": "../src:../src-cpp",
+            "BROKERS": servers.bootstrap, "TEST_SCENARIO": "default" if scenario == "sasl" else scenario, "LD_LIBRARY_PATH": "../src:../src-cpp",
             **{f"BROKER_ADDRESS_{node.number}": node.address for node in servers.nodes},
         }
 
@@ -41,6 +49,7 @@ class Suite:
         """Of all tests, or those of --only; 8000 and above are tried by hand."""
         known = {path.name[:4] for path in self.directory.glob("0[0-9][0-9][0-9]-*.c*")}
         wanted = set(self.run.only.split(",")) if self.run.only else known
+        wanted = wanted & NEEDS_LOGIN if self.scenario == "sasl" else wanted - NEEDS_LOGIN
         excluded = outcomes.exceptions(self.run.suite, self.run.nodes, "excluded")
         return sorted(number for number in known & wanted if number not in excluded)
 
@@ -76,7 +85,7 @@ class Suite:
         with open(self.run.file, "a", buffering=1) as out, ThreadPoolExecutor(workers) as pool:
             for results in pool.map(self.execute, self.numbers()):
                 for each in results:
-                    if self.scenario == "default" or each["outcome"] != "skipped":
+                    if self.scenario != "noautocreate" or each["outcome"] != "skipped":
                         out.write(json.dumps(each) + "\n")
                         print(f"    {each['outcome']:8} {each['test']} {each['message'][:150]}", flush=True)
 
@@ -86,9 +95,8 @@ def is_told(reason: str) -> bool:
 
 
 def execute(run, directory: Path) -> None:
-    for scenario in ("default", "noautocreate"):
-        settings = SETTINGS | {"auto.create.topics.enable": str(scenario == "default").lower()}
-        with Servers(run.program, run.nodes, settings) as servers:
+    for scenario, settings in SCENARIOS.items():
+        with Servers(run.program, run.nodes, SETTINGS | settings) as servers:
             Suite(run, directory, scenario, servers).all()
     with open(run.file, "a") as out:
         for number, reason in outcomes.exceptions(run.suite, run.nodes, "excluded").items():

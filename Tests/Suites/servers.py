@@ -58,12 +58,37 @@ class Servers(MixedCluster):
             else:
                 node.format()
 
+    @property
+    def is_secured(self) -> bool:
+        """Whether clients have to log in, which those that look whether all is there do not."""
+        return "PLAINTEXT:SASL" in self.shared.get("listener.security.protocol.map", "")
+
+    def start(self, seconds: float = 120) -> "Servers":
+        self.format()
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait_ready(seconds)
+        if not self.is_secured:
+            self.wait_whole(seconds)
+        return self
+
     def close(self, keep: bool = False) -> None:
         logs = WORK / "logs"
         logs.mkdir(parents=True, exist_ok=True)
         for node in self.nodes:
             (logs / f"{os.environ.get('MARTLET_SUITES_RUN', 'run')}-{node}.log").write_text(node.log())
         super().close(keep)
+
+
+def secured(protocol: str, users: dict[str, str], administrator: str) -> dict[str, str]:
+    """Settings by which clients log in by PLAIN; nodes speak with each other in the clear."""
+    entry = "org.apache.kafka.common.security.plain.PlainLoginModule required " \
+        f'username="{administrator}" password="{users[administrator]}" ' + " ".join(f'user_{name}="{word}"' for name, word in users.items())
+    return {
+        "listener.security.protocol.map": f"PLAINTEXT:{protocol},REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "sasl.enabled.mechanisms": "PLAIN", "listener.name.plaintext.plain.sasl.jaas.config": f"{entry};",
+    }
 
 
 def tools(program: str) -> Path:
@@ -93,4 +118,4 @@ def write_script(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
-__all__ = ["KAFKA", "KAFKA_DIRECTORY", "MARTLET", "Servers", "kafka_version", "tools", "wait_until", "write_script"]
+__all__ = ["KAFKA", "KAFKA_DIRECTORY", "MARTLET", "Servers", "kafka_version", "secured", "tools", "wait_until", "write_script"]

@@ -16,7 +16,6 @@ SETTINGS = {
     "num.partitions": "4", "replica.selector.class": "org.apache.kafka.common.replica.RackAwareReplicaSelector",
     "group.share.min.record.lock.duration.ms": "1000", "group.min.session.timeout.ms": "6000",
     "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "allow.everyone.if.no.acl.found": "true",
-    "super.users": "User:ANONYMOUS",
 }
 # What is tried where: those that ask for a login are skipped without one.
 SCENARIOS = {

@@ -328,6 +328,7 @@ struct CoordinatorRuntimeTests {
         var join = JoinGroupRequest()
         join.groupId = "group"
         join.sessionTimeoutMs = 6_000
+        join.rebalanceTimeoutMs = 60_000
         join.protocolType = "consumer"
         join.protocols = [JoinGroupRequest.JoinGroupRequestProtocol()]
         runtime.join(join, context: context(3), completion: { _ in })

@@ -109,8 +109,9 @@ class Class:
         settings = {key: value for key, value in question["properties"].items() if key != "controller.quorum.voters"}
         if question["protocol"].startswith("SASL"):
             settings |= secured(question["protocol"], USERS, "plain-admin")
-        # The tests' own cluster has few partitions of internal topics, and waits for no further members.
-        settings = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5", "log.cleaner.enable": "true"} | settings
+        # As in the tests' own cluster: few partitions of internal topics, and Kafka's default of one replica that has to be in sync.
+        defaults = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5", "min.insync.replicas": "1"}
+        settings = defaults | settings
         self.servers = Servers(
             self.run.program, max(question["brokers"], self.run.nodes), settings, each=question["each"])
         self.servers.start(60)

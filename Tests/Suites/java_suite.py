@@ -113,7 +113,7 @@ class Class:
         defaults = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5", "min.insync.replicas": "1"}
         settings = defaults | settings
         self.servers = Servers(
-            self.run.program, max(question["brokers"], self.run.nodes), settings, each=question["each"])
+            self.run.program, question["brokers"], settings, each=question["each"])
         self.servers.start(60)
         return {
             "bootstrap": self.servers.bootstrap, "id": "MkU3OEVBNTcwNTJENDM2Qg",
@@ -148,7 +148,6 @@ class Class:
 
 
 def execute(run) -> None:
-    """On three nodes also what its authors run on one."""
     path = compile_tests()
     names = [name for name in CLASSES if not run.only or "." not in run.only or run.only.split(".")[0] in name]
     with open(run.file, "a", buffering=1) as out, ThreadPoolExecutor(int(os.environ.get("MARTLET_SUITES_PARALLEL", "2"))) as pool:

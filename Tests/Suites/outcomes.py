@@ -49,5 +49,6 @@ def judge(suite: str, nodes: int, found: dict[str, dict]) -> int:
         elif each["outcome"] == "passed" and reason:
             print(f"    passed, though it is listed as failing: {name}")
     totals = Counter(each["outcome"] for each in found.values())
-    print(f"    {suite}, {nodes} node{'s' if nodes > 1 else ''}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(totals.items())))
+    size = "" if suite == "java" else f", {nodes} node{'s' if nodes > 1 else ''}"
+    print(f"    {suite}{size}: " + ", ".join(f"{count} {outcome}" for outcome, count in sorted(totals.items())))
     return surprises

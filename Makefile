@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations simulate-scale generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed client-suites conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations simulate-scale generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
@@ -22,9 +22,11 @@ SEEDS ?= 1:1000
 MARTLET_SHARED ?= ../shared
 export MARTLET_SHARED
 
-# The directory of an unpacked Apache Kafka (with bin/), for `make test-mixed`.
+# The directory of an unpacked Apache Kafka (with bin/), for `make test-mixed`; with the source of the same release also for the Java
+# client's part of `make client-suites`.
 MARTLET_KAFKA ?=
-export MARTLET_KAFKA
+MARTLET_KAFKA_SOURCE ?=
+export MARTLET_KAFKA MARTLET_KAFKA_SOURCE
 
 help: ## List the targets
 	@echo "Martlet: make TARGET"
@@ -59,6 +61,10 @@ test-cluster: ## Run the tests with clusters of real processes alone (ARGS= goes
 test-mixed: ## Run Martlet and Apache Kafka in the same clusters: MARTLET_KAFKA=DIR is an unpacked Apache Kafka (ARGS= goes to pytest)
 	@Scripts/setup build clients
 	@Scripts/test mixed
+
+client-suites: build ## Run the own suites of librdkafka, kafka-python and aiokafka against one node and three (ARGS= selects)
+	@Scripts/setup clients suites
+	@Scripts/client-suites $(ARGS)
 
 conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hold
 	@Scripts/setup build

@@ -15,10 +15,13 @@ public struct LoadedConfiguration: Sendable {
 public enum ConfigurationLoader {
     /// Loads a file (nil for none), the environment and overrides of the form `key=value`.
     ///
-    /// - Parameter hostName: the name that listeners without a host are advertised under.
+    /// - Parameters:
+    ///   - hostName: the name that listeners without a host are advertised under.
+    ///   - includingSecurity: whether TLS and SASL are read and have to be right. Without them the configuration is good for formatting
+    ///     directories, as in Kafka, whose storage tool needs neither key stores nor logins, but not for serving.
     public static func load(
         file: String?, environment: [String: String] = ProcessSurroundings.environment(), overrides: [String] = [],
-        hostName: String = ProcessSurroundings.hostName()
+        hostName: String = ProcessSurroundings.hostName(), includingSecurity: Bool = true
     ) throws(ConfigurationMistakes) -> LoadedConfiguration {
         var sources: [SourceContent] = []
         if let file {
@@ -31,13 +34,15 @@ public enum ConfigurationLoader {
         fromEnvironment.entries = EnvironmentSource.entries(environment)
         sources.append(fromEnvironment)
         sources.append(OverrideSource.parse(overrides))
-        return try load(sources: sources, hostName: hostName)
+        return try load(sources: sources, hostName: hostName, includingSecurity: includingSecurity)
     }
 
     /// Loads from sources already read; later ones win.
-    public static func load(sources: [SourceContent], hostName: String) throws(ConfigurationMistakes) -> LoadedConfiguration {
+    public static func load(
+        sources: [SourceContent], hostName: String, includingSecurity: Bool = true
+    ) throws(ConfigurationMistakes) -> LoadedConfiguration {
         var reader = ConfigurationReader(sources: sources)
-        let configuration = reader.build(hostName: hostName)
+        let configuration = reader.build(hostName: hostName, includingSecurity: includingSecurity)
         let errors = reader.mistakes.filter { $0.severity == .error }
         let warnings = reader.mistakes.filter { $0.severity == .warning }
         if !errors.isEmpty { throw ConfigurationMistakes(errors: errors, warnings: warnings) }
@@ -47,7 +52,7 @@ public enum ConfigurationLoader {
 
 extension ConfigurationReader {
     /// Builds the typed configuration; it is only good when no errors have been added.
-    fileprivate mutating func build(hostName: String) -> BrokerConfiguration {
+    fileprivate mutating func build(hostName: String, includingSecurity: Bool) -> BrokerConfiguration {
         let nodeID = Int32(clamping: integer("node.id"))
         let roles = readRoles()
         let voters = list("controller.quorum.voters").compactMap(QuorumVoter.init)
@@ -58,7 +63,8 @@ extension ConfigurationReader {
         checkValues(layers)
         let network = readNetwork(listeners.listeners)
         let directories = readDirectories()
-        let security = readSecurity(listeners.listeners, outgoing: outgoingListeners(listeners, roles))
+        let security =
+            includingSecurity ? readSecurity(listeners.listeners, outgoing: outgoingListeners(listeners, roles)) : SecuritySettings()
         return BrokerConfiguration(
             nodeID: nodeID, processRoles: roles, rack: string("broker.rack"), listeners: listeners.listeners,
             advertisedListeners: listeners.advertised, advertisedControllerListeners: listeners.advertisedControllers,

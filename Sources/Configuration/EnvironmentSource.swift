@@ -7,9 +7,12 @@ public enum EnvironmentSource {
         "KAFKA_VERSION", "KAFKA_HOME", "KAFKA_OPTS", "KAFKA_HEAP_OPTS", "KAFKA_JVM_PERFORMANCE_OPTS", "KAFKA_GC_LOG_OPTS", "KAFKA_DEBUG",
         "KAFKA_CLUSTER_ID", "KAFKA_KRAFT_CLUSTER_ID", "KAFKA_MODE", "KAFKA_TOOLS_LOG4J_LOGLEVEL", "KAFKA_ADVERTISED_HOST_COMMAND",
         // Of the command line and of the project's own tests.
-        "MARTLET_BOOTSTRAP_SERVER", "MARTLET_COMMAND_CONFIG", "MARTLET_PASSWORD", "MARTLET_BINARY", "MARTLET_SHARED",
+        "MARTLET_BOOTSTRAP_SERVER", "MARTLET_COMMAND_CONFIG", "MARTLET_PASSWORD", "MARTLET_BINARY", "MARTLET_SHARED", "MARTLET_KAFKA",
+        "MARTLET_KAFKA_SOURCE",
     ]
-    private static let notSettingsPrefixes = ["KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_TOOLS_", "KAFKA_SERVICE_", "KAFKA_PORT_"]
+    private static let notSettingsPrefixes = [
+        "KAFKA_JMX_", "KAFKA_LOG4J_", "KAFKA_TOOLS_", "KAFKA_SERVICE_", "KAFKA_PORT_", "MARTLET_SUITES_",
+    ]
 
     /// The settings in `environment`, ordered by variable. `KAFKA_CFG_` works like `KAFKA_` (other images use it), `MARTLET_` gives
     /// the keys that begin with `martlet.`.

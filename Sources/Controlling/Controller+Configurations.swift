@@ -26,6 +26,7 @@ extension Controller {
             var result = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse()
             result.resourceType = resource.resourceType
             result.resourceName = resource.resourceName
+            result.errorMessage = nil
             do throws(RequestFailure) {
                 if repeated.contains([String(resource.resourceType), resource.resourceName]) {
                     throw RequestFailure(.invalidRequest, "Each resource must appear at most once.")
@@ -54,6 +55,7 @@ extension Controller {
             var result = AlterConfigsResponse.AlterConfigsResourceResponse()
             result.resourceType = resource.resourceType
             result.resourceName = resource.resourceName
+            result.errorMessage = nil
             do throws(RequestFailure) {
                 if repeated.contains([String(resource.resourceType), resource.resourceName]) {
                     throw RequestFailure(.invalidRequest, "Each resource must appear at most once.")

@@ -111,6 +111,7 @@ extension Controller {
         var result = CreateTopicsResponse.CreatableTopicResult()
         result.name = topic.name
         result.topicId = id
+        result.errorMessage = nil
         result.numPartitions = Int32(partitions.count)
         result.replicationFactor = Int16(partitions.first?.replicas.count ?? 0)
         result.configs = ConfigDescription.topic(overrides: overrides, layers: layers).values.map { entry in

@@ -111,6 +111,7 @@ extension Controller {
             for index in partitions {
                 var partition = ElectLeadersResponse.PartitionResult()
                 partition.partitionId = index
+                partition.errorMessage = nil
                 do throws(RequestFailure) {
                     records.append(try electLeader(topic, index, kind, settings))
                 } catch {

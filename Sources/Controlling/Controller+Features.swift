@@ -29,10 +29,13 @@ extension Controller {
             response.errorMessage = error.description
             return ControllerResult(response)
         }
+        response.errorMessage = nil
         if apiVersion < 2 {
             response.results = request.featureUpdates.map { update in
                 var result = UpdateFeaturesResponse.UpdatableFeatureResult()
                 result.feature = update.feature
+                // Kafka's own words for an update that went well.
+                result.errorMessage = "NONE"
                 return result
             }
         }

@@ -9,6 +9,7 @@ import Synchronization
 extension CoordinatorRuntime {
     /// DescribeGroups, in the order of the request.
     public func describeGroups(_ request: DescribeGroupsRequest, context: GroupRequestContext) -> DescribeGroupsResponse {
+        advance()
         var response = DescribeGroupsResponse()
         response.groups = request.groups.map { group in
             switch shard(for: group).read({ $0.describe(group: group, apiVersion: context.apiVersion) }) {
@@ -26,6 +27,7 @@ extension CoordinatorRuntime {
 
     /// ListGroups: the groups of all partitions coordinated here.
     public func listGroups(_ request: ListGroupsRequest) -> ListGroupsResponse {
+        advance()
         var response = ListGroupsResponse()
         for shard in shards {
             switch shard.read({ $0.list(states: request.statesFilter, types: request.typesFilter) }) {

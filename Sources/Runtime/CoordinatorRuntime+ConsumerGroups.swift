@@ -24,6 +24,7 @@ extension CoordinatorRuntime {
 
     /// ConsumerGroupDescribe, in the order of the request.
     public func describeConsumerGroups(_ request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse {
+        advance()
         var response = ConsumerGroupDescribeResponse()
         response.groups = request.groupIds.map { group in
             var description = ConsumerGroupDescribeResponse.DescribedGroup()

@@ -103,6 +103,8 @@ final class CoordinatorShard: Sendable {
         step: (inout GroupCoordinator) -> CoordinatorResult<Response>, failed: @escaping @Sendable (ErrorCode) -> Response,
         completion: @escaping @Sendable (Response) -> Void
     ) {
+        // Whoever asks sees what is over by now, as in Kafka, whose timers fire by the millisecond: a session that has run out, a rebalance.
+        advance(now: now)
         let refusal = withActive { state, outbox in
             guard let result = state.core.mutate(step) else { return }
             let response = result.response
@@ -123,6 +125,7 @@ final class CoordinatorShard: Sendable {
         now: CoordinatorInstant, step: (inout GroupCoordinator, ReplyToken) -> CoordinatorResult<Void>,
         failed: @escaping @Sendable (ErrorCode) -> Void, completion: @escaping @Sendable (GroupReply) -> Void
     ) {
+        advance(now: now)
         let refusal = withActive { state, outbox in
             let token = ReplyToken(rawValue: state.nextToken)
             state.nextToken += 1

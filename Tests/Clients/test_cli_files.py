@@ -244,3 +244,16 @@ def test_format_goes_on_where_it_was_left(dynamic, tmp_path):
     dynamic("-s", "--ignore-formatted")
     assert meta(tmp_path / "one") == before and meta(tmp_path / "two")["cluster.id"] == before["cluster.id"]
     assert " ready " in starts(tmp_path)
+
+
+@pytest.mark.parametrize("protocol", ["SSL", "SASL_PLAINTEXT"])
+def test_format_needs_neither_key_stores_nor_logins(properties, tmp_path, protocol):
+    """As with Kafka's tool: images format before secrets are mounted. The server itself refuses the same file."""
+    values = {"listeners": f"{protocol}://127.0.0.1:{free_port()},CONTROLLER://127.0.0.1:{free_port()}"}
+    path = properties(**values)
+    with open(path, "a") as file:
+        file.write(f"inter.broker.listener.name={protocol}\nlistener.security.protocol.map={protocol}:{protocol},CONTROLLER:PLAINTEXT\n")
+    martlet("format", "--random-cluster-id", "-c", path)
+    assert (tmp_path / "one" / "meta.properties").exists()
+    refused = martlet("server", path, check=False)
+    assert refused.returncode == 78 and ("ssl.keystore" in refused.stderr or "GSSAPI" in refused.stderr)

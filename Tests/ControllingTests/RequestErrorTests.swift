@@ -235,4 +235,33 @@ struct RequestErrorTests {
         #expect(try code([(FeatureName.eligibleLeaderReplicas, 1), (MetadataVersion.featureName, 23)]) == .none)
         #expect(cluster.controller.image.features.hasEligibleLeaderReplicas)
     }
+
+    /// Clients tell by the message, too, whether something went well: Kafka's controller answers null then, not an empty text.
+    @Test func whatGoesWellHasNoMessage() throws {
+        var cluster = try Cluster(brokers: 2)
+        var create = CreateTopicsRequest()
+        create.topics = [CreateTopicsRequest.CreatableTopic()]
+        create.topics[0].name = "t"
+        create.topics[0].numPartitions = 1
+        create.topics[0].replicationFactor = 2
+        let creation = create
+        let created = try cluster.run { (controller, _) throws(RequestFailure) in try controller.createTopics(creation) }
+        #expect(created.topics.map(\.errorMessage) == [nil])
+
+        var incremental = IncrementalAlterConfigsRequest()
+        incremental.resources = [IncrementalAlterConfigsRequest.AlterConfigsResource()]
+        incremental.resources[0].resourceType = ConfigResource.Kind.topic.rawValue
+        incremental.resources[0].resourceName = "t"
+        let change = incremental
+        let changed = try cluster.run { (controller, _) throws(RequestFailure) in try controller.incrementalAlterConfigs(change) }
+        #expect(changed.responses.map(\.errorMessage) == [nil])
+
+        var whole = AlterConfigsRequest()
+        whole.resources = [AlterConfigsRequest.AlterConfigsResource()]
+        whole.resources[0].resourceType = ConfigResource.Kind.topic.rawValue
+        whole.resources[0].resourceName = "t"
+        let replacement = whole
+        let replaced = try cluster.run { (controller, _) throws(RequestFailure) in try controller.alterConfigs(replacement) }
+        #expect(replaced.responses.map(\.errorMessage) == [nil])
+    }
 }

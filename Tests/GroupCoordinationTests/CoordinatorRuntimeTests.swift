@@ -322,6 +322,32 @@ struct CoordinatorRuntimeTests {
         #expect(report.nextOffset == 3)
     }
 
+    @Test("Whoever asks sees what is over by then, before anybody looked at the timers")
+    func timersBeforeRequests() throws {
+        try load(MemoryCoordinatorLog())
+        var join = JoinGroupRequest()
+        join.groupId = "group"
+        join.sessionTimeoutMs = 6_000
+        join.rebalanceTimeoutMs = 60_000
+        join.protocolType = "consumer"
+        join.protocols = [JoinGroupRequest.JoinGroupRequestProtocol()]
+        runtime.join(join, context: context(3), completion: { _ in })
+        clock.advance(3_000)
+        runtime.advance()
+        var deletion = DeleteGroupsRequest()
+        deletion.groupsNames = ["group"]
+        let deadline = try #require(runtime.nextDeadline)
+        clock.advance(deadline - 3_000 - 1)
+        let early = Answer<DeleteGroupsResponse>()
+        runtime.deleteGroups(deletion, context: context(2), completion: early.completion)
+        #expect(early.value?.results.map(\.errorCode) == [.nonEmptyGroup])
+        clock.advance(1)
+        #expect(runtime.listGroups(ListGroupsRequest()).groups.map(\.groupState) == ["Empty"])
+        let late = Answer<DeleteGroupsResponse>()
+        runtime.deleteGroups(deletion, context: context(2), completion: late.completion)
+        #expect(late.value?.results.map(\.errorCode) == [ErrorCode.none])
+    }
+
     @Test("Every answer fits every version of its request")
     func versions() throws {
         for partition in 0..<4 as Range<Int32> { try load(partition: partition) }

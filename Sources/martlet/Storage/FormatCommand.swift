@@ -76,7 +76,7 @@ struct FormatCommand: ParsableCommand {
     func format() throws -> (report: MetadataFormat.Report, clusterID: String, nodeID: NodeID) {
         let loaded: BrokerConfiguration
         do throws(ConfigurationMistakes) {
-            loaded = try ConfigurationLoader.load(file: config, overrides: overrides).configuration
+            loaded = try ConfigurationLoader.load(file: config, overrides: overrides, includingSecurity: false).configuration
         } catch {
             Terminal.complain("\(error)")
             throw NodeExit.configuration

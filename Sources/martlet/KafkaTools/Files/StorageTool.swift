@@ -77,7 +77,7 @@ enum StorageTool: KafkaTool {
 
     private static func configuration(_ options: ToolOptions) throws -> BrokerConfiguration {
         do throws(ConfigurationMistakes) {
-            return try ConfigurationLoader.load(file: options.value("config")).configuration
+            return try ConfigurationLoader.load(file: options.value("config"), includingSecurity: false).configuration
         } catch {
             throw CommandFailure("\(error)")
         }

@@ -47,11 +47,6 @@ extension BrokerServices {
         case .leaveGroup: try leaveGroup(context)
         case .syncGroup: try syncGroup(context)
         case .describeGroups: try describeGroups(context)
-        case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
-        case .consumerGroupDescribe: try consumerGroupDescribe(context)
-        case .streamsGroupHeartbeat: try streamsGroupHeartbeat(context)
-        case .streamsGroupDescribe: try streamsGroupDescribe(context)
-        case .streamsGroupTopologyDescriptionUpdate: try streamsGroupTopologyDescriptionUpdate(context)
         case .listGroups: try listGroups(context)
         case .apiVersions: try apiVersions(context, state)
         case .createTopics: try createTopics(context)
@@ -100,13 +95,18 @@ extension BrokerServices {
         case .renewDelegationToken: try renewDelegationToken(context)
         case .expireDelegationToken: try expireDelegationToken(context)
         case .describeDelegationToken: try describeDelegationToken(context)
-        default: try dispatchShareGroups(context, state)
+        default: try dispatchNewerGroups(context, state)
         }
     }
 
-    /// The APIs of share groups (KIP-932).
-    private func dispatchShareGroups(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
+    /// The APIs of consumer groups (KIP-848), streams groups (KIP-1071) and share groups (KIP-932).
+    private func dispatchNewerGroups(_ context: RequestContext, _ state: ConnectionState) throws(WireError) {
         switch context.apiKey {
+        case .consumerGroupHeartbeat: try consumerGroupHeartbeat(context)
+        case .consumerGroupDescribe: try consumerGroupDescribe(context)
+        case .streamsGroupHeartbeat: try streamsGroupHeartbeat(context)
+        case .streamsGroupDescribe: try streamsGroupDescribe(context)
+        case .streamsGroupTopologyDescriptionUpdate: try streamsGroupTopologyDescriptionUpdate(context)
         case .shareGroupHeartbeat: try shareGroupHeartbeat(context)
         case .shareGroupDescribe: try shareGroupDescribe(context)
         case .shareFetch: try shareFetch(context, state)

@@ -89,9 +89,9 @@ extension PartitionLog {
         precondition(logEndOffset == old.logEndOffset, "only a whole copy can take a log's place")
         advanceHighWatermark(to: old.highWatermark)
         if old.logStartOffset > logStartOffset { try deleteRecords(before: old.logStartOffset, now: now) }
-        // An epoch that began without a record.
-        if let epoch = old.latestLeaderEpoch, epoch > latestLeaderEpoch ?? -1 { assignLeaderEpoch(epoch) }
         let log = try becomeLog(configuration: old.configuration, now: now)
+        // An epoch that began without a record; opening a log forgets what begins at its end.
+        if let epoch = old.latestLeaderEpoch, epoch > log.latestLeaderEpoch ?? -1 { log.assignLeaderEpoch(epoch) }
         log.verifications = old.verifications
         // The old one was not cleaned while it was copied.
         logDirectory.noteCleaned(topicPartition, upTo: old.logDirectory.cleanedOffset(of: topicPartition))

@@ -31,12 +31,14 @@ private final class GuardedNode {
         var login = SaslAuthenticateRequest()
         login.authBytes = ByteBuffer(string: "\u{0}admin\u{0}admin-secret")
         #expect(try admin.ask(login, version: 2).errorCode == .none)
+        // What is off refuses everybody alike.
         var features = UpdateFeaturesRequest()
-        features.featureUpdates = [
-            .init {
-                $0.feature = "share.version"; $0.maxVersionLevel = 1
-            }
-        ]
+        features.featureUpdates = ["share.version", "streams.version"].map { name in
+            var update = UpdateFeaturesRequest.FeatureUpdateKey()
+            update.feature = name
+            update.maxVersionLevel = 1
+            return update
+        }
         #expect(try admin.ask(features, version: 2).errorCode == .none)
         var topic = CreateTopicsRequest()
         topic.timeoutMs = 10_000
@@ -46,15 +48,6 @@ private final class GuardedNode {
             }
         ]
         #expect(try admin.ask(topic, version: 7).topics.first?.errorCode == ErrorCode.none)
-        // What is off refuses everybody alike.
-        var features = UpdateFeaturesRequest()
-        features.featureUpdates = [
-            .init {
-                $0.feature = "streams.version"
-                $0.maxVersionLevel = 1
-            }
-        ]
-        #expect(try admin.ask(features, version: 1).errorCode == .none)
     }
 
     deinit { node.stop() }

@@ -19,8 +19,8 @@ private final class ShareNode {
 
     init() throws {
         node = try RunningNode(overrides: [
-            "share.coordinator.state.topic.num.partitions=3", "offsets.topic.num.partitions=3",
-            "group.share.min.record.lock.duration.ms=1000", "group.share.assignment.interval.ms=0",
+            "share.coordinator.state.topic.num.partitions=3", "share.coordinator.state.topic.replication.factor=1",
+            "offsets.topic.num.partitions=3", "group.share.min.record.lock.duration.ms=1000", "group.share.assignment.interval.ms=0",
         ])
         connection = try BlockingConnection(port: node.port)
         var features = UpdateFeaturesRequest()
@@ -50,6 +50,10 @@ private final class ShareNode {
             }
         ]
         #expect(try connection.ask(configuration, version: 1).responses.first?.errorCode == ErrorCode.none)
+        // Whoever asks for a group's coordinator makes its topic.
+        var coordinator = FindCoordinatorRequest()
+        coordinator.coordinatorKeys = ["g"]
+        _ = try connection.ask(coordinator, version: 4)
         try produce(count: 10)
     }
 
@@ -95,9 +99,11 @@ private final class ShareNode {
     /// Heartbeats until the partition is assigned.
     func join() throws {
         var epoch: Int32 = 0
+        var last = ShareGroupHeartbeatResponse()
         let deadline = SystemClock.monotonicMilliseconds() + 30_000
         while SystemClock.monotonicMilliseconds() < deadline {
             let response = try heartbeat(epoch: epoch)
+            last = response
             guard response.errorCode == .none || response.errorCode == .coordinatorLoadInProgress || response.errorCode == .notCoordinator
             else {
                 Issue.record("heartbeat: \(response.errorCode) \(response.errorMessage ?? "")")
@@ -107,7 +113,7 @@ private final class ShareNode {
             if response.assignment?.topicPartitions.first?.partitions == [0] { return }
             usleep(50_000)
         }
-        Issue.record("nothing was assigned within 30 s")
+        Issue.record("nothing was assigned within 30 s: \(last)")
     }
 
     func fetch(

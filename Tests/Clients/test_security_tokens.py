@@ -286,7 +286,8 @@ def test_secrets_are_not_described(secured):
     from confluent_kafka.admin import ConfigResource
 
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
-    described = AdminClient({"bootstrap.servers": secured.bootstrap}).describe_configs([resource])[resource].result(30)
+    admin = AdminClient({"bootstrap.servers": secured.bootstrap})
+    described = admin.describe_configs([resource])[resource].result(30)
     entry = described["delegation.token.secret.key"]
     assert entry.is_sensitive and entry.value is None
 

@@ -11,7 +11,8 @@ extension BrokerServices {
         let requester = context.principal
         if let problem = TokenRequests.problem(request, requester, access(context), isAllowed: allowsTokenRequests(context)) {
             return context.responder.send(
-                CreateDelegationTokenResponse.refused(problem, owner: request.owner(requester), requester: requester))
+                CreateDelegationTokenResponse.refused(problem, owner: request.owner(requester), requester: requester)
+                    .written(in: context.version))
         }
         try forward(context, request)
     }
@@ -22,9 +23,11 @@ extension ControllerServices {
         let request = try call.decode(CreateDelegationTokenRequest.self)
         let requester = call.principal ?? .anonymous
         if let problem = TokenRequests.problem(request, requester, access(call), isAllowed: allowsTokenRequests(call)) {
-            return call.send(CreateDelegationTokenResponse.refused(problem, owner: request.owner(requester), requester: requester))
+            return call.send(
+                CreateDelegationTokenResponse.refused(problem, owner: request.owner(requester), requester: requester)
+                    .written(in: call.version))
         }
-        decide(call, request) { (controller) throws(RequestFailure) in
+        decide(call, request, finish: { [version = call.version] in $0.written(in: version) }) { (controller) throws(RequestFailure) in
             controller.createDelegationToken(request, requester: requester, id: .random(), now: SystemClock.now())
         }
     }
@@ -32,6 +35,17 @@ extension ControllerServices {
 
 extension CreateDelegationTokenRequest: ControllerDecidedRequest {
     func refused(_ failure: RequestFailure, version: Int16) -> CreateDelegationTokenResponse {
-        .refused(failure.code, owner: .anonymous, requester: .anonymous)
+        .refused(failure.code, owner: .anonymous, requester: .anonymous).written(in: version)
+    }
+}
+
+extension CreateDelegationTokenResponse {
+    /// Who asked is told from version 3 on (KIP-373); earlier versions have no room for it.
+    fileprivate func written(in version: Int16) -> CreateDelegationTokenResponse {
+        guard version < 3 else { return self }
+        var response = self
+        response.tokenRequesterPrincipalType = ""
+        response.tokenRequesterPrincipalName = ""
+        return response
     }
 }

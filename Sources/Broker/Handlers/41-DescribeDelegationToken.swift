@@ -27,20 +27,22 @@ extension BrokerServices {
             if let owners, !owners.contains(where: token.isOf) { return false }
             return token.isOf(asker) || access.allows(.describe, .delegationToken, token.tokenID, isLogged: false)
                 || access.allows(.describeTokens, .user, token.owner, isLogged: false)
-        }.map { DescribeDelegationTokenResponse.DescribedDelegationToken($0, secret) }
+        }.map { DescribeDelegationTokenResponse.DescribedDelegationToken($0, secret, version: context.version) }
         context.responder.send(response)
     }
 }
 
 extension DescribeDelegationTokenResponse.DescribedDelegationToken {
-    fileprivate init(_ token: DelegationToken, _ secret: DelegationTokenSecret) {
+    fileprivate init(_ token: DelegationToken, _ secret: DelegationTokenSecret, version: Int16) {
         self.init()
         let owner = KafkaPrincipal(token.owner) ?? KafkaPrincipal(user: token.owner)
         let requester = KafkaPrincipal(token.requester) ?? KafkaPrincipal(user: token.requester)
         principalType = owner.type
         principalName = owner.name
-        tokenRequesterPrincipalType = requester.type
-        tokenRequesterPrincipalName = requester.name
+        if version >= 3 {
+            tokenRequesterPrincipalType = requester.type
+            tokenRequesterPrincipalName = requester.name
+        }
         issueTimestamp = token.issued
         expiryTimestamp = token.expiration
         maxTimestamp = token.latestExpiration

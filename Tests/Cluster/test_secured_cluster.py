@@ -169,7 +169,8 @@ def test_delegation_tokens_hold_on_every_node(cluster):
             # Also where a request goes on to the controller.
             refused = at(node, file, "token", "create", check=False)
             assert refused.returncode == 1 and "DELEGATION_TOKEN_REQUEST_NOT_ALLOWED" in refused.stderr
-    before = cluster.controller()
+    status = json.loads(at(cluster.nodes[0], cluster.client_file, "quorum", "status", "--json").stdout)
+    before = cluster.node(status["leaderId"])
     before.kill()
     before.start().wait_ready()
     cluster.wait_whole()

@@ -166,7 +166,7 @@ struct DelegationTokenTests {
         #expect(try without.renew(ByteBuffer(string: "x")).errorCode == .delegationTokenAuthDisabled)
         #expect(try without.expire(ByteBuffer(string: "x"), -1).errorCode == .delegationTokenAuthDisabled)
         var old = try Cluster(
-            brokers: 1, version: MetadataVersion(level: MetadataVersion.delegationTokens.level - 1),
+            brokers: 1, version: try #require(MetadataVersion(rawValue: 13)),
             fixed: ["delegation.token.secret.key": "secret"])
         #expect(try old.createToken().errorCode == .unsupportedVersion)
         #expect(old.records.isEmpty)

@@ -10,6 +10,11 @@ enum EmbeddedConsumerProtocol {
     /// The protocol type under which members speak the embedded consumer protocol.
     static let protocolType = "consumer"
 
+    /// Whether clients come with this assignor: nothing that it adds to an assignment is needed by the members that get it.
+    static func isUsualAssignor(_ name: String?) -> Bool {
+        name == "range" || name == "roundrobin" || name == "sticky" || name == "cooperative-sticky"
+    }
+
     /// The topics of a subscription, or nil when the bytes are not one.
     ///
     /// Every version begins with the fields of version 0, so all are read as that one: the group needs to know no newer ones.

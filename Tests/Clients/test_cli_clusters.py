@@ -64,7 +64,10 @@ def test_reassign_plans_without_moving(run, run_json, topic):
     done = run("partition", "reassign", topic, "--brokers", "1,5", check=False)
     assert done.returncode == 1 and "there is no broker 5" in done.stderr
     assert run("partition", "reassign", topic, check=False).returncode == 64
-    assert run("partition", "reassign", topic, "--replicas", "1,1", check=False).returncode == 64
+    done = run("partition", "reassign", topic, "--replicas", "1,1", check=False)
+    assert done.returncode == 64 and "broker 1 is named twice" in done.stderr
+    done = run("partition", "reassign", topic, "--replicas", "1,x", check=False)
+    assert done.returncode == 64 and "'x' is no broker's id" in done.stderr
 
 
 def test_reassign_by_file(run, run_json, topic, tmp_path):

@@ -1,7 +1,6 @@
 """confluent-kafka with `group.protocol=consumer` (KIP-848): members come, go and are lost, subscribe by expression, are static, and change
 over from the classic protocol and back without stopping."""
 
-import os
 import re
 import signal
 import subprocess
@@ -193,11 +192,7 @@ def test_a_member_that_is_killed_loses_its_share(broker, bootstrap, name):
             member.stop()
 
 
-# Open: with cooperative-sticky, one time in four the members do not share within a minute; docs/STATUS.md.
-open_fault = pytest.mark.skipif("MARTLET_OPEN_FAULTS" not in os.environ, reason="open fault: run with MARTLET_OPEN_FAULTS=1")
-
-
-@pytest.mark.parametrize("strategy", ["range", pytest.param("cooperative-sticky", marks=open_fault)])
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
 def test_a_group_changes_over_and_back(bootstrap, name, strategy):
     topics.create(bootstrap, name, partitions=6)
     sender = producer(bootstrap)

@@ -75,6 +75,25 @@ def test_health_tells_of_a_node_that_is_down(cluster):
     martlet(cluster, "cluster", "health", "--until-healthy", "--interval", "0.2")
 
 
+def test_health_without_a_quorum_does_not_pretend(cluster):
+    lost = [cluster.node(2), cluster.node(3)]
+    for node in lost:
+        node.kill()
+    try:
+        # A leader that is left alone gives up after a few seconds, not at once.
+        wait_until(
+            lambda: martlet_json(cluster, "cluster", "health", "--timeout", "3", check=False)["lacksController"],
+            "the leader that is left alone gives up", 30, 0.2)
+        done = martlet(cluster, "cluster", "health", "--timeout", "3", check=False)
+        assert done.returncode == 1 and "The metadata quorum has no leader" in done.stdout, done.stdout + done.stderr
+        done = martlet(cluster, "quorum", "status", "--timeout", "3", check=False)
+        assert done.returncode == 1 and "a majority of its voters" in done.stderr, done.stderr
+    finally:
+        for node in lost:
+            node.start()
+    martlet(cluster, "cluster", "health", "--until-healthy", "--interval", "0.2")
+
+
 def test_the_quorum_has_three_voters_and_one_leader(cluster):
     found = martlet_json(cluster, "quorum", "status")
     assert [voter["nodeId"] for voter in found["voters"]] == [1, 2, 3] and found["leaderId"] in (1, 2, 3)

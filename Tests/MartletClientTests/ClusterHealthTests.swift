@@ -36,6 +36,13 @@ struct ClusterHealthTests {
         #expect(found.fencedBrokers == [2])
     }
 
+    @Test("A cluster whose metadata quorum does not answer is not healthy, whatever else is known of it")
+    func silentQuorum() {
+        var found = health(partition())
+        found.isQuorumSilent = true
+        #expect(!found.isHealthy && found.lacksController)
+    }
+
     @Test("A replica that lags is told by its reason")
     func underReplicated() throws {
         func reason(_ found: ClusterHealth) throws -> String {

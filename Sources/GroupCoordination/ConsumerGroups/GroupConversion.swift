@@ -55,7 +55,10 @@ extension ConsumerGroup {
             else {
                 throw refuse("the embedded consumer protocol is malformed")
             }
-            guard assignment.userData.map({ $0.readableBytes == 0 }) ?? true else {
+            // Kafka refuses all data of assignors. That of the usual ones is lost without harm, and librdkafka's cooperative-sticky always
+            // has some once members kept partitions.
+            let hasData = assignment.userData.map { $0.readableBytes > 0 } ?? false
+            if hasData, !EmbeddedConsumerProtocol.isUsualAssignor(classic.protocolName) {
                 throw refuse("an unsupported custom assignor is in use")
             }
             let partitions = EmbeddedConsumerProtocol.partitions(

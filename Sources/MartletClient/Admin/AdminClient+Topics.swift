@@ -78,18 +78,19 @@ extension AdminClient {
         }.sorted { $0.name < $1.name }
     }
 
-    /// Topics with partitions, leaders and replicas.
+    /// Topics with partitions, leaders and replicas. A topic that the broker does not know is asked for some times more: a broker hears of
+    /// what was created a moment later than whoever created it.
     public func describeTopics(_ names: [String]) async throws(KafkaError) -> [Outcome<String, TopicDescription>] {
         guard !names.isEmpty else { return [] }
-        let response = try await cluster.retrying { () throws(KafkaError) in
-            try await self.cluster.requestMetadata(topics: names, allowAutoCreation: false)
-        }
-        return names.map { name in
-            guard let topic = response.topics.first(where: { $0.name == name }) else {
-                return Outcome(item: name, result: .failure(KafkaError(.unknownTopicOrPartition, about: "topic '\(name)'")))
+        return try await retryingOutcomes { () throws(KafkaError) in
+            let response = try await self.cluster.requestMetadata(topics: names, allowAutoCreation: false)
+            return names.map { name in
+                guard let topic = response.topics.first(where: { $0.name == name }) else {
+                    return Outcome(item: name, result: .failure(KafkaError(.unknownTopicOrPartition, about: "topic '\(name)'")))
+                }
+                return Outcome(
+                    item: name, result: topic.errorCode.result(TopicDescription(topic, name: name), about: "topic '\(name)'"))
             }
-            return Outcome(
-                item: name, result: topic.errorCode.result(TopicDescription(topic, name: name), about: "topic '\(name)'"))
         }
     }
 

@@ -205,20 +205,29 @@ extension AdminClient {
         topic.partitions = [partition]
         var request = DescribeQuorumRequest()
         request.topics = [topic]
-        return try await cluster.retrying { [request] () throws(KafkaError) in
-            let response = try await self.cluster.send(request, to: .any)
-            try response.errorCode.check(response.errorMessage, about: "DescribeQuorum")
-            guard let found = response.topics.first?.partitions.first else {
-                throw KafkaError(.protocolViolation, "the answer to DescribeQuorum is empty")
+        do throws(KafkaError) {
+            return try await cluster.retrying { [request] () throws(KafkaError) in
+                let response = try await self.cluster.send(request, to: .any)
+                try response.errorCode.check(response.errorMessage, about: "DescribeQuorum")
+                guard let found = response.topics.first?.partitions.first else {
+                    throw KafkaError(.protocolViolation, "the answer to DescribeQuorum is empty")
+                }
+                try found.errorCode.check(found.errorMessage, about: "DescribeQuorum")
+                let quorum = QuorumDescription(
+                    leaderID: found.leaderId, leaderEpoch: found.leaderEpoch, highWatermark: found.highWatermark,
+                    voters: found.currentVoters.map(QuorumReplica.init), observers: found.observers.map(QuorumReplica.init))
+                let endpoints = response.nodes.map { node in
+                    (node.nodeId, node.listeners.map { "\($0.name)://\($0.host):\($0.port)" })
+                }
+                return (quorum, Dictionary(endpoints, uniquingKeysWith: { first, _ in first }))
             }
-            try found.errorCode.check(found.errorMessage, about: "DescribeQuorum")
-            let quorum = QuorumDescription(
-                leaderID: found.leaderId, leaderEpoch: found.leaderEpoch, highWatermark: found.highWatermark,
-                voters: found.currentVoters.map(QuorumReplica.init), observers: found.observers.map(QuorumReplica.init))
-            let endpoints = response.nodes.map { node in
-                (node.nodeId, node.listeners.map { "\($0.name)://\($0.host):\($0.port)" })
-            }
-            return (quorum, Dictionary(endpoints, uniquingKeysWith: { first, _ in first }))
+        } catch {
+            // What was tried last says little: another broker that is gone, or one that waits for a controller.
+            guard error.isRetriable else { throw error }
+            throw KafkaError(
+                .timedOut,
+                "the metadata quorum did not answer in time: it has no leader unless a majority of its voters runs. The log of a node that "
+                    + "runs names those that it cannot reach (the last error: \(error.explanation))", isRetriable: true)
         }
     }
 

@@ -32,6 +32,8 @@ public struct ClusterHealth: Hashable, Sendable {
     public var brokers: [RegisteredBroker]
     /// Nil where the cluster does not tell.
     public var quorum: QuorumDescription?
+    /// The metadata quorum was asked and did not answer: it has no leader. What is known of brokers and partitions may be out of date then.
+    public var isQuorumSilent = false
     public var topics: Int
     public var partitions: Int
     public var reassignments: [OngoingReassignment]
@@ -40,7 +42,9 @@ public struct ClusterHealth: Hashable, Sendable {
 
     /// Brokers that are registered and do not serve.
     public var fencedBrokers: [Int32] { brokers.filter { $0.isFenced == true }.map(\.node.id) }
-    public var isHealthy: Bool { troubles.isEmpty && fencedBrokers.isEmpty && (quorum.map { $0.leaderID >= 0 } ?? true) }
+    public var isHealthy: Bool { troubles.isEmpty && fencedBrokers.isEmpty && !lacksController }
+    /// Whether nothing can be created, changed or elected, because no controller is active.
+    public var lacksController: Bool { isQuorumSilent || quorum.map { $0.leaderID < 0 } ?? false }
 
     public func count(_ state: PartitionTrouble.State) -> Int { troubles.count { $0.state == state } }
 
@@ -132,14 +136,24 @@ extension AdminClient {
                 minimum[outcome.item.name] = settings.first.flatMap { $0.value.flatMap { Int($0) } }
             }
         }
-        return ClusterHealth(
-            brokers: brokers, quorum: await quorumIfKnown(), topics: topics, minimumInSync: minimum,
-            reassignments: await reassignmentsIfKnown())
+        let (quorum, isSilent) = await quorumIfKnown()
+        // Reassignments are told by the same controller.
+        let reassignments = isSilent ? [] : await reassignmentsIfKnown()
+        var health = ClusterHealth(
+            brokers: brokers, quorum: quorum, topics: topics, minimumInSync: minimum, reassignments: reassignments)
+        health.isQuorumSilent = isSilent
+        return health
     }
 
-    /// Health can be told without it, and must be while the quorum has no leader.
-    private func quorumIfKnown() async -> QuorumDescription? {
-        do throws(KafkaError) { return try await describeQuorum() } catch { return nil }
+    /// Health can be told without it, and must be while the quorum has no leader. Only who is not permitted to ask, or asks somebody who does
+    /// not know the question, learns nothing from being refused.
+    private func quorumIfKnown() async -> (quorum: QuorumDescription?, isSilent: Bool) {
+        do throws(KafkaError) {
+            return (try await describeQuorum(), false)
+        } catch {
+            let isRefused = error.kind == .unsupportedVersion || error.errorCode == .clusterAuthorizationFailed
+            return (nil, !isRefused)
+        }
     }
 
     private func reassignmentsIfKnown() async -> [OngoingReassignment] {

@@ -87,8 +87,10 @@ struct ClusterHealthView {
         for broker in health.brokers where broker.isFenced == true {
             lines.append("Broker \(broker.node.id) at \(broker.node.address) is fenced: it is down, starting or cut off.")
         }
-        if let quorum = health.quorum, quorum.leaderID < 0 {
-            lines.append("The metadata quorum has no leader: nothing can be created or changed. Start a majority of the controllers.")
+        if health.lacksController {
+            lines.append(
+                "The metadata quorum has no leader: nothing can be created or changed, no other leader of a partition is elected, and what is "
+                    + "shown here may be out of date. Start a majority of the controllers.")
         }
         if !health.troubles.isEmpty, limit > 0 {
             var table = TextTable("PARTITION", "STATE", "IN SYNC", "REASON")
@@ -113,7 +115,7 @@ struct ClusterHealthView {
             health.count(state) > 0 ? "\(health.count(state)) \(state.rawValue)" : nil
         }
         let fenced = health.fencedBrokers.isEmpty ? [] : ["\(health.fencedBrokers.count) fenced"]
-        let controller = (health.quorum.map { $0.leaderID < 0 } ?? false) ? ["no controller"] : []
+        let controller = health.lacksController ? ["no controller"] : []
         return "In trouble: \((controller + fenced + counts).joined(separator: ", ")) (of \(size)\(moving))."
     }
 
@@ -121,6 +123,7 @@ struct ClusterHealthView {
         [
             "healthy": .bool(health.isHealthy), "brokers": .whole(health.brokers.count),
             "fencedBrokers": .integers(health.fencedBrokers), "controller": .optional(health.quorum?.leaderID),
+            "lacksController": .bool(health.lacksController),
             "topics": .whole(health.topics), "partitions": .whole(health.partitions),
             "reassigning": .whole(health.reassignments.count),
             "offline": .whole(health.count(.offline)), "leaderless": .whole(health.count(.leaderless)),

@@ -111,13 +111,19 @@ struct PartitionListCommand: AsyncParsableCommand {
 }
 
 /// Broker ids separated by commas.
-struct BrokerList: ExpressibleByArgument, Hashable {
+struct BrokerList: Hashable {
     var brokers: [Int32]
 
-    init?(argument: String) {
-        let ids = argument.split(separator: ",", omittingEmptySubsequences: false).map { Int32($0) }
-        guard !ids.isEmpty, !ids.contains(nil), Set(ids).count == ids.count, ids.allSatisfy({ ($0 ?? -1) >= 0 }) else { return nil }
-        brokers = ids.compactMap(\.self)
+    /// - Throws: what is wrong with the argument.
+    init(parsing argument: String) throws {
+        brokers = []
+        for part in argument.split(separator: ",", omittingEmptySubsequences: false) {
+            guard let id = Int32(part), id >= 0 else {
+                throw ValidationError("'\(part)' is no broker's id; ids are whole numbers, separated by commas")
+            }
+            guard !brokers.contains(id) else { throw ValidationError("broker \(id) is named twice") }
+            brokers.append(id)
+        }
     }
 
     static func text(_ brokers: [Int32]) -> String { brokers.map { "\($0)" }.joined(separator: ",") }

@@ -21,13 +21,13 @@ struct PartitionReassignCommand: AsyncParsableCommand {
     @Argument(help: "Topics, or partitions as topic:number; all topics for --drain, --brokers and --cancel when nothing is named.")
     var partitions: [PartitionName] = []
 
-    @Option(help: "Exactly these brokers for each partition, the preferred leader first.")
+    @Option(help: "Exactly these brokers for each partition, the preferred leader first.", transform: BrokerList.init(parsing:))
     var replicas: BrokerList?
 
-    @Option(help: "Spread over these brokers.")
+    @Option(help: "Spread over these brokers.", transform: BrokerList.init(parsing:))
     var brokers: BrokerList?
 
-    @Option(help: "Take everything away from these brokers.")
+    @Option(help: "Take everything away from these brokers.", transform: BrokerList.init(parsing:))
     var drain: BrokerList?
 
     @Option(help: "A plan in JSON: {\"partitions\":[{\"topic\":…,\"partition\":…,\"replicas\":[…]}]}.", completion: .file())

@@ -22,7 +22,7 @@ struct QuorumRecoverCommand: ParsableCommand {
     @Argument(help: "Metadata directories (metadata.log.dir) of the controllers that are left.", completion: .directory)
     var directories: [String]
 
-    @Option(help: "Node ids of the voters that are gone for good, separated by commas.")
+    @Option(help: "Node ids of the voters that are gone for good, separated by commas.", transform: BrokerList.init(parsing:))
     var lost: BrokerList?
 
     @Option(

@@ -1,6 +1,7 @@
 """Replicas move under load: added, taken away, called back; nothing that was acknowledged is lost and producers see no error."""
 
 import pytest
+from kafka.protocol.consumer import ListOffsetsRequest, ListOffsetsResponse
 
 from checker import check
 from clusters import Cluster
@@ -8,8 +9,12 @@ from commands import martlet, martlet_json
 from load import Reader, Writer, read_everything
 from nodes import wait_until
 from operations import OK, Recorder
+from raw import RawConnection
 
 PARTITIONS = 4
+UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER = 3, 6
+EARLIEST = -2
+Topic = ListOffsetsRequest.ListOffsetsTopic
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +123,16 @@ def test_a_rolling_restart_shows_producers_no_error(cluster):
     others = [error for error in load.writer.errors if "isconnect" not in error and "refused" not in error]
     assert not others
     load.verify()
+
+
+def test_brokers_without_the_partition_say_that_it_is_elsewhere(cluster):
+    """And not that it is unknown: Java's admin client asks the same broker again and again then, others take the topic for deleted."""
+    cluster.create("elsewhere", 1, copies=1)
+    holder = cluster.leader("elsewhere", 0)
+    for node in cluster.brokers:
+        with RawConnection(node.published["PLAINTEXT"]) as connection:
+            for partition, elsewhere in ((0, 0 if node is holder else NOT_LEADER_OR_FOLLOWER), (1, UNKNOWN_TOPIC_OR_PARTITION)):
+                asked = Topic.ListOffsetsPartition(partition_index=partition, timestamp=EARLIEST)
+                request = ListOffsetsRequest(version=1, replica_id=-1, topics=[Topic(name="elsewhere", partitions=[asked])])
+                answer = connection.ask(request, ListOffsetsResponse)
+                assert answer.topics[0].partitions[0].error_code == elsewhere, f"{node}, partition {partition}"

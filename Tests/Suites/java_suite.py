@@ -103,7 +103,11 @@ class Class:
         return list(outcomes.exceptions(self.run.suite, self.run.nodes, "excluded"))
 
     def do_outcome(self, question, found):
-        found.append({"test": question["test"], "outcome": question["outcome"], "at": time.time(), "message": question["message"]})
+        outcome = {"test": question["test"], "outcome": question["outcome"], "at": time.time(), "message": question["message"]}
+        found.append(outcome)
+        # At once, so that it is there when the run is cut off.
+        with open(self.run.file, "a") as out:
+            out.write(json.dumps(outcome) + "\n")
 
     def do_start(self, question, found):
         settings = {key: value for key, value in question["properties"].items() if key != "controller.quorum.voters"}
@@ -150,11 +154,10 @@ class Class:
 def execute(run) -> None:
     path = compile_tests()
     names = [name for name in CLASSES if not run.only or "." not in run.only or run.only.split(".")[0] in name]
-    with open(run.file, "a", buffering=1) as out, ThreadPoolExecutor(int(os.environ.get("MARTLET_SUITES_PARALLEL", "2"))) as pool:
+    with ThreadPoolExecutor(int(os.environ.get("MARTLET_SUITES_PARALLEL", "2"))) as pool:
         for name, found in zip(names, pool.map(lambda name: Class(run, name, path).execute(), names)):
-            for each in found:
-                out.write(json.dumps(each) + "\n")
             print(f"    {name}: {sum(each['outcome'] == 'passed' for each in found)} passed, "
                   f"{sum(each['outcome'] == 'failed' for each in found)} failed", flush=True)
+    with open(run.file, "a") as out:
         for name, reason in outcomes.exceptions(run.suite, run.nodes, "excluded").items():
             out.write(json.dumps({"test": name, "outcome": "excluded", "at": 0, "message": reason}) + "\n")

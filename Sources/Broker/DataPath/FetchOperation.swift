@@ -172,6 +172,8 @@ final class FetchOperation {
             }
         } else if asked[index].isDenied {
             result.error = .topicAuthorizationFailed
+        } else if topic?.contains(key.partition) == true {
+            result.error = .notLeaderOrFollower
         } else {
             result.error = version >= 13 && topic == nil ? .unknownTopicId : .unknownTopicOrPartition
         }

@@ -1,4 +1,5 @@
 // Finds partitions on the data path: a snapshot that is replaced when the metadata changes, and read under a short lock.
+import KafkaWire
 import Observability
 import Primitives
 import Synchronization
@@ -53,6 +54,12 @@ final class PartitionRegistry: Sendable {
     func topic(_ name: String) -> TopicPartitions? { table.withLock { $0.byName[name] } }
     func topic(_ id: TopicID) -> TopicPartitions? { table.withLock { $0.byID[id] } }
     func partition(_ topicPartition: TopicPartition) -> Partition? { topic(topicPartition.topic)?[topicPartition.partition] }
+
+    /// What to answer about a partition that is not here. As Kafka: one that is elsewhere is told apart, since clients then ask anew where,
+    /// while they take a topic for gone, or ask the same broker again and again, when it is called unknown.
+    func refusal(of missing: TopicPartition) -> ErrorCode {
+        topic(missing.topic)?.contains(missing.partition) == true ? .notLeaderOrFollower : .unknownTopicOrPartition
+    }
 
     /// Every partition on this node, in no particular order.
     var all: [Partition] { table.withLock { table in table.byID.values.flatMap(\.all) } }

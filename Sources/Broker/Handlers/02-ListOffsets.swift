@@ -68,9 +68,8 @@ extension BrokerServices {
         guard SpecialTimestamp.isSupported(asked.timestamp, version: version) else {
             return .failed(.unsupportedVersion, asked.partitionIndex)
         }
-        guard let partition = partitions.partition(TopicPartition(topic, asked.partitionIndex)) else {
-            return .failed(.unknownTopicOrPartition, asked.partitionIndex)
-        }
+        let name = TopicPartition(topic, asked.partitionIndex)
+        guard let partition = partitions.partition(name) else { return .failed(partitions.refusal(of: name), asked.partitionIndex) }
         var answer = ListOffsetsResponse.ListOffsetsPartitionResponse()
         answer.partitionIndex = asked.partitionIndex
         answer.timestamp = -1

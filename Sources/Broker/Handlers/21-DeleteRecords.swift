@@ -69,8 +69,9 @@ extension BrokerServices {
         var answer = DeleteRecordsResponse.DeleteRecordsPartitionResult()
         answer.partitionIndex = asked.partitionIndex
         answer.lowWatermark = -1
-        guard let partition = partitions.partition(TopicPartition(topic, asked.partitionIndex)) else {
-            answer.errorCode = .unknownTopicOrPartition
+        let name = TopicPartition(topic, asked.partitionIndex)
+        guard let partition = partitions.partition(name) else {
+            answer.errorCode = partitions.refusal(of: name)
             return (answer, nil)
         }
         if TopicName.isInternal(topic) {

@@ -35,8 +35,9 @@ extension BrokerServices {
         answer.partition = asked.partition
         answer.leaderEpoch = -1
         answer.endOffset = -1
-        guard let partition = partitions.partition(TopicPartition(topic, asked.partition)) else {
-            answer.errorCode = .unknownTopicOrPartition
+        let name = TopicPartition(topic, asked.partition)
+        guard let partition = partitions.partition(name) else {
+            answer.errorCode = partitions.refusal(of: name)
             return answer
         }
         do throws(PartitionError) {

@@ -35,7 +35,7 @@ extension BrokerServices {
             return answer
         }
         guard let partition = partitions.partition(name) else {
-            answer.errorCode = .unknownTopicOrPartition
+            answer.errorCode = partitions.refusal(of: name)
             return answer
         }
         do throws(PartitionError) {

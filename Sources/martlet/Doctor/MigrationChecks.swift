@@ -155,7 +155,9 @@ struct MigrationChecks {
     }
 
     private mutating func groups() async throws {
-        let foreign = try await admin.listGroups().filter { !["", "classic", "consumer", "share", "streams"].contains($0.type.lowercased()) }
+        let foreign = try await admin.listGroups().filter {
+            !["", "classic", "consumer", "share", "streams"].contains($0.type.lowercased())
+        }
         if foreign.isEmpty { return diagnosis.isSound("Martlet coordinates every kind of group in use") }
         for type in Set(foreign.map { $0.type.lowercased() }).sorted() {
             let names = foreign.filter { $0.type.lowercased() == type }.map(\.group)

@@ -183,6 +183,34 @@ private final class ShareNode {
     }
 }
 
+extension ShareNode {
+    /// Ends the member's session, done with these records, and takes it out of the group.
+    fileprivate func leave(accepting first: Offset, _ last: Offset) throws {
+        #expect(try fetch(epoch: -1, acknowledging: [(first, last, [1])]).acknowledgeError == ErrorCode.none)
+        #expect(try heartbeat(epoch: -1).errorCode == .none)
+    }
+
+    fileprivate func alterOffset(to offset: Offset) throws -> ErrorCode {
+        var request = AlterShareGroupOffsetsRequest()
+        request.groupId = "g"
+        request.topics = [
+            .init {
+                $0.topicName = "q"
+                $0.partitions = [.init { $0.startOffset = offset }]
+            }
+        ]
+        return try connection.ask(request, version: 0).errorCode
+    }
+
+    fileprivate func deleteOffsets() throws -> ErrorCode? {
+        var request = DeleteShareGroupOffsetsRequest()
+        request.groupId = "g"
+        request.topics = [.init { $0.topicName = "q" }]
+        let response = try connection.ask(request, version: 0)
+        return response.errorCode == .none ? response.responses.first?.errorCode : response.errorCode
+    }
+}
+
 extension ShareFetchResponse {
     fileprivate var acquired: [String] {
         (responses.first?.partitions.first?.acquiredRecords ?? []).map { "\($0.firstOffset)-\($0.lastOffset) #\($0.deliveryCount)" }
@@ -223,6 +251,24 @@ extension ShareFetchResponse {
         try share.reconnect(as: "second")
         try share.join()
         #expect(try share.fetch(epoch: 0, wait: 9_000).acquired == ["0-9 #2"])
+    }
+
+    @Test("The offsets of an empty group are altered, and the next members read from there; then they are deleted")
+    func administration() throws {
+        let share = try ShareNode()
+        try share.join()
+        #expect(try share.fetch(epoch: 0).acquired == ["0-9 #1"])
+        #expect(try share.alterOffset(to: 3) == .nonEmptyGroup)
+        #expect(try share.deleteOffsets() == .nonEmptyGroup)
+        try share.leave(accepting: 0, 9)
+        #expect(try share.alterOffset(to: 3) == .none)
+        #expect(try share.offsets()?.startOffset == 3)
+        try share.reconnect(as: "second")
+        try share.join()
+        #expect(try share.fetch(epoch: 0).acquired == ["3-9 #1"])
+        try share.leave(accepting: 3, 9)
+        #expect(try share.deleteOffsets() == ErrorCode.none)
+        #expect(try share.offsets() == nil)
     }
 
     @Test("Without share.version nothing of it is served")

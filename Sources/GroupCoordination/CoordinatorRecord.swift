@@ -109,4 +109,18 @@ public enum CoordinatorRecord: Sendable, Equatable {
         try message.encode(to: &writer, version: version)
         return writer.buffer
     }
+    /// A value that carries its version, or nil for a tombstone.
+    static func decode<Value: KafkaMessage>(_ value: ByteBuffer?) throws(WireError) -> Value? {
+        guard let value else { return nil }
+        return try Value(decodingWithVersion: value)
+    }
+
+    /// Key and value of a record of one of the newer groups, all of which are of version 0.
+    static func encode(
+        _ type: Int16, _ key: some KafkaMessage, _ value: (some KafkaMessage)?
+    ) throws(WireError) -> (key: ByteBuffer, value: ByteBuffer?) {
+        var encodedValue: ByteBuffer?
+        if let value { encodedValue = try encode(value, prefix: 0, version: 0) }
+        return (try encode(key, prefix: type, version: 0), encodedValue)
+    }
 }

@@ -53,33 +53,28 @@ public enum ConsumerGroupRecord: Sendable, Equatable {
         switch type {
         case 3:
             let key = try ConsumerGroupMetadataKey(decoding: body, version: 0)
-            self = .metadata(group: key.groupId, try Self.decode(value))
+            self = .metadata(group: key.groupId, try CoordinatorRecord.decode(value))
         case 4:
             let key = try ConsumerGroupPartitionMetadataKey(decoding: body, version: 0)
-            self = .partitionMetadata(group: key.groupId, try Self.decode(value))
+            self = .partitionMetadata(group: key.groupId, try CoordinatorRecord.decode(value))
         case 5:
             let key = try ConsumerGroupMemberMetadataKey(decoding: body, version: 0)
-            self = .member(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .member(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 6:
             let key = try ConsumerGroupTargetAssignmentMetadataKey(decoding: body, version: 0)
-            self = .targetAssignmentMetadata(group: key.groupId, try Self.decode(value))
+            self = .targetAssignmentMetadata(group: key.groupId, try CoordinatorRecord.decode(value))
         case 7:
             let key = try ConsumerGroupTargetAssignmentMemberKey(decoding: body, version: 0)
-            self = .targetAssignment(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .targetAssignment(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 8:
             let key = try ConsumerGroupCurrentMemberAssignmentKey(decoding: body, version: 0)
-            self = .currentAssignment(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .currentAssignment(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 16:
             let key = try ConsumerGroupRegularExpressionKey(decoding: body, version: 0)
-            self = .regularExpression(group: key.groupId, expression: key.regularExpression, try Self.decode(value))
+            self = .regularExpression(group: key.groupId, expression: key.regularExpression, try CoordinatorRecord.decode(value))
         default:
             return nil
         }
-    }
-
-    private static func decode<Value: KafkaMessage>(_ value: ByteBuffer?) throws(WireError) -> Value? {
-        guard let value else { return nil }
-        return try Value(decodingWithVersion: value)
     }
 
     /// The record's key and value as they are stored; all values are of version 0.
@@ -88,43 +83,35 @@ public enum ConsumerGroupRecord: Sendable, Equatable {
         case .metadata(let group, let value):
             var key = ConsumerGroupMetadataKey()
             key.groupId = group
-            return try Self.encode(3, key, value)
+            return try CoordinatorRecord.encode(3, key, value)
         case .partitionMetadata(let group, let value):
             var key = ConsumerGroupPartitionMetadataKey()
             key.groupId = group
-            return try Self.encode(4, key, value)
+            return try CoordinatorRecord.encode(4, key, value)
         case .member(let group, let member, let value):
             var key = ConsumerGroupMemberMetadataKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(5, key, value)
+            return try CoordinatorRecord.encode(5, key, value)
         case .targetAssignmentMetadata(let group, let value):
             var key = ConsumerGroupTargetAssignmentMetadataKey()
             key.groupId = group
-            return try Self.encode(6, key, value)
+            return try CoordinatorRecord.encode(6, key, value)
         case .targetAssignment(let group, let member, let value):
             var key = ConsumerGroupTargetAssignmentMemberKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(7, key, value)
+            return try CoordinatorRecord.encode(7, key, value)
         case .currentAssignment(let group, let member, let value):
             var key = ConsumerGroupCurrentMemberAssignmentKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(8, key, value)
+            return try CoordinatorRecord.encode(8, key, value)
         case .regularExpression(let group, let expression, let value):
             var key = ConsumerGroupRegularExpressionKey()
             key.groupId = group
             key.regularExpression = expression
-            return try Self.encode(16, key, value)
+            return try CoordinatorRecord.encode(16, key, value)
         }
-    }
-
-    private static func encode(
-        _ type: Int16, _ key: some KafkaMessage, _ value: (some KafkaMessage)?
-    ) throws(WireError) -> (key: ByteBuffer, value: ByteBuffer?) {
-        var encodedValue: ByteBuffer?
-        if let value { encodedValue = try CoordinatorRecord.encode(value, prefix: 0, version: 0) }
-        return (try CoordinatorRecord.encode(key, prefix: type, version: 0), encodedValue)
     }
 }

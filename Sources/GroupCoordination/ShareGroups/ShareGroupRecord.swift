@@ -49,30 +49,25 @@ public enum ShareGroupRecord: Sendable, Equatable {
         switch type {
         case 10:
             let key = try ShareGroupMemberMetadataKey(decoding: body, version: 0)
-            self = .member(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .member(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 11:
             let key = try ShareGroupMetadataKey(decoding: body, version: 0)
-            self = .metadata(group: key.groupId, try Self.decode(value))
+            self = .metadata(group: key.groupId, try CoordinatorRecord.decode(value))
         case 12:
             let key = try ShareGroupTargetAssignmentMetadataKey(decoding: body, version: 0)
-            self = .targetAssignmentMetadata(group: key.groupId, try Self.decode(value))
+            self = .targetAssignmentMetadata(group: key.groupId, try CoordinatorRecord.decode(value))
         case 13:
             let key = try ShareGroupTargetAssignmentMemberKey(decoding: body, version: 0)
-            self = .targetAssignment(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .targetAssignment(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 14:
             let key = try ShareGroupCurrentMemberAssignmentKey(decoding: body, version: 0)
-            self = .currentAssignment(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .currentAssignment(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 15:
             let key = try ShareGroupStatePartitionMetadataKey(decoding: body, version: 0)
-            self = .statePartitions(group: key.groupId, try Self.decode(value))
+            self = .statePartitions(group: key.groupId, try CoordinatorRecord.decode(value))
         default:
             return nil
         }
-    }
-
-    private static func decode<Value: KafkaMessage>(_ value: ByteBuffer?) throws(WireError) -> Value? {
-        guard let value else { return nil }
-        return try Value(decodingWithVersion: value)
     }
 
     /// The record's key and value as they are stored; all values are of version 0.
@@ -82,37 +77,29 @@ public enum ShareGroupRecord: Sendable, Equatable {
             var key = ShareGroupMemberMetadataKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(10, key, value)
+            return try CoordinatorRecord.encode(10, key, value)
         case .metadata(let group, let value):
             var key = ShareGroupMetadataKey()
             key.groupId = group
-            return try Self.encode(11, key, value)
+            return try CoordinatorRecord.encode(11, key, value)
         case .targetAssignmentMetadata(let group, let value):
             var key = ShareGroupTargetAssignmentMetadataKey()
             key.groupId = group
-            return try Self.encode(12, key, value)
+            return try CoordinatorRecord.encode(12, key, value)
         case .targetAssignment(let group, let member, let value):
             var key = ShareGroupTargetAssignmentMemberKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(13, key, value)
+            return try CoordinatorRecord.encode(13, key, value)
         case .currentAssignment(let group, let member, let value):
             var key = ShareGroupCurrentMemberAssignmentKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(14, key, value)
+            return try CoordinatorRecord.encode(14, key, value)
         case .statePartitions(let group, let value):
             var key = ShareGroupStatePartitionMetadataKey()
             key.groupId = group
-            return try Self.encode(15, key, value)
+            return try CoordinatorRecord.encode(15, key, value)
         }
-    }
-
-    private static func encode(
-        _ type: Int16, _ key: some KafkaMessage, _ value: (some KafkaMessage)?
-    ) throws(WireError) -> (key: ByteBuffer, value: ByteBuffer?) {
-        var encodedValue: ByteBuffer?
-        if let value { encodedValue = try CoordinatorRecord.encode(value, prefix: 0, version: 0) }
-        return (try CoordinatorRecord.encode(key, prefix: type, version: 0), encodedValue)
     }
 }

@@ -47,29 +47,24 @@ public enum StreamsGroupRecord: Sendable, Equatable {
     init?(type: Int16, body: ByteBuffer, value: ByteBuffer?) throws(WireError) {
         switch type {
         case 17:
-            self = .metadata(group: try StreamsGroupMetadataKey(decoding: body, version: 0).groupId, try Self.decode(value))
+            self = .metadata(group: try StreamsGroupMetadataKey(decoding: body, version: 0).groupId, try CoordinatorRecord.decode(value))
         case 19:
             let key = try StreamsGroupMemberMetadataKey(decoding: body, version: 0)
-            self = .member(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .member(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 20:
             let key = try StreamsGroupTargetAssignmentMetadataKey(decoding: body, version: 0)
-            self = .targetAssignmentMetadata(group: key.groupId, try Self.decode(value))
+            self = .targetAssignmentMetadata(group: key.groupId, try CoordinatorRecord.decode(value))
         case 21:
             let key = try StreamsGroupTargetAssignmentMemberKey(decoding: body, version: 0)
-            self = .targetAssignment(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .targetAssignment(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 22:
             let key = try StreamsGroupCurrentMemberAssignmentKey(decoding: body, version: 0)
-            self = .currentAssignment(group: key.groupId, member: key.memberId, try Self.decode(value))
+            self = .currentAssignment(group: key.groupId, member: key.memberId, try CoordinatorRecord.decode(value))
         case 23:
-            self = .topology(group: try StreamsGroupTopologyKey(decoding: body, version: 0).groupId, try Self.decode(value))
+            self = .topology(group: try StreamsGroupTopologyKey(decoding: body, version: 0).groupId, try CoordinatorRecord.decode(value))
         default:
             return nil
         }
-    }
-
-    private static func decode<Value: KafkaMessage>(_ value: ByteBuffer?) throws(WireError) -> Value? {
-        guard let value else { return nil }
-        return try Value(decodingWithVersion: value)
     }
 
     /// The record's key and value as they are stored; all values are of version 0.
@@ -78,38 +73,30 @@ public enum StreamsGroupRecord: Sendable, Equatable {
         case .metadata(let group, let value):
             var key = StreamsGroupMetadataKey()
             key.groupId = group
-            return try Self.encode(17, key, value)
+            return try CoordinatorRecord.encode(17, key, value)
         case .member(let group, let member, let value):
             var key = StreamsGroupMemberMetadataKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(19, key, value)
+            return try CoordinatorRecord.encode(19, key, value)
         case .targetAssignmentMetadata(let group, let value):
             var key = StreamsGroupTargetAssignmentMetadataKey()
             key.groupId = group
-            return try Self.encode(20, key, value)
+            return try CoordinatorRecord.encode(20, key, value)
         case .targetAssignment(let group, let member, let value):
             var key = StreamsGroupTargetAssignmentMemberKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(21, key, value)
+            return try CoordinatorRecord.encode(21, key, value)
         case .currentAssignment(let group, let member, let value):
             var key = StreamsGroupCurrentMemberAssignmentKey()
             key.groupId = group
             key.memberId = member
-            return try Self.encode(22, key, value)
+            return try CoordinatorRecord.encode(22, key, value)
         case .topology(let group, let value):
             var key = StreamsGroupTopologyKey()
             key.groupId = group
-            return try Self.encode(23, key, value)
+            return try CoordinatorRecord.encode(23, key, value)
         }
-    }
-
-    private static func encode(
-        _ type: Int16, _ key: some KafkaMessage, _ value: (some KafkaMessage)?
-    ) throws(WireError) -> (key: ByteBuffer, value: ByteBuffer?) {
-        var encodedValue: ByteBuffer?
-        if let value { encodedValue = try CoordinatorRecord.encode(value, prefix: 0, version: 0) }
-        return (try CoordinatorRecord.encode(key, prefix: type, version: 0), encodedValue)
     }
 }

@@ -11,6 +11,8 @@ struct ReplicaProgress: Sendable {
     var endOffset: Offset?
     var lastFetch: Int64?
     var lastCaughtUp: Int64?
+    /// The high watermark of the newest answer to it.
+    var toldHighWatermark: Offset = -1
     private var leaderEndAtLastFetch: Offset?
 
     init(key: ReplicaKey) {
@@ -108,6 +110,19 @@ struct Leading: Sendable {
         observer.fetched(at: offset, leaderEnd: leaderEnd, now: now)
         observers[key] = observer
         return false
+    }
+
+    /// The high watermark that the replica knows of: by its request or, before version 18 in which requests carry it, by what it was told.
+    func knownHighWatermark(_ request: FetchRequest.FetchPartition, _ key: ReplicaKey, version: Int16) -> Offset {
+        version >= 18 ? request.highWatermark : progress(of: key)?.toldHighWatermark ?? .max
+    }
+
+    mutating func told(_ key: ReplicaKey, highWatermark: Offset) {
+        if let voter = voters[key.id], voter.matches(key) {
+            voters[key.id]?.toldHighWatermark = highWatermark
+        } else {
+            observers[key]?.toldHighWatermark = highWatermark
+        }
     }
 
     /// This leader's own log is durable up to there.

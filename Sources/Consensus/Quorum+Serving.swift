@@ -47,18 +47,24 @@ extension Quorum {
         {
             updateHighWatermark()
         }
+        // Kafka before 4.1 lets a fetch wait though its sender has not heard what is committed: for half a second then a broker does not
+        // know of a topic that is there.
+        let mustHear = leading.hasHighWatermark && leading.knownHighWatermark(partition, key, version: context.version) < highWatermark
+        let hasRecords = partition.fetchOffset < endOffset
+        guard hasRecords || mustHear || !mayWait || request.maxWaitMs == 0 || leading.waiting.count >= configuration.maximumWaitingFetches
+        else {
+            leading.waiting.append(WaitingFetch(request: request, context: context, deadline: now + Int64(request.maxWaitMs)))
+            return
+        }
         let response = fetchResponse(context, error: .none)
-        if partition.fetchOffset < endOffset {
+        if leading.hasHighWatermark { leading.told(key, highWatermark: highWatermark) }
+        if hasRecords {
             let limit = min(max(request.maxBytes, 1), configuration.maximumFetchBytes)
             effects.append(
                 .replyWithRecords(
                     token: context.token, response, from: partition.fetchOffset, upTo: endOffset, maxBytes: Int(limit)))
-        } else if !mayWait || request.maxWaitMs == 0 || (leading.hasHighWatermark && partition.highWatermark < highWatermark)
-            || leading.waiting.count >= configuration.maximumWaitingFetches
-        {
-            reply(response, context)
         } else {
-            leading.waiting.append(WaitingFetch(request: request, context: context, deadline: now + Int64(request.maxWaitMs)))
+            reply(response, context)
         }
     }
 

@@ -3,15 +3,18 @@
 import os
 import subprocess
 import tempfile
+import uuid
 from pathlib import Path
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
 from broker import binary
 from clusters import QUICK_RECONNECT, Cluster
 from kafka_nodes import MixedNode, wait_until
 from load import QUIET
+from raw import RawConnection
 
 # Kafka takes no id that begins with a dash.
 DIRECTORY_IDS = {number: f"MkU3OEVBNTcwNTJENDM2{letter}" + "g" for number, letter in enumerate("RSTUVW", start=1)}
@@ -97,13 +100,16 @@ class MixedCluster(Cluster):
                 wait_until(lambda: self.told_by(node, topic) == partitions, f"{node} knows {topic}", 60)
 
     def told_by(self, node: MixedNode, topic: str) -> int:
-        """How many partitions with leaders a broker tells of; librdkafka asks the one that it was given first."""
-        client = AdminClient({"bootstrap.servers": node.address, "socket.timeout.ms": 10_000, **QUIET, **QUICK_RECONNECT})
+        """How many partitions with leaders the broker tells of. Asked by a bare connection: librdkafka's clients may ask another one."""
+        host, port = node.address.rsplit(":", 1)
+        request = MetadataRequest(version=9, allow_auto_topic_creation=False, topics=[
+            MetadataRequest.MetadataRequestTopic(name=topic, topic_id=uuid.UUID(int=0))])
         try:
-            found = client.list_topics(topic, timeout=10).topics[topic].partitions
-        except KafkaException:
+            with RawConnection(int(port), host) as connection:
+                [found] = connection.ask(request, MetadataResponse).topics
+        except OSError:
             return -1
-        return sum(each.leader >= 0 for each in found.values())
+        return sum(each.leader_id >= 0 for each in found.partitions)
 
     def partitions(self, topic: str) -> dict:
         """By some broker that knows the topic: one of the other program may learn of it a little later."""

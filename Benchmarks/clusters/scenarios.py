@@ -1,5 +1,6 @@
 """What is measured. The clients run with librdkafka's defaults; nodes speak to each other directly, without the tests' proxy."""
 
+import os
 import random
 import time
 
@@ -146,18 +147,45 @@ def restart_after_kill(options, figures: Figures):
     figures.add("restart after kill -9 under load: in sync everywhere", in_sync, "s")
 
 
-def produce(cluster: Cluster, total: int, partitions: int, **settings) -> tuple[float, float]:
+class UsedMemory:
+    """Page cache that was used a moment ago, given to the nodes bit by bit as they write.
+
+    On a virtual machine the first use of a page is the host's work, which costs four times as much as the copy into it and would fall on
+    whoever writes more, or more slowly: guests give free memory back to the host after a second or two."""
+
+    AHEAD = 200 << 20
+
+    def __init__(self, directory, size: int):
+        self.path = directory / "used"
+        self.left = size + self.AHEAD
+        block = random.Random(1).randbytes(1 << 20)
+        with open(self.path, "wb", buffering=0) as file:
+            for _ in range((self.left >> 20) + 1):
+                file.write(block)
+        self.give(self.AHEAD)
+
+    def give(self, size: int) -> None:
+        self.left = max(0, self.left - size)
+        os.truncate(self.path, self.left)
+
+
+def produce(cluster: Cluster, total: int, partitions: int, memory: UsedMemory, **settings) -> tuple[float, float]:
     """Sends so many bytes as fast as the cluster takes them. Returns seconds of the nodes' CPUs and of the wall."""
     producer = Producer({
         **QUIET, "bootstrap.servers": cluster.bootstrap, "linger.ms": 5, "batch.size": 1_000_000, "queue.buffering.max.kbytes": 262_144,
         "queue.buffering.max.messages": 1_000_000, **settings,
     })
     value = random.Random(1).randbytes(1000)
-    failures = []
+    failures, acknowledged = [], 0
+    step = 1000
 
     def delivered(error, _):
+        nonlocal acknowledged
         if error:
             failures.append(error.str())
+        acknowledged += 1
+        if acknowledged % step == 0:
+            memory.give(step * len(value) * len(cluster.nodes))
 
     before, started = sum(node.cpu_seconds for node in cluster.nodes), time.monotonic()
     for number in range(total // len(value)):
@@ -175,18 +203,6 @@ def produce(cluster: Cluster, total: int, partitions: int, **settings) -> tuple[
     return sum(node.cpu_seconds for node in cluster.nodes) - before, elapsed
 
 
-def touch_memory(directory, size: int) -> None:
-    """Lets the page cache have had so many bytes before. On a virtual machine the first use of a page is the host's work, which costs
-    four times as much as the copy into it and would fall on whoever writes more, or comes later. Guests give free memory back to the
-    host after a second or two, save for about 1 GB: a run must not write more than that."""
-    path = directory / "touched"
-    block = random.Random(1).randbytes(1 << 20)
-    with open(path, "wb", buffering=0) as file:
-        for _ in range(size >> 20):
-            file.write(block)
-    path.unlink()
-
-
 def cpu_per_gigabyte(options, figures: Figures):
     """CPU of all brokers per GB: three nodes with three replicas and acks=all beside one node with acks=1, both warmed up."""
     total = int(options.gigabytes * 1e9)
@@ -194,15 +210,15 @@ def cpu_per_gigabyte(options, figures: Figures):
     for _ in range(options.rounds):
         with new_cluster(1) as cluster:
             cluster.create(TOPIC, 6)
-            touch_memory(cluster.directory, total * 5)
-            produce(cluster, total // 10, 6, acks=1)
+            memory = UsedMemory(cluster.directory, total * 4)
+            produce(cluster, total // 10, 6, memory, acks=1)
             # As many bytes as three nodes write: the same memory, and enough CPU time for a clock of 10 ms.
-            single.append(produce(cluster, total * 3, 6, acks=1)[0] / options.gigabytes / 3)
+            single.append(produce(cluster, total * 3, 6, memory, acks=1)[0] / options.gigabytes / 3)
         with new_cluster(3) as cluster:
             cluster.create(TOPIC, 6)
-            touch_memory(cluster.directory, total * 5)
-            produce(cluster, total // 10, 6, acks="all", **{"enable.idempotence": True})
-            triple.append(produce(cluster, total, 6, acks="all", **{"enable.idempotence": True})[0] / options.gigabytes)
+            memory = UsedMemory(cluster.directory, total * 4)
+            produce(cluster, total // 10, 6, memory, acks="all", **{"enable.idempotence": True})
+            triple.append(produce(cluster, total, 6, memory, acks="all", **{"enable.idempotence": True})[0] / options.gigabytes)
         ratios.append(triple[-1] / single[-1])
     figures.add("CPU per GB, one node, acks=1", single, "s")
     figures.add("CPU per GB, three nodes, acks=all", triple, "s")

@@ -39,7 +39,8 @@ struct WaitingFetchTests {
         request.replicaState.replicaId = observer
         request.maxWaitMs = 500
         request.topics = [topic]
-        return told(quorum.received(.fetch(request), QuorumRequestContext(token: 1, version: version, listenerName: "CONTROLLER"), now: now))
+        let context = QuorumRequestContext(token: 1, version: version, listenerName: "CONTROLLER")
+        return told(quorum.received(.fetch(request), context, now: now))
     }
 
     private static func told(_ effects: [QuorumEffect]) -> Offset? {

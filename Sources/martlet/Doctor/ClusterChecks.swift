@@ -75,7 +75,6 @@ struct ClusterChecks {
             for broker in metadata.brokers.sorted(by: { $0.nodeId < $1.nodeId }) {
                 if let found = await advertised(broker, of: metadata.clusterId, by: bootstrap) {
                     isAnyReachable = true
-                    if MigrationChecks.isForeign(found) { hasForeignBrokers = true }
                     let ranges = Dictionary(found.map { ($0.key, $0.versions) }, uniquingKeysWith: { first, _ in first })
                     versions[ranges, default: []].append(broker.nodeId)
                 }
@@ -234,6 +233,7 @@ struct ClusterChecks {
             let settings = try await admin.describeConfigs([.broker(broker.id)]).values().flatMap(\.self)
             var values: [String: String] = [:]
             for setting in settings { values[setting.name] = setting.value }
+            if MigrationChecks.isForeign(settings) { hasForeignBrokers = true }
             examine(values, of: broker.id, brokers: brokers.count)
         }
     }

@@ -20,10 +20,10 @@ struct MigrationChecks {
         self.admin = admin
     }
 
-    /// Whether a broker that offers these APIs can do more than Martlet, so that it is not one.
-    static func isForeign(_ versions: [(key: Int16, versions: ClosedRange<Int16>)]) -> Bool {
-        let served = Set(ServedByBrokers.apis.map(\.rawValue))
-        return versions.contains { !served.contains($0.key) }
+    /// Whether a broker that has these settings is not Martlet: it has no defaults for Martlet's own. Apache Kafka lists whatever stands in
+    /// its file, so a name alone says nothing.
+    static func isForeign(_ settings: [ConfigSetting]) -> Bool {
+        !settings.isEmpty && !settings.contains { $0.name.hasPrefix("martlet.") && $0.source == .defaultConfig }
     }
 
     mutating func run() async {

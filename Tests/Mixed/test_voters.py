@@ -6,7 +6,7 @@ import pytest
 
 from broker import free_port
 from contents import fill
-from kafka_nodes import KAFKA, MARTLET, kafka_tool, wait_until
+from kafka_nodes import KAFKA, MARTLET, kafka_release, kafka_tool, wait_until
 from mixed_clusters import MixedCluster
 
 
@@ -83,6 +83,8 @@ def test_voters_are_added_and_removed(cluster, tool):
 def test_a_voter_that_moves_tells_the_leader(cluster):
     """Its new endpoint goes into the log by UpdateRaftVoter, so that the others find it."""
     first, other, _ = cluster.nodes
+    if other.program == KAFKA and kafka_release().startswith("3."):
+        pytest.skip("Kafka 3.9 tells only if no fetch is under way in the moment in which it looks, every few seconds; mended in 4.x")
     add(cluster, other, MARTLET)
     assert other.stop() == 0
     former = other.ports["CONTROLLER"]

@@ -84,7 +84,7 @@ def test_a_voter_that_moves_tells_the_leader(cluster):
     """Its new endpoint goes into the log by UpdateRaftVoter, so that the others find it."""
     first, other, _ = cluster.nodes
     if other.program == KAFKA and kafka_release().startswith("3."):
-        pytest.skip("Kafka 3.9 tells only if no fetch is under way in the moment in which it looks, every few seconds; mended in 4.x")
+        pytest.skip("Kafka 3.9 tells only if no fetch is under way in the moment in which it looks, every few seconds; mended in 4.1")
     add(cluster, other, MARTLET)
     assert other.stop() == 0
     former = other.ports["CONTROLLER"]

@@ -11,8 +11,8 @@ final class ConnectionState {
     var handlingNanoseconds: Int64 = 0
     /// Filled anew by every produce request, so that small requests allocate nothing.
     var produce = ProduceRequestView()
-    /// The produce request that waits for its replicas, if there is one.
-    var pendingProduce: ProduceOperation?
+    /// The produce requests that wait for their replicas.
+    var pendingProduces = PendingProduces()
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
     /// Under which id the client pushes metrics, if it does.

@@ -139,8 +139,7 @@ extension BrokerServices: ConnectionDelegate {
         if let instance = state.telemetryInstance { telemetry.disconnected(instance) }
         state.fetch?.cancel()
         state.fetch = nil
-        state.pendingProduce?.cancel()
-        state.pendingProduce = nil
+        state.pendingProduces.cancelAll()
         state.shareFetch?.cancel()
         state.shareFetch = nil
         for session in state.shareSessions { shareGroups.endSession(session, of: connection.id.value) }

@@ -1,4 +1,5 @@
-// One client's connection as the broker sees it: one request in progress at a time, as Kafka's protocol promises its clients.
+// One client's connection as the broker sees it: one request in progress at a time and answers in the order of the requests, as Kafka's
+// protocol promises its clients.
 import NIOCore
 
 /// Identifies a connection for the life of the process.
@@ -63,6 +64,23 @@ public final class Connection {
         eventLoop.assertInEventLoop()
         guard isOpen else { return }
         transport.completeWithoutResponse()
+    }
+
+    /// Lets the next request be taken although the one in progress, whose effects are in place, is answered later: with the result and
+    /// `send(_:as:)`. Answers still leave in the order of the requests. May deliver the next request before it returns, unless called from
+    /// within `received`.
+    ///
+    /// Without it a producer on a connection gets one request through per round trip to the followers, however many it has in flight.
+    public func deferAnswer() -> DeferredAnswer {
+        eventLoop.assertInEventLoop()
+        return isOpen ? transport.deferAnswer() : DeferredAnswer()
+    }
+
+    /// Gives a deferred answer.
+    public func send(_ frame: OutboundFrame, as answer: DeferredAnswer) {
+        eventLoop.assertInEventLoop()
+        guard isOpen else { return }
+        transport.send(frame, as: answer)
     }
 
     /// Takes no further request for so long, beginning now; the answer to the one in progress leaves at once (KIP-219).

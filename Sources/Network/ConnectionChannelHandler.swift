@@ -29,6 +29,8 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     private let isSecured: Bool
     private var attached: Attached?
     var outbound = OutboundQueue()
+    /// Requests that are open though later ones have been taken.
+    private var deferred = DeferredAnswers()
     private var requestInProgress = false
     // Bytes taken from the request memory for the request being received, and for the one in progress.
     private var reservedForNext = 0
@@ -136,6 +138,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         }
         assembler.release()
         outbound.removeAll()
+        deferred.removeAll()
         releaseMemory(reservedForNext + reservedInProgress)
         reservedForNext = 0
         reservedInProgress = 0
@@ -192,9 +195,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     private func deliverFrames(to connection: Connection) {
-        while connection.isOpen, !requestInProgress, !isOutputBlocked, throttle == nil, closeReasonAfterFlush == nil,
-            let frame = nextFrame()
-        {
+        while connection.isOpen, !isOccupied, closeReasonAfterFlush == nil, let frame = nextFrame() {
             requestInProgress = true
             LoopCounters.add(1, to: loop.counters.requests)
             server.delegate.received(frame: frame, on: connection)
@@ -202,12 +203,13 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         }
     }
 
+    /// Whether the next frame has to wait.
+    private var isOccupied: Bool { requestInProgress || isOutputBlocked || throttle != nil || deferred.isFull }
+
     /// Where the size of a further large frame has come, so have its bytes as a rule: reading them now lets the answers to several
     /// frames leave with one call.
     private func receiveMore(_ attached: Attached, _ readsLeft: inout Int) -> Bool {
-        let mustWait =
-            requestInProgress || isOutputBlocked || isWaitingForMemory || throttle != nil || loop.isDraining
-            || closeReasonAfterFlush != nil
+        let mustWait = isOccupied || isWaitingForMemory || loop.isDraining || closeReasonAfterFlush != nil
         guard readsLeft > 0, !mustWait, attached.connection.isOpen, let socket = attached.socket else { return false }
         readsLeft -= 1
         let count = assembler.receive(from: socket)
@@ -218,8 +220,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     /// One read is always under way while the client may send, which is also how its leaving is noticed; but bytes beyond that stay
     /// in the kernel while a request is in progress.
     private func readMore(_ context: ChannelHandlerContext) {
-        let mustWait = requestInProgress || isOutputBlocked || isWaitingForMemory || throttle != nil
-        if mustWait, assembler.hasBytes {
+        if isOccupied || isWaitingForMemory, assembler.hasBytes {
             assembler.prepareForWaiting()
             return
         }
@@ -290,9 +291,25 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         var frame = frame
         frame.fillInSize()
         LoopCounters.add(frame.totalLength, to: loop.counters.bytesSent)
-        outbound.append(frame)
+        if deferred.isEmpty { outbound.append(frame) } else { deferred.add(frame) }
         closeReasonAfterFlush = closeReasonAfterFlush ?? reason
         complete()
+    }
+
+    func deferAnswer() -> DeferredAnswer {
+        precondition(requestInProgress, "a place without a request")
+        let answer = deferred.add()
+        complete()
+        return answer
+    }
+
+    func send(_ frame: OutboundFrame, as answer: DeferredAnswer) {
+        var frame = frame
+        frame.fillInSize()
+        LoopCounters.add(frame.totalLength, to: loop.counters.bytesSent)
+        lastActiveTick = loop.tick
+        deferred.fill(answer, with: frame, into: &outbound)
+        if !isDelivering { deliver() }
     }
 
     func completeWithoutResponse() {
@@ -409,11 +426,11 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     // MARK: closing
 
     /// True if nothing keeps an idle connection alive. A client that does not take its answer for so long counts as idle too.
-    var mayBeIdle: Bool { !requestInProgress && throttle == nil }
+    var mayBeIdle: Bool { !requestInProgress && deferred.isEmpty && throttle == nil }
 
     /// Closes if no request is in progress and no answer is under way; otherwise that happens when both are done.
     func closeIfDone() {
-        guard !requestInProgress, !isOutputBlocked, outbound.isEmpty else { return }
+        guard !requestInProgress, deferred.isEmpty, !isOutputBlocked, outbound.isEmpty else { return }
         close(reason: closeReasonAfterFlush ?? "the broker is stopping")
     }
 

@@ -23,7 +23,7 @@ struct ProduceTopic {
     var partitions: Range<Int>
 }
 
-/// The content of a produce request. One is kept per connection and filled anew, so that small requests allocate nothing.
+/// The content of a produce request. Each connection keeps some and fills them anew, so that small requests allocate nothing.
 struct ProduceRequestView {
     private(set) var transactionalID: Range<Int>?
     private(set) var acks: Int16 = 0

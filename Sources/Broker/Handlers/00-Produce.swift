@@ -60,19 +60,22 @@ extension BrokerServices {
         state.produce.waits.isEmpty ? answer(context, state) : awaitReplicas(context, state)
     }
 
-    /// Answers once all shares are on their replicas in sync, or the request's time is over.
+    /// Answers once all shares are on their replicas in sync, or the request's time is over. Meanwhile the producer's next request is taken:
+    /// the records' order is settled, and so is the answers'.
     private func awaitReplicas(_ context: RequestContext, _ state: ConnectionState) {
-        var context = context
-        context.body = state.produce.detachNames(from: context.body)
-        let operation = ProduceOperation(state.produce.waits) { [unowned state] index, error in
-            state.produce.partitions[index].result.error = error
-        } complete: { [self, unowned state, context] in
-            state.pendingProduce = nil
-            answer(context, state)
+        let throttledUntil = SystemClock.monotonicMilliseconds() + Int64(throttleProduce(context, state))
+        let connection = context.connection
+        let names = state.produce.detachNames(from: context.body)
+        let encoder = ProduceResponseEncoder(version: context.version, correlationID: context.correlationID)
+        let pending = state.pendingProduces.add(&state.produce)
+        // May fill `state.produce` with the next request.
+        let answer = connection.deferAnswer()
+        pending.start(on: connection.eventLoop) { [self, unowned state, unowned pending] in
+            let throttle = Int32(clamping: max(0, throttledUntil - SystemClock.monotonicMilliseconds()))
+            let frame = encoder.encode(pending.request, body: names, throttleMilliseconds: throttle, allocator: allocator)
+            state.pendingProduces.remove(pending)
+            connection.send(OutboundFrame(frame), as: answer)
         }
-        state.produce.waits = []
-        state.pendingProduce = operation
-        operation.start(on: context.connection.eventLoop, timeoutMilliseconds: state.produce.timeoutMilliseconds)
     }
 
     /// Appends one share. Returns what has to be waited for, if anything.

@@ -14,7 +14,7 @@ extension ConnectionState {
 }
 
 extension BrokerServices {
-    /// Counts a produce request and holds its client back if that was too much.
+    /// Counts a produce request, once its records are appended, and holds its client back if that was too much.
     ///
     /// - Returns: milliseconds, for the answer. Without acknowledgements only bytes count, as in Kafka.
     func throttleProduce(_ context: RequestContext, _ state: ConnectionState) -> Int32 {

@@ -1,0 +1,82 @@
+"""One connection's produce requests with acks=all do not wait for one another: the leader appends what comes while replicas lag."""
+
+import pytest
+from confluent_kafka import Producer
+
+from clusters import Cluster
+from load import QUIET
+from nodes import wait_until
+
+IN_FLIGHT = 5
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with Cluster(3, controllers=1, proxied=False) as cluster:
+        yield cluster
+
+
+def log_end(node, topic) -> int:
+    """The end of the node's own replica, by its metrics."""
+    name = f'kafka_log_log_logendoffset{{topic="{topic}",partition="0"}} '
+    lines = [line for line in node.get("/metrics")[1].splitlines() if line.startswith(name)]
+    return int(float(lines[0].rsplit(" ", 1)[1])) if lines else -1
+
+
+class OneRecordARequest:
+    """A producer that has `IN_FLIGHT` requests on their way to one broker at a time, of one record each."""
+
+    def __init__(self, cluster, topic, **settings):
+        self.topic, self.delivered = topic, []
+        self.producer = Producer({
+            "bootstrap.servers": cluster.bootstrap, "acks": "all", "linger.ms": 0, "batch.num.messages": 1,
+            "max.in.flight.requests.per.connection": IN_FLIGHT, **QUIET, **settings,
+        })
+        self.send("first")
+        assert self.producer.flush(30) == 0
+
+    def send(self, value: str) -> None:
+        self.producer.produce(self.topic, value, partition=0, on_delivery=lambda error, m: self.delivered.append((error, m.offset(), m.value())))
+
+    def finish(self, count: int) -> None:
+        assert self.producer.flush(60) == 0
+        assert self.delivered[1:] == [(None, number + 1, str(number).encode()) for number in range(count)]
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_records_are_appended_while_earlier_ones_wait_for_a_replica(cluster, idempotent):
+    topic = f"appended-{idempotent}"
+    cluster.create(topic, 1)
+    producer = OneRecordARequest(cluster, topic, **{"enable.idempotence": idempotent})
+    leader = cluster.leader(topic, 0)
+    lagging = next(node for node in cluster.brokers if node is not leader)
+    lagging.pause()
+    try:
+        for number in range(IN_FLIGHT):
+            producer.send(str(number))
+        wait_until(lambda: log_end(leader, topic) == 1 + IN_FLIGHT, "the leader has appended all that is on its way", 8, 0.05)
+        producer.producer.poll(0)
+        assert len(producer.delivered) == 1, "nothing is acknowledged that one of the replicas in sync lacks"
+    finally:
+        lagging.resume()
+    producer.finish(IN_FLIGHT)
+    cluster.wait_whole()
+
+
+def test_a_leader_that_dies_with_requests_open_loses_and_repeats_nothing(cluster):
+    topic = "dies"
+    cluster.create(topic, 1)
+    producer = OneRecordARequest(cluster, topic, **{"enable.idempotence": True})
+    leader = cluster.leader(topic, 0)
+    lagging = next(node for node in cluster.brokers if node is not leader)
+    lagging.pause()
+    try:
+        for number in range(IN_FLIGHT):
+            producer.send(str(number))
+        wait_until(lambda: log_end(leader, topic) == 1 + IN_FLIGHT, "the leader has appended all that is on its way", 8, 0.05)
+        leader.kill()
+    finally:
+        lagging.resume()
+    producer.finish(IN_FLIGHT)
+    leader.start().wait_ready()
+    cluster.wait_whole()

@@ -1,14 +1,19 @@
 """What is measured. The clients run with librdkafka's defaults; nodes speak to each other directly, without the tests' proxy."""
 
+import json
 import os
 import random
+import subprocess
+import tempfile
 import time
+from pathlib import Path
 
 from confluent_kafka import Producer
 
 from clusters import Cluster
 from figures import Figures
 from load import QUIET, Writer
+from measure import native
 from nodes import seconds_until, wait_until
 from operations import OK, Recorder
 from transactions import transactions
@@ -203,26 +208,43 @@ def produce(cluster: Cluster, total: int, partitions: int, memory: UsedMemory, *
     return sum(node.cpu_seconds for node in cluster.nodes) - before, elapsed
 
 
+def replica_minimum(total: int) -> float:
+    """CPU seconds per GB that sending to two followers and following cost in C, in memory that was used before as well."""
+    size = 1_000_000
+    with tempfile.TemporaryDirectory() as directory:
+        UsedMemory(Path(directory), 2 * total).give(2 * total)
+        arguments = [str(native.replica()), directory, str(size), str(total // size)]
+        measured = json.loads(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout)
+    return 2 * (measured["sending"] + measured["following"])
+
+
 def cpu_per_gigabyte(options, figures: Figures):
-    """CPU of all brokers per GB: three nodes with three replicas and acks=all beside one node with acks=1, both warmed up."""
+    """CPU of all brokers per GB: three nodes with three replicas and acks=all beside one node with acks=1, both warmed up. With the same
+    producer for both, and with an idempotent one, which librdkafka lets have one request at a time on its way to a partition."""
     total = int(options.gigabytes * 1e9)
-    single, triple, ratios = [], [], []
+    producers = {"": {}, ", idempotent producer": {"enable.idempotence": True}}
+    single, minima, triples, ratios = [], [], {name: [] for name in producers}, {name: [] for name in producers}
     for _ in range(options.rounds):
+        minima.append(replica_minimum(total))
         with new_cluster(1) as cluster:
             cluster.create(TOPIC, 6)
             memory = UsedMemory(cluster.directory, total * 4)
             produce(cluster, total // 10, 6, memory, acks=1)
             # As many bytes as three nodes write: the same memory, and enough CPU time for a clock of 10 ms.
             single.append(produce(cluster, total * 3, 6, memory, acks=1)[0] / options.gigabytes / 3)
-        with new_cluster(3) as cluster:
-            cluster.create(TOPIC, 6)
-            memory = UsedMemory(cluster.directory, total * 4)
-            produce(cluster, total // 10, 6, memory, acks="all", **{"enable.idempotence": True})
-            triple.append(produce(cluster, total, 6, memory, acks="all", **{"enable.idempotence": True})[0] / options.gigabytes)
-        ratios.append(triple[-1] / single[-1])
+        for name, settings in producers.items():
+            with new_cluster(3) as cluster:
+                cluster.create(TOPIC, 6)
+                memory = UsedMemory(cluster.directory, total * 4)
+                produce(cluster, total // 10, 6, memory, acks="all", **settings)
+                triples[name].append(produce(cluster, total, 6, memory, acks="all", **settings)[0] / options.gigabytes)
+            ratios[name].append(triples[name][-1] / single[-1])
     figures.add("CPU per GB, one node, acks=1", single, "s")
-    figures.add("CPU per GB, three nodes, acks=all", triple, "s")
-    figures.add("ratio", ratios, "", 4)
+    figures.add("CPU per GB, two replicas more in C", minima, "s")
+    figures.add("ratio of that", [(one + two) / one for one, two in zip(single, minima)], "")
+    for name in producers:
+        figures.add(f"CPU per GB, three nodes, acks=all{name}", triples[name], "s")
+        figures.add(f"ratio{name}", ratios[name], "", 4)
 
 
 def many_partitions(options, figures: Figures):

@@ -1,4 +1,4 @@
-"""Builds the two C programs, the baseline server and the load generator, when their sources are newer than they are."""
+"""Builds the C programs, the baseline server, the load generator and the minimum of a replica, when their sources are newer than they are."""
 
 import subprocess
 from pathlib import Path
@@ -26,6 +26,10 @@ def build(name: str, files: list[str], libraries: list[str]) -> Path:
 
 def baseline() -> Path:
     return build("baseline", ["baseline.c"], [])
+
+
+def replica() -> Path:
+    return build("replica", ["replica.c"], [])
 
 
 def loadgen() -> Path:

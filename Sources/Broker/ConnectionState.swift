@@ -15,6 +15,8 @@ final class ConnectionState {
     var pendingProduces = PendingProduces()
     /// The fetch that waits for records, if there is one.
     var fetch: FetchOperation?
+    /// Of the follower that fetches on this connection.
+    var pace = FollowerPace()
     /// Under which id the client pushes metrics, if it does.
     var telemetryInstance: KafkaUUID?
     /// The share fetch that waits for records, if there is one.

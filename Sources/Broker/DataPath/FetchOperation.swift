@@ -77,6 +77,9 @@ final class FetchOperation {
     private var waiter: FetchWaiter?
     private var deadline: Scheduled<Void>?
     private var finished = false
+    private var gathering: FetchGathering?
+    /// There is something to answer with, and a moment is left for more.
+    private var isGathering = false
 
     /// - Parameter complete: called once, on the event loop, unless the operation is cancelled before.
     init(
@@ -92,12 +95,15 @@ final class FetchOperation {
         isUrgent = asked.isEmpty
     }
 
-    /// Answers at once if there is enough to answer with; otherwise waits for appends, at most `maxWaitMilliseconds`.
-    func start(on eventLoop: any EventLoop) {
+    /// Answers at once if there is enough to answer with, or after gathering more; otherwise waits for appends, at most
+    /// `maxWaitMilliseconds`.
+    func start(on eventLoop: any EventLoop, gathering: FetchGathering? = nil) {
+        self.gathering = gathering
         readAll(isFirst: true)
-        if isSatisfied || limits.maxWaitMilliseconds <= 0 { return finish() }
+        if isSatisfied { return finishOrGather(on: eventLoop) }
+        if limits.maxWaitMilliseconds <= 0 { return finish() }
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        let waiter = FetchWaiter(eventLoop: eventLoop) { bound.value.retry() }
+        let waiter = FetchWaiter(eventLoop: eventLoop) { bound.value.retry(on: eventLoop) }
         self.waiter = waiter
         deadline = eventLoop.scheduleTask(in: .milliseconds(Int64(limits.maxWaitMilliseconds))) { bound.value.expire() }
         for index in partitions.indices { enter(waiter, index) }
@@ -116,19 +122,33 @@ final class FetchOperation {
         finish()
     }
 
+    /// Whether an answer could hold at least twice the records that there are.
+    private var hasRoom: Bool {
+        !isUrgent && total <= limits.maxBytes / 2
+            && zip(asked, results).allSatisfy { $1.recordBytes <= Int($0.position.maxBytes) / 2 }
+    }
+
     private var isSatisfied: Bool { isUrgent || total >= limits.minBytes }
 
     /// Looks again at the partitions that have changed, and only at them: a follower may wait for thousands.
-    private func retry() {
-        guard !finished, let waiter else { return }
+    private func retry(on eventLoop: any EventLoop) {
+        guard !finished, !isGathering, let waiter else { return }
         let woken = waiter.rearm()
         for index in woken { read(index, followerStartOffset: nil) }
-        if isSatisfied { return finish() }
+        if isSatisfied { return finishOrGather(on: eventLoop) }
         for index in woken { enter(waiter, index) }
     }
 
     private func enter(_ waiter: FetchWaiter, _ index: Int) {
         partitions[index]?.wait(WaitEntry(waiter: waiter, token: index), beyond: results[index].seen, isFollower: reader.isFollower)
+    }
+
+    private func finishOrGather(on eventLoop: any EventLoop) {
+        guard let gathering, hasRoom, SystemClock.monotonicNanoseconds() < gathering.end else { return finish() }
+        isGathering = true
+        deadline?.cancel()
+        let bound = NIOLoopBound(self, eventLoop: eventLoop)
+        deadline = eventLoop.scheduleTask(in: .nanoseconds(gathering.nanoseconds)) { bound.value.expire() }
     }
 
     private func finish() {

@@ -52,9 +52,13 @@ extension BrokerServices {
             let isCounted = request.replicaID < 0 && (quotas.fetch.isActive || quotas.request.isActive)
             if isCounted, isHeldBack(context, state, sessionID: sessionID, isIncremental: isIncremental, results) { return }
             finish(context, sessionID: sessionID, isIncremental: isIncremental, isFollower: request.replicaID >= 0, results)
+            if request.replicaID >= 0, results.contains(where: { $0.recordBytes > 0 }) {
+                state.pace.answered(at: SystemClock.monotonicNanoseconds())
+            }
         }
         state.fetch = operation
-        operation.start(on: context.connection.eventLoop)
+        operation.start(
+            on: context.connection.eventLoop, gathering: request.replicaID < 0 ? nil : state.pace.asked(at: context.receivedAt))
     }
 
     /// Which topics the sender may read: followers need a right on the cluster, consumers one on each topic.

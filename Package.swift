@@ -10,6 +10,7 @@ let strict: [SwiftSetting] = [
 
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
@@ -162,8 +163,7 @@ let beside: [Target] = [
         "BrokerTests",
         [
             "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication",
-            "Storage",
-            "TestKit", nioCore, nioPosix,
+            "Storage", "TestKit", nioCore, nioPosix, nioEmbedded,
         ]),
     tests(
         "MartletClientTests",

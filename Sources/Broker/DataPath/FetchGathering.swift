@@ -6,7 +6,7 @@
 // it brings; and records that come alone, when the follower has been waiting for long, are not kept.
 
 /// How a fetch gathers records.
-struct FetchGathering {
+struct FetchGathering: Equatable {
     /// How long it waits for more once there are some.
     var nanoseconds: Int64
     /// Until when; what comes later comes alone. By the monotonic clock in nanoseconds.

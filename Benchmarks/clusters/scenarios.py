@@ -247,6 +247,37 @@ def cpu_per_gigabyte(options, figures: Figures):
         figures.add(f"ratio{name}", ratios[name], "", 4)
 
 
+def distance(options, figures: Figures):
+    """Requests of one producer per round trip between zones, with acks=all and five requests in flight, and what that amounts to."""
+    # Not idempotent: librdkafka has one request at a time on its way to a partition then.
+    settings = {"acks": "all", "batch.size": 16_384, "linger.ms": 5, "max.in.flight.requests.per.connection": 5,
+                "queue.buffering.max.messages": 2000}
+    size, seconds = 1000, 4
+    for milliseconds in (10, 40):
+        rates = []
+        for _ in range(min(3, options.rounds)):
+            with Cluster(3) as cluster:
+                cluster.create(TOPIC, 1)
+                cluster.distance(milliseconds / 2000)
+                producer, delivered = Producer({**QUIET, "bootstrap.servers": cluster.bootstrap, **settings}), []
+
+                def send(end: float):
+                    while time.monotonic() < end:
+                        try:
+                            producer.produce(TOPIC, b"x" * size, partition=0, on_delivery=lambda error, _: delivered.append(error))
+                        except BufferError:
+                            producer.poll(0.01)
+
+                send(time.monotonic() + 1)
+                delivered.clear()
+                send(time.monotonic() + seconds)
+                count = len(delivered)
+                assert not any(delivered) and producer.flush(60) == 0
+                rates.append(count / seconds)
+        figures.add(f"round trip of {milliseconds} ms: MB/s", [rate * size / 1e6 for rate in rates], "")
+        figures.add(f"round trip of {milliseconds} ms: requests in each", [rate / 16 * milliseconds / 1000 for rate in rates], "")
+
+
 def many_partitions(options, figures: Figures):
     """6,000 partitions with three replicas: creation, a controller's fail-over, a node's restart."""
     count = options.partitions
@@ -294,6 +325,7 @@ SCENARIOS = {
     "rolling": rolling_restart,
     "restart": restart_after_kill,
     "cpu": cpu_per_gigabyte,
+    "distance": distance,
     "partitions": many_partitions,
     "idle": idle,
     "transactions": transactions,

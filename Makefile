@@ -71,7 +71,7 @@ conformance: ## Count the golden vectors and fixtures of MARTLET_SHARED that hol
 	@Scripts/conformance
 
 bench: build ## Compare the broker with the C baseline (BENCH_JSON=FILE writes the results, ARGS= selects)
-	@Scripts/setup bench
+	@Scripts/setup clients bench
 	@Benchmarks/run $(ARGS)
 
 bench-cluster: build ## Measure a cluster of three: fail-over, restarts, CPU per GB, many partitions (ARGS= selects)

@@ -9,6 +9,7 @@ from . import load
 from .compaction import compaction
 from .process import cpu_seconds, resident_megabytes
 from .report import Result
+from .security import authorization, tls
 from .servers import Martlet
 
 
@@ -76,4 +77,6 @@ PARTS = {
     "partitions-10000": many_partitions,
     "crash-restart": crash_restart,
     "compaction": compaction,
+    "tls": tls,
+    "authorization": authorization,
 }

@@ -24,7 +24,7 @@ CLASSES = [
     "clients.consumer.PlaintextConsumerFetchTest", "clients.consumer.PlaintextConsumerPollTest",
     "clients.consumer.PlaintextConsumerSubscriptionTest", "clients.consumer.SaslPlainPlaintextConsumerTest",
     "clients.consumer.ShareConsumerTest", "clients.admin.AdminFenceProducersTest", "clients.admin.ClientTelemetryTest",
-    "clients.admin.ListOffsetsIntegrationTest", "clients.admin.StaticBrokerConfigTest", 
+    "clients.admin.ListOffsetsIntegrationTest", "clients.admin.StaticBrokerConfigTest",
     "clients.producer.ProducerFailureHandlingTest", "clients.TransactionsExpirationTest",
     "clients.TransactionsWithMaxInFlightOneTest", "clients.MetricsDuringTopicCreationDeletionTest",
     "clients.security.GroupAuthorizerIntegrationTest",
@@ -117,7 +117,7 @@ class Class:
         defaults = {"offsets.topic.num.partitions": "5", "transaction.state.log.num.partitions": "5", "min.insync.replicas": "1"}
         settings = defaults | settings
         self.servers = Servers(
-            self.run.program, question["brokers"], settings, each=question["each"])
+            self.run.program, question["brokers"], settings, each=question["each"], features=("share.version=1",))
         self.servers.start(60)
         return {
             "bootstrap": self.servers.bootstrap, "id": "MkU3OEVBNTcwNTJENDM2Qg",

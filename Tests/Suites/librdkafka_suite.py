@@ -95,7 +95,7 @@ def is_told(reason: str) -> bool:
 
 def execute(run, directory: Path) -> None:
     for scenario, settings in SCENARIOS.items():
-        with Servers(run.program, run.nodes, SETTINGS | settings) as servers:
+        with Servers(run.program, run.nodes, SETTINGS | settings, features=("share.version=1",)) as servers:
             Suite(run, directory, scenario, servers).all()
     with open(run.file, "a") as out:
         for number, reason in outcomes.exceptions(run.suite, run.nodes, "excluded").items():

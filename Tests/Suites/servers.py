@@ -16,9 +16,8 @@ from nodes import Node  # noqa: E402
 
 from sources import ROOT, WORK  # noqa: E402
 
-# By the release that a broker is said to be suites choose what they try. Martlet answers what 4.3 does, but for share groups, which
-# librdkafka's suite tries from 4.2 on.
-VERSIONS = {"kafka-python": "4.3.0", "aiokafka": "4.3.0", "librdkafka": "4.1.0"}
+# By the release that a broker is said to be suites choose what they try. Martlet answers what 4.3 does.
+VERSIONS = {"kafka-python": "4.3.0", "aiokafka": "4.3.0", "librdkafka": "4.3.0"}
 
 
 def kafka_version(suite: str, program: str) -> str:
@@ -29,13 +28,15 @@ def kafka_version(suite: str, program: str) -> str:
 
 class Servers(MixedCluster):
     """Numbered from 0, as suites take their brokers to be. `listeners` are further ones of the first node, by name with port; the others
-    get them on ports of their own. `each` is what one node alone is configured with, by its number."""
+    get them on ports of their own. `each` is what one node alone is configured with, by its number; `features` are levels that the cluster
+    begins with, such as share.version=1."""
 
     def __init__(
         self, program: str, count: int, settings: dict[str, str], listeners: dict[str, int] | None = None,
-        each: dict[str, dict[str, str]] | None = None,
+        each: dict[str, dict[str, str]] | None = None, features: tuple[str, ...] = (),
     ):
         self.listeners, self.each = listeners or {}, each or {}
+        self.features = [word for feature in features for word in ("--feature", feature)]
         super().__init__(*[program] * count, settings={"transaction.state.log.min.isr": str(max(1, min(3, count) - 1)), **settings})
 
     def make_nodes(self, *arguments):
@@ -54,9 +55,9 @@ class Servers(MixedCluster):
         for node in self.nodes:
             if node.program == MARTLET:
                 # By its own tool alone: no Kafka need be there to say how far it would go.
-                Node.format(node)
+                Node.format(node, *self.features)
             else:
-                node.format()
+                node.format(*self.features)
 
     @property
     def is_secured(self) -> bool:

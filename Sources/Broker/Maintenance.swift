@@ -50,7 +50,9 @@ final class Maintenance: Sendable {
         }
         inBackground("deletion", every: 5_000, after: first) { $0.removeDeletedFiles() }
         inBackground("flush", every: min(storage.flushSchedulerIntervalMilliseconds, 1_000), after: first) { $0.flushDue() }
-        inBackground("producers", every: storage.producerIDExpirationCheckIntervalMilliseconds, after: first) { $0.expireProducers() }
+        // From the first interval on, as Kafka does it.
+        let expiration = storage.producerIDExpirationCheckIntervalMilliseconds
+        inBackground("producers", every: expiration, after: .milliseconds(expiration)) { $0.expireProducers() }
         inBackground("scrub", every: Self.scrubTickMilliseconds, after: first) { $0.scrub() }
         services.cleaner.start(on: eventLoop)
         inBackground("share state", every: 10_000, after: first) { $0.pruneShareState() }

@@ -8,6 +8,8 @@ struct ProducePartition {
     var index: Int32
     /// Where the records lie in the frame; nil for null.
     var records: Range<Int>?
+    /// Whether the records' producer numbers its batches, so that what is sent again is told from what is new.
+    var isIdempotent = false
     /// What the share has to show if its records are a transaction's.
     var verification = TransactionVerification.ongoing
     var result = ProduceResult()

@@ -61,20 +61,22 @@ extension BrokerServices {
     }
 
     /// Answers once all shares are on their replicas in sync, or the request's time is over. Meanwhile the producer's next request is taken:
-    /// the records' order is settled, and so is the answers'.
+    /// the records' order is settled, and so is the answers'. Not so where batches are numbered: the snapshots that brokers start with tell of
+    /// each producer's last batch only, so a producer that sends several again after a failure would be refused for good.
     private func awaitReplicas(_ context: RequestContext, _ state: ConnectionState) {
         let throttledUntil = SystemClock.monotonicMilliseconds() + Int64(throttleProduce(context, state))
         let connection = context.connection
         let names = state.produce.detachNames(from: context.body)
         let encoder = ProduceResponseEncoder(version: context.version, correlationID: context.correlationID)
+        let isDeferred = !state.produce.partitions.contains { $0.isIdempotent }
         let pending = state.pendingProduces.add(&state.produce)
         // May fill `state.produce` with the next request.
-        let answer = connection.deferAnswer()
+        let answer = isDeferred ? connection.deferAnswer() : nil
         pending.start(on: connection.eventLoop) { [self, unowned state, unowned pending] in
             let throttle = Int32(clamping: max(0, throttledUntil - SystemClock.monotonicMilliseconds()))
             let frame = encoder.encode(pending.request, body: names, throttleMilliseconds: throttle, allocator: allocator)
             state.pendingProduces.remove(pending)
-            connection.send(OutboundFrame(frame), as: answer)
+            if let answer { connection.send(OutboundFrame(frame), as: answer) } else { connection.send(OutboundFrame(frame)) }
         }
     }
 
@@ -100,6 +102,7 @@ extension BrokerServices {
             share.result.fail(problem.error, problem.message)
             return nil
         }
+        share.isIdempotent = (try? RecordBatchHeader(from: records).hasProducerId) ?? false
         if TopicName.isInternal(topic.name), context.clientID != "__admin_client" {
             // Kafka lets only its own admin client write to the cluster's own topics.
             share.result.error = .invalidTopicException

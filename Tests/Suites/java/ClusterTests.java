@@ -11,6 +11,7 @@ import kafka.server.KafkaBroker;
 
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.consumer.GroupProtocol;
+import org.apache.kafka.common.Node;
 import org.apache.kafka.common.acl.AccessControlEntry;
 import org.apache.kafka.common.acl.AclBinding;
 import org.apache.kafka.common.acl.AclBindingFilter;
@@ -23,6 +24,7 @@ import org.apache.kafka.common.test.api.ClusterTemplate;
 import org.apache.kafka.common.test.api.ClusterTest;
 import org.apache.kafka.common.test.api.ClusterTestDefaults;
 import org.apache.kafka.common.test.api.Type;
+import org.apache.kafka.metadata.MetadataCache;
 import org.apache.kafka.server.fault.FaultHandlerException;
 
 import org.junit.jupiter.api.AfterEach;
@@ -35,6 +37,7 @@ import java.io.PrintStream;
 import java.lang.annotation.Annotation;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
+import java.lang.reflect.Proxy;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -142,9 +145,22 @@ public class ClusterTests {
 
         /** Enough to count them. */
         @Override public Map<Integer, KafkaBroker> brokers() {
-            Map<Integer, KafkaBroker> nothing = new HashMap<>();
-            for (int each : brokerIds()) nothing.put(each, null);
-            return nothing;
+            Map<Integer, KafkaBroker> known = new HashMap<>();
+            for (int each : brokerIds()) known.put(each, standIn(each));
+            return known;
+        }
+
+        /** Brokers are in processes of their own. Some tests ask one whether it knows the others before they begin: all are ready by then. */
+        private static KafkaBroker standIn(int id) {
+            MetadataCache cache = answering(MetadataCache.class, "getAliveBrokerNodes", List.of(new Node(id, "127.0.0.1", 0)));
+            return answering(KafkaBroker.class, "metadataCache", cache);
+        }
+
+        private static <T> T answering(Class<T> type, String method, Object answer) {
+            return type.cast(Proxy.newProxyInstance(type.getClassLoader(), new Class<?>[] {type}, (self, called, arguments) -> {
+                if (called.getName().equals(method)) return answer;
+                throw new UnsupportedOperationException(called.getName() + " of a broker in another process");
+            }));
         }
 
         @Override public Type type() { return Type.CO_KRAFT; }

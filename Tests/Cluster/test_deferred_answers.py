@@ -1,6 +1,8 @@
 """One connection's produce requests with acks=all do not wait for one another: the leader appends what comes while replicas lag. Those of
 idempotent producers do, for a broker that has started again knows the last batch of each producer only."""
 
+from contextlib import contextmanager
+
 import pytest
 from confluent_kafka import Producer
 
@@ -44,21 +46,28 @@ class OneRecordARequest:
         assert self.delivered[1:] == [(None, number + 1, str(number).encode()) for number in range(count)]
 
 
-def test_records_are_appended_while_earlier_ones_wait_for_a_replica(cluster):
-    topic = "appended"
-    cluster.create(topic, 1)
-    producer = OneRecordARequest(cluster, topic)
-    leader = cluster.leader(topic, 0)
+@contextmanager
+def requests_on_their_way(cluster, producer, appended: int):
+    """While one of the leader's followers is paused, and the leader has appended so many records."""
+    leader = cluster.leader(producer.topic, 0)
     lagging = next(node for node in cluster.brokers if node is not leader)
     lagging.pause()
     try:
         for number in range(IN_FLIGHT):
             producer.send(str(number))
-        wait_until(lambda: log_end(leader, topic) == 1 + IN_FLIGHT, "the leader has appended all that is on its way", 8, 0.05)
-        producer.producer.poll(0)
-        assert len(producer.delivered) == 1, "nothing is acknowledged that one of the replicas in sync lacks"
+        wait_until(lambda: log_end(leader, producer.topic) == appended, f"the leader has appended {appended} records", 8, 0.05)
+        yield
     finally:
         lagging.resume()
+
+
+def test_records_are_appended_while_earlier_ones_wait_for_a_replica(cluster):
+    topic = "appended"
+    cluster.create(topic, 1)
+    producer = OneRecordARequest(cluster, topic)
+    with requests_on_their_way(cluster, producer, 1 + IN_FLIGHT):
+        producer.producer.poll(0)
+        assert len(producer.delivered) == 1, "nothing is acknowledged that one of the replicas in sync lacks"
     producer.finish(IN_FLIGHT)
     cluster.wait_whole()
 
@@ -68,17 +77,9 @@ def test_one_batch_of_an_idempotent_producer_waits_at_a_time(cluster):
     topic = "dies"
     cluster.create(topic, 1)
     producer = OneRecordARequest(cluster, topic, **{"enable.idempotence": True})
-    leader = cluster.leader(topic, 0)
-    lagging = next(node for node in cluster.brokers if node is not leader)
-    lagging.pause()
-    try:
-        for number in range(IN_FLIGHT):
-            producer.send(str(number))
-        wait_until(lambda: log_end(leader, topic) == 2, "the leader has appended the first of those that are on their way", 8, 0.05)
+    with requests_on_their_way(cluster, producer, 2):
         for node in cluster.brokers:
             node.kill()
-    finally:
-        lagging.resume()
     for node in cluster.brokers:
         node.start()
     for node in cluster.brokers:

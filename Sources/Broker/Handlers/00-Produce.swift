@@ -98,11 +98,12 @@ extension BrokerServices {
             share.result.fail(.invalidRecord, "Produce requests of version \(context.version) must have a record batch for every partition")
             return nil
         }
-        if let problem = Self.problem(with: records, version: context.version) {
-            share.result.fail(problem.error, problem.message)
+        do throws(RefusedRecords) {
+            share.isIdempotent = try Self.header(of: records, version: context.version).hasProducerId
+        } catch {
+            share.result.fail(error.error, error.message)
             return nil
         }
-        share.isIdempotent = (try? RecordBatchHeader(from: records).hasProducerId) ?? false
         if TopicName.isInternal(topic.name), context.clientID != "__admin_client" {
             // Kafka lets only its own admin client write to the cluster's own topics.
             share.result.error = .invalidTopicException
@@ -131,26 +132,27 @@ extension BrokerServices {
         }
     }
 
-    /// What versions 3 and later demand of a partition's records: exactly one batch of magic 2; zstd only from version 7 (KIP-110).
-    private static func problem(with records: ByteBuffer, version: Int16) -> (error: ErrorCode, message: String)? {
+    /// The header of a partition's records, which have to be what versions 3 and later demand: exactly one batch of magic 2; zstd only from
+    /// version 7 (KIP-110).
+    private static func header(of records: ByteBuffer, version: Int16) throws(RefusedRecords) -> RecordBatchHeader {
         guard records.readableBytes >= RecordBatchHeader.size else {
-            return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
+            throw RefusedRecords.notOneBatch(version)
         }
         guard let header = try? RecordBatchHeader(from: records) else {
-            return RecordBatchHeader.magic(in: records) == 2
-                ? (.corruptMessage, "The record batch's length cannot be right")
-                : (.invalidRecord, "Produce requests of version \(version) may hold record batches of magic 2 only")
+            throw RecordBatchHeader.magic(in: records) == 2
+                ? RefusedRecords(.corruptMessage, "The record batch's length cannot be right")
+                : RefusedRecords(.invalidRecord, "Produce requests of version \(version) may hold record batches of magic 2 only")
         }
         if header.sizeInBytes < records.readableBytes {
-            return (.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
+            throw RefusedRecords.notOneBatch(version)
         }
         guard let compression = try? header.compression else {
-            return (.corruptMessage, "The record batch names a compression that does not exist")
+            throw RefusedRecords(.corruptMessage, "The record batch names a compression that does not exist")
         }
         if version < 7, compression == .zstd {
-            return (.unsupportedCompressionType, "Produce requests below version 7 may not use zstd")
+            throw RefusedRecords(.unsupportedCompressionType, "Produce requests below version 7 may not use zstd")
         }
-        return nil
+        return header
     }
 
     private func answer(_ context: RequestContext, _ state: ConnectionState) {
@@ -165,6 +167,21 @@ extension BrokerServices {
         let encoder = ProduceResponseEncoder(version: context.version, correlationID: context.correlationID)
         let answer = encoder.encode(state.produce, body: context.body, throttleMilliseconds: throttle, allocator: allocator)
         context.connection.send(OutboundFrame(answer))
+    }
+}
+
+/// Why a partition's records are not even looked at.
+private struct RefusedRecords: Error {
+    var error: ErrorCode
+    var message: String
+
+    init(_ error: ErrorCode, _ message: String) {
+        self.error = error
+        self.message = message
+    }
+
+    static func notOneBatch(_ version: Int16) -> Self {
+        Self(.invalidRecord, "Produce requests of version \(version) must have exactly one record batch for every partition")
     }
 }
 

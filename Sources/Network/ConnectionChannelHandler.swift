@@ -288,9 +288,7 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
 
     func send(_ frame: OutboundFrame, closingAfterwards reason: String?) {
         precondition(requestInProgress, "an answer without a request")
-        var frame = frame
-        frame.fillInSize()
-        LoopCounters.add(frame.totalLength, to: loop.counters.bytesSent)
+        let frame = completed(frame)
         if deferred.isEmpty { outbound.append(frame) } else { deferred.add(frame) }
         closeReasonAfterFlush = closeReasonAfterFlush ?? reason
         complete()
@@ -304,12 +302,17 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
     }
 
     func send(_ frame: OutboundFrame, as answer: DeferredAnswer) {
+        lastActiveTick = loop.tick
+        deferred.fill(answer, with: completed(frame), into: &outbound)
+        if !isDelivering { deliver() }
+    }
+
+    /// The frame with its size in front, counted as sent.
+    private func completed(_ frame: OutboundFrame) -> OutboundFrame {
         var frame = frame
         frame.fillInSize()
         LoopCounters.add(frame.totalLength, to: loop.counters.bytesSent)
-        lastActiveTick = loop.tick
-        deferred.fill(answer, with: frame, into: &outbound)
-        if !isDelivering { deliver() }
+        return frame
     }
 
     func completeWithoutResponse() {

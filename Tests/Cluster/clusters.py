@@ -60,12 +60,17 @@ class Cluster:
     def start(self, seconds: float = 60) -> "Cluster":
         for node in self.nodes:
             node.format()
-        for node in self.nodes:
-            node.start()
-        for node in self.nodes:
-            node.wait_ready(seconds)
+        self.start_nodes(seconds)
         self.wait_whole(seconds)
         return self
+
+    def start_nodes(self, seconds: float = 60) -> None:
+        """Starts those that do not run."""
+        for node in self.nodes:
+            if not node.is_running:
+                node.start()
+        for node in self.nodes:
+            node.wait_ready(seconds)
 
     def admin(self) -> AdminClient:
         return AdminClient({"bootstrap.servers": self.bootstrap, "socket.timeout.ms": 10_000, **QUIET, **QUICK_RECONNECT})

@@ -122,6 +122,14 @@ class Node:
         finally:
             connection.close()
 
+    def log_end(self, topic: str, partition: int = 0) -> int:
+        """The end of the node's own replica, by its metrics."""
+        status, text = self.get("/metrics")
+        assert status == 200
+        name = f'kafka_log_log_logendoffset{{topic="{topic}",partition="{partition}"}} '
+        [value] = [line.split()[-1] for line in text.splitlines() if line.startswith(name)]
+        return int(float(value))
+
     def kill(self) -> None:
         """kill -9."""
         if self.is_running:

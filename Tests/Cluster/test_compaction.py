@@ -91,18 +91,10 @@ def test_every_replica_is_cleaned_and_any_may_end():
                 path.unlink()
         follower.start().wait_ready()
         cluster.wait_whole()
-        ends = [read_end(node) for node in cluster.nodes]
+        ends = [node.log_end(TOPIC) for node in cluster.nodes]
         assert len(set(ends)) == 1, ends
         for node in cluster.nodes:
             if node is not follower:
                 node.stop()
                 break
         table.check()
-
-
-def read_end(node) -> int:
-    """The log's end of the node's own replica, by its metrics."""
-    status, text = node.get("/metrics")
-    assert status == 200
-    [value] = [line.split()[-1] for line in text.splitlines() if line.startswith("kafka_log_log_logendoffset") and f'"{TOPIC}"' in line]
-    return int(float(value))

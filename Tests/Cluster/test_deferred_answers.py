@@ -19,13 +19,6 @@ def cluster():
         yield cluster
 
 
-def log_end(node, topic) -> int:
-    """The end of the node's own replica, by its metrics."""
-    name = f'kafka_log_log_logendoffset{{topic="{topic}",partition="0"}} '
-    lines = [line for line in node.get("/metrics")[1].splitlines() if line.startswith(name)]
-    return int(float(lines[0].rsplit(" ", 1)[1])) if lines else -1
-
-
 class OneRecordARequest:
     """A producer that has `IN_FLIGHT` requests on their way to one broker at a time, of one record each."""
 
@@ -55,7 +48,7 @@ def requests_on_their_way(cluster, producer, appended: int):
     try:
         for number in range(IN_FLIGHT):
             producer.send(str(number))
-        wait_until(lambda: log_end(leader, producer.topic) == appended, f"the leader has appended {appended} records", 8, 0.05)
+        wait_until(lambda: leader.log_end(producer.topic) == appended, f"the leader has appended {appended} records", 8, 0.05)
         yield
     finally:
         lagging.resume()
@@ -80,9 +73,6 @@ def test_one_batch_of_an_idempotent_producer_waits_at_a_time(cluster):
     with requests_on_their_way(cluster, producer, 2):
         for node in cluster.brokers:
             node.kill()
-    for node in cluster.brokers:
-        node.start()
-    for node in cluster.brokers:
-        node.wait_ready()
+    cluster.start_nodes()
     producer.finish(IN_FLIGHT)
     cluster.wait_whole()

@@ -61,10 +61,7 @@ def test_static_voters_become_voters_of_the_log():
         # Also over a restart, with the voters still in the configurations of the first three.
         for node in cluster.nodes:
             node.kill()
-        for node in cluster.nodes:
-            node.start()
-        for node in cluster.nodes:
-            node.wait_ready()
+        cluster.start_nodes()
         wait_until(lambda: voters(cluster) == remaining, "the voters are those of the log", 30)
         cluster.wait_whole()
         assert {"before", "after"} <= set(cluster.admin().list_topics(timeout=10).topics)

@@ -72,7 +72,7 @@ final class BrokerServices: Sendable {
             configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
             logger: log.logger("transactions"))
         shareGroups = ShareServices(configuration: configuration, image: cluster.metadata.image)
-        links = LinkServices(nodeID: configuration.nodeID, logger: log.logger("links"))
+        links = LinkServices(nodeID: configuration.nodeID, eventLoop: cluster.channel.eventLoop, logger: log.logger("links"))
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log

@@ -37,16 +37,19 @@ final class LinkServices: Sendable {
     let runtime = LinkCoordinatorRuntime()
     let epochs = CoordinatedEpochs()
     let workers: LinkWorkers
+    let tasks: LinkTasks
     let nodeID: NodeID
     let logger: Logger
     let state = Mutex(State())
     /// One reconciliation after the other.
     let reconciling = Mutex(())
 
-    init(nodeID: NodeID, logger: Logger) {
+    /// - Parameter eventLoop: on which the coordinator's work and the synchronisation of offsets run.
+    init(nodeID: NodeID, eventLoop: any EventLoop, logger: Logger) {
         self.nodeID = nodeID
         self.logger = logger
-        workers = LinkWorkers(logger: logger)
+        tasks = LinkTasks(eventLoop: eventLoop)
+        workers = LinkWorkers(tasks: tasks, logger: logger)
     }
 
     func start(_ services: BrokerServices, on eventLoopGroup: any EventLoopGroup) {

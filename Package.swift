@@ -65,12 +65,13 @@ let cores: [Target] = [
 
 let shells: [Target] = [
     library("TransportSecurity", ["Primitives", "Authentication", nioCore, nioSSL, certificates, asn1]),
+    library("IdentityProvider", ["Primitives", "Authentication", "TransportSecurity", nioCore, nioPosix, nioHTTP1]),
     library("Storage", ["Primitives", "RecordBatches", "CChecksums", "CLinux", nioCore, nioPosix, collections, logging]),
     library(
         "Network",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS,
-            nioHTTP1, collections, logging,
+            collections, logging,
         ]),
     library(
         "Runtime",
@@ -91,14 +92,14 @@ let services: [Target] = [
             "CLinux", "Consensus",
             "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Authentication",
             "Authorization",
-            "TransportSecurity", "Storage", "Network", "Runtime", "Configuration", "Observability",
+            "TransportSecurity", "IdentityProvider", "Storage", "Network", "Runtime", "Configuration", "Observability",
             nioCore, nioPosix, collections, logging,
         ]),
     library(
         "MartletClient",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Authentication",
-            "Authorization", "TransportSecurity", nioCore, nioPosix, collections, logging,
+            "Authorization", "TransportSecurity", "IdentityProvider", nioCore, nioPosix, collections, logging,
         ]),
 ]
 

@@ -19,7 +19,7 @@ final class NodeSecurity: Sendable {
     private let listeners: [String: ListenerSecurity]
     private let outgoing: [String: TLSClientContext]
     /// By listener of other nodes, where this one logs in by OAUTHBEARER.
-    private let tokens: [String: TokenFile]
+    private let tokens: [String: NodeToken]
     private let settings: SecuritySettings
     private let credentials: MetadataCredentials
     private let logger: Logger
@@ -46,11 +46,30 @@ final class NodeSecurity: Sendable {
             }
         }
         self.outgoing = outgoing
-        var tokens: [String: TokenFile] = [:]
-        for (name, settings) in settings.outgoing {
-            if let path = settings.tokenFile { tokens[name] = try TokenFile(path: path) }
+        tokens = try Self.tokens(settings.outgoing, logger)
+    }
+
+    /// One for each place where a token comes from, whoever it is shown to.
+    private static func tokens(
+        _ outgoing: [String: OutgoingSecuritySettings], _ logger: Logger
+    ) throws(BrokerStartFailure) -> [String: NodeToken] {
+        var tokens: [String: NodeToken] = [:]
+        var made: [TokenOrigin: NodeToken] = [:]
+        for (name, settings) in outgoing {
+            guard let origin = settings.token else { continue }
+            let token: NodeToken
+            if let known = made[origin] {
+                token = known
+            } else {
+                switch origin {
+                case .file(let path): token = .file(try TokenFile(path: path))
+                case .endpoint(let endpoint): token = .endpoint(try EndpointToken(endpoint, logger: logger))
+                }
+            }
+            made[origin] = token
+            tokens[name] = token
         }
-        self.tokens = tokens
+        return tokens
     }
 
     /// What delegation tokens are signed with; nil when there are none.
@@ -74,8 +93,9 @@ final class NodeSecurity: Sendable {
         return options
     }
 
-    /// Begins to keep the keys of tokens up to date.
+    /// Begins to keep tokens and the keys of tokens up to date.
     func start(on eventLoop: any EventLoop, _ background: BackgroundWork) {
+        for token in tokens.values { token.start(on: eventLoop) }
         for listener in listeners.values { listener.verificationKeys?.start(on: eventLoop, background) }
     }
 

@@ -64,8 +64,8 @@ struct OAuthBearerSettingsTests {
     @Test("Where this node's own token comes from: keys of one listener, the JAAS entry, Martlet's own keys for a login")
     func ownToken() throws {
         func origin(_ text: String) throws -> TokenOrigin? {
-            let all = Self.base + Self.url + Self.origin + "sasl.mechanism.inter.broker.protocol=OAUTHBEARER\n" + text
-            let loaded = try load(all)
+            let base = Self.base.replacing("inter.broker.protocol=PLAIN", with: "inter.broker.protocol=OAUTHBEARER")
+            let loaded = try load(base + Self.url + Self.origin + text)
             #expect(loaded.warnings.isEmpty, "\(loaded.warnings)")
             return loaded.configuration.security.outgoing["CLIENTS"]?.token
         }

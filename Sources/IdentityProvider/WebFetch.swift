@@ -1,6 +1,7 @@
 // One small request by HTTP or HTTPS and the document that answers it: an identity provider's keys, a token. Bounded in time and size, no
 // redirects, one connection each.
 import Authentication
+import Glibc
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -95,8 +96,10 @@ public enum WebFetch {
             if let unresolved = error.dnsAError ?? error.dnsAAAAError, error.connectionErrors.isEmpty {
                 return "the name does not resolve (\(unresolved))"
             }
-            return error.connectionErrors.last.map { "\($0.error)" } ?? "the name has no address"
+            return error.connectionErrors.last.map { reason($0.error) } ?? "the name has no address"
         case ChannelError.connectTimeout(let time): return "no connection within \(time.nanoseconds / 1_000_000) ms"
+        // Its own words say more of the library than of the connection.
+        case let error as IOError: return String(cString: strerror(error.errnoCode))
         default: return "\(error)"
         }
     }

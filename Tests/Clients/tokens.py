@@ -137,15 +137,15 @@ class KeySetServer(WebServer):
 
 
 class TokenServer(WebServer):
-    """A token endpoint (RFC 6749 section 4.4): tokens of `seconds` for `clients`, which are ids with secrets. Once `failing` is an HTTP status
-    it answers with that. Keeps what it was asked and the tokens it made."""
+    """A token endpoint (RFC 6749 section 4.4): tokens of `seconds` for `clients`, which are ids with a secret, or several. Once `failing` is an
+    HTTP status it answers with that. Keeps what it was asked, and by which secrets."""
 
     path = "/realms/main/token"
 
-    def __init__(self, issuer: Issuer, clients: dict[str, str], seconds: float = 600, certificate: Path | None = None, port: int = 0):
+    def __init__(self, issuer: Issuer, clients: dict[str, str | set[str]], seconds: float = 600, certificate: Path | None = None, port: int = 0):
         self.issuer, self.clients, self.seconds, self.failing = issuer, clients, seconds, 0
         self.requests: list[tuple[str, str]] = []
-        self.tokens: list[str] = []
+        self.secrets: list[str] = []
         super().__init__(certificate, port)
 
     def answer(self, request):
@@ -153,14 +153,15 @@ class TokenServer(WebServer):
         id, _, secret = base64.b64decode(basic).decode().partition(":")
         form = urllib.parse.parse_qs(request.body)
         self.requests.append((id, request.body))
+        self.secrets.append(secret)
+        known = self.clients.get(id, set())
         if self.failing:
             return self.failing, b"<html>Out of order</html>"
         if request.command != "POST" or request.headers.get("Content-Type") != "application/x-www-form-urlencoded":
             return 405, b""
-        if scheme != "Basic" or self.clients.get(id) != secret:
+        if scheme != "Basic" or secret not in ({known} if isinstance(known, str) else known):
             return 401, json.dumps({"error": "invalid_client", "error_description": f"{id} is not known by {secret}"}).encode()
         if form.get("grant_type") != ["client_credentials"]:
             return 400, json.dumps({"error": "unsupported_grant_type"}).encode()
         token = self.issuer.token(id, seconds=self.seconds, scope=form.get("scope", []), iat=int(time.time()))
-        self.tokens.append(token)
         return 200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": int(self.seconds)}).encode()

@@ -5,6 +5,7 @@ import threading
 import time
 
 import pytest
+from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from clusters import Cluster
 from confluent import producer, read_all, send
@@ -159,18 +160,16 @@ class EndpointCluster(BearerCluster):
         self.server = TokenServer(self.issuer, self.clients, LIFETIME, self.certificates / "node.pem", self.port)
         self.port = self.server.port
 
-    def own_token(self, node):
+    def jaas(self, listener: str, secret: str) -> dict[str, str]:
         module = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
+        trust = f'ssl.truststore.type="PEM" ssl.truststore.location="{self.certificates / "ca.pem"}"'
+        return {f"listener.name.{listener}.oauthbearer.sasl.jaas.config": f'{module} required clientSecret="{secret}" {trust};'}
+
+    def own_token(self, node):
         return {
-            "sasl.oauthbearer.token.endpoint.url": self.server.url,
-            "sasl.oauthbearer.client.credentials.client.id": node.name,
-            "sasl.oauthbearer.client.credentials.client.secret": self.clients[node.name],
+            "sasl.oauthbearer.token.endpoint.url": self.server.url, "sasl.oauthbearer.client.credentials.client.id": node.name,
             "sasl.oauthbearer.scope": "kafka", "sasl.login.retry.backoff.max.ms": "1000",
-            **{
-                f"listener.name.{name}.oauthbearer.sasl.jaas.config":
-                    f'{module} required ssl.truststore.type="PEM" ssl.truststore.location="{self.certificates / "ca.pem"}";'
-                for name in ["replication", "controller"]
-            },
+            **self.jaas("replication", self.clients[node.name]), **self.jaas("controller", self.clients[node.name]),
         }
 
     def __exit__(self, *failure):
@@ -234,3 +233,27 @@ def test_a_node_with_a_wrong_secret(endpoint_cluster):
     cluster.clients[node.name] = secret
     node.wait_ready(60)
     cluster.wait_whole(60)
+
+
+def test_another_secret_by_dynamic_configuration(endpoint_cluster):
+    """A secret is replaced without a restart: first both are good, then only the new one."""
+    cluster = endpoint_cluster
+    node = cluster.nodes[1]
+    old, admin = cluster.clients[node.name], cluster.admin()
+    cluster.clients[node.name] = {old, "the next one"}
+    [(key, value)] = cluster.jaas("replication", "the next one").items()
+    change = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.BROKER, str(node.number), incremental_configs=[change])
+    admin.incremental_alter_configs([resource])[resource].result(30)
+    wait_until(lambda: "the next one" in cluster.server.secrets, "the new secret is in use", 30)
+    assert "the next one" not in node.log()
+    cluster.produce_for("renewed", 2 * LIFETIME)
+    cluster.clients[node.name] = old
+    resource = ConfigResource(
+        ConfigResource.Type.BROKER, str(node.number),
+        incremental_configs=[ConfigEntry(key, "", incremental_operation=AlterConfigOpType.DELETE)])
+    admin.incremental_alter_configs([resource])[resource].result(30)
+    changed = "this node's own token comes from another place or by other settings"
+    wait_until(lambda: node.log().count(changed) == 2, "the secret of the file is in use again", 30)
+    cluster.produce_for("restored", LIFETIME)
+    assert "is not known by" not in node.log()

@@ -8,36 +8,12 @@ import Primitives
 import Synchronization
 import TransportSecurity
 
-/// Where this node's own token comes from.
-enum NodeToken: Sendable {
-    case file(TokenFile)
-    case endpoint(EndpointToken)
-
-    /// What to log in with now; nil while there is nothing.
-    var credentials: SaslCredentials? {
-        switch self {
-        case .file(let file): file.credentials
-        case .endpoint(let endpoint): endpoint.credentials
-        }
-    }
-
-    func start(on eventLoop: any EventLoop) {
-        if case .endpoint(let endpoint) = self { endpoint.start(on: eventLoop) }
-    }
-
-    /// Reads files again. Returns what is wrong with them, if anything.
-    func refresh() -> String? {
-        switch self {
-        case .file(let file): file.refresh()
-        case .endpoint(let endpoint): endpoint.refreshFiles()
-        }
-    }
-}
-
 /// The token of one endpoint. Thread-safe.
 final class EndpointToken: Sendable {
     private struct State {
         var token: IssuedToken?
+        /// Whether the token is of this endpoint.
+        var isOwn = false
         /// Attempts that failed since the last good one.
         var failures = 0
         var eventLoop: (any EventLoop)?
@@ -71,6 +47,12 @@ final class EndpointToken: Sendable {
         if isFirst { ask(on: eventLoop) }
     }
 
+    /// Uses another's token until it has one of its own.
+    func inherit(_ other: EndpointToken) {
+        let token = other.state.withLock { $0.token }
+        state.withLock { $0.token = $0.token ?? token }
+    }
+
     func refreshFiles() -> String? { endpoint.refresh() }
 
     private func ask(on eventLoop: any EventLoop) {
@@ -90,9 +72,10 @@ final class EndpointToken: Sendable {
         let (isFirst, failures) = state.withLock { state in
             defer {
                 state.token = token
+                state.isOwn = true
                 state.failures = 0
             }
-            return (state.token == nil, state.failures)
+            return (!state.isOwn, state.failures)
         }
         let now = SystemClock.now()
         let pause = endpoint.settings.refresh.pauseMilliseconds(token, now: now, random: .random(in: 0...1))

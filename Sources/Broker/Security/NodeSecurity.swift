@@ -18,8 +18,7 @@ final class NodeSecurity: Sendable {
     let authorizer: Authorizer?
     private let listeners: [String: ListenerSecurity]
     private let outgoing: [String: TLSClientContext]
-    /// By listener of other nodes, where this one logs in by OAUTHBEARER.
-    private let tokens: [String: NodeToken]
+    private let tokens: NodeTokens
     private let settings: SecuritySettings
     private let credentials: MetadataCredentials
     private let logger: Logger
@@ -46,30 +45,7 @@ final class NodeSecurity: Sendable {
             }
         }
         self.outgoing = outgoing
-        tokens = try Self.tokens(settings.outgoing, logger)
-    }
-
-    /// One for each place where a token comes from, whoever it is shown to.
-    private static func tokens(
-        _ outgoing: [String: OutgoingSecuritySettings], _ logger: Logger
-    ) throws(BrokerStartFailure) -> [String: NodeToken] {
-        var tokens: [String: NodeToken] = [:]
-        var made: [TokenOrigin: NodeToken] = [:]
-        for (name, settings) in outgoing {
-            guard let origin = settings.token else { continue }
-            let token: NodeToken
-            if let known = made[origin] {
-                token = known
-            } else {
-                switch origin {
-                case .file(let path): token = .file(try TokenFile(path: path))
-                case .endpoint(let endpoint): token = .endpoint(try EndpointToken(endpoint, logger: logger))
-                }
-            }
-            made[origin] = token
-            tokens[name] = token
-        }
-        return tokens
+        tokens = try NodeTokens(settings.outgoing, logger: logger)
     }
 
     /// What delegation tokens are signed with; nil when there are none.
@@ -85,8 +61,8 @@ final class NodeSecurity: Sendable {
     func peerOptions(clientID: String, listener name: String) -> PeerOptions {
         var options = PeerOptions(clientID: clientID)
         options.tls = outgoing[name]
-        if let token = tokens[name] {
-            options.credentials = { token.credentials }
+        if settings.outgoing[name]?.token != nil {
+            options.credentials = { [tokens] in tokens.credentials(name) }
         } else if let credentials = settings.outgoing[name]?.credentials {
             options.credentials = { credentials }
         }
@@ -95,7 +71,7 @@ final class NodeSecurity: Sendable {
 
     /// Begins to keep tokens and the keys of tokens up to date.
     func start(on eventLoop: any EventLoop, _ background: BackgroundWork) {
-        for token in tokens.values { token.start(on: eventLoop) }
+        tokens.start(on: eventLoop)
         for listener in listeners.values { listener.verificationKeys?.start(on: eventLoop, background) }
     }
 
@@ -116,16 +92,14 @@ final class NodeSecurity: Sendable {
         for (name, outgoing) in settings.outgoing {
             if let tls = outgoing.tls, let context = self.outgoing[name] { reload(context, name, tls) }
         }
+        tokens.update(settings.outgoing)
     }
 
     /// Reads files again that changed.
     func refresh() {
         for listener in listeners.values { listener.refresh() }
         for (name, context) in outgoing { reload(context, name, nil) }
-        for (name, token) in tokens {
-            guard let problem = token.refresh() else { continue }
-            logger.error("the token for other nodes stays as it was", metadata: ["connections": "\(name)", "reason": "\(problem)"])
-        }
+        tokens.refresh()
     }
 
     private func reload(_ context: TLSClientContext, _ name: String, _ settings: TLSSettings?) {

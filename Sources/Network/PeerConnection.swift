@@ -37,7 +37,7 @@ final class PeerConnection {
     }
 
     private static let apiVersionsVersion: Int16 = 3
-    private static let noCredentials = "there is nothing to log in with yet; the log says why"
+    private static let noCredentials = "there is no token to log in with yet"
 
     private let address: PeerAddress
     private let options: PeerOptions

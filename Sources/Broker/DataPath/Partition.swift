@@ -19,6 +19,8 @@ enum PartitionError: Error {
     case notEnoughReplicas
     /// A new leader that does not know yet how much is committed (KIP-207).
     case offsetNotAvailable
+    /// Clients may not write here: see `WriteAccess`.
+    case closedToWrites(WriteAccess)
     case storage(StorageError)
 }
 
@@ -56,6 +58,8 @@ final class Partition: Sendable {
         /// The log's directory has failed: nothing is served until the node starts again.
         var isOffline = false
         var throttling = ReplicaThrottling()
+        /// Whether clients may write, as far as links to other clusters are concerned.
+        var writes = WriteAccess.open
         /// Records that this follower lacked of its leader's high watermark after its last fetch.
         var lag: Offset = 0
         /// Fetches that wait for the high watermark to move.

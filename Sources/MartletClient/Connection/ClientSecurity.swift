@@ -16,7 +16,7 @@ public struct ClientSecurity: Sendable {
     /// Nil without SASL.
     var credentials: SaslCredentials?
     /// Where the tokens of OAUTHBEARER come from.
-    private var tokens: ClientTokens?
+    var tokens: ClientTokens?
 
     /// Plaintext, and nobody in particular.
     public static let none = ClientSecurity(tls: nil, credentials: nil)

@@ -19,6 +19,8 @@ final class ClientTokens: Sendable {
         /// Milliseconds since 1970 from which on another token is asked for.
         var due: Int64 = 0
         var asking: Task<Result<IssuedToken, KafkaError>, Never>?
+
+        func usable(_ now: Int64) -> IssuedToken? { token.flatMap { $0.expirationMilliseconds > now ? $0 : nil } }
     }
 
     /// How long a token that is still good is used before another is asked for again after there was none.
@@ -44,6 +46,18 @@ final class ClientTokens: Sendable {
         }
     }
 
+    /// What there is to log in with now, without waiting; nil when there is nothing. Another token is asked for meanwhile when it is time for one.
+    func present(on group: any EventLoopGroup) -> String? {
+        switch origin {
+        case .file(let path): return try? Self.read(path)
+        case .endpoint(let endpoint):
+            let now = SystemClock.now()
+            let isDue = state.withLock { $0.asking == nil && now >= $0.due }
+            guard isDue else { return state.withLock { $0.usable(now) }?.text }
+            return usableOrAsking(endpoint, on: group, within: .zero).usable?.text
+        }
+    }
+
     private static func read(_ path: String) throws(KafkaError) -> String {
         guard let text = TokenFile.text(path) else { throw KafkaError(.authenticationFailed, "\(path) cannot be read") }
         guard let token = SaslCredentials.token(in: text) else {
@@ -55,17 +69,7 @@ final class ClientTokens: Sendable {
     private func current(
         _ endpoint: TokenEndpoint, on group: any EventLoopGroup, within limit: Duration
     ) async throws(KafkaError) -> String {
-        let now = SystemClock.now()
-        let (usable, asking) = state.withLock { state -> (IssuedToken?, Task<Result<IssuedToken, KafkaError>, Never>?) in
-            let usable = state.token.flatMap { $0.expirationMilliseconds > now ? $0 : nil }
-            if usable != nil, now < state.due { return (usable, nil) }
-            // Connections that need one at the same time share it.
-            let asking =
-                state.asking
-                ?? Task.detached { await self.ask(endpoint, on: group.next(), within: usable == nil ? limit : .zero) }
-            state.asking = asking
-            return (usable, asking)
-        }
+        let (usable, asking) = usableOrAsking(endpoint, on: group, within: limit)
         guard let asking else { return usable?.text ?? "" }
         switch await asking.value {
         case .success(let token): return token.text
@@ -73,6 +77,23 @@ final class ClientTokens: Sendable {
             // The one there is will do for a while.
             guard let usable else { throw error }
             return usable.text
+        }
+    }
+
+    /// The token that is still good, and the attempt to have another where it is time for one.
+    private func usableOrAsking(
+        _ endpoint: TokenEndpoint, on group: any EventLoopGroup, within limit: Duration
+    ) -> (usable: IssuedToken?, asking: Task<Result<IssuedToken, KafkaError>, Never>?) {
+        let now = SystemClock.now()
+        return state.withLock { state in
+            let usable = state.usable(now)
+            if usable != nil, now < state.due { return (usable, nil) }
+            // Connections that need one at the same time share it.
+            let asking =
+                state.asking
+                ?? Task.detached { await self.ask(endpoint, on: group.next(), within: usable == nil ? limit : .zero) }
+            state.asking = asking
+            return (usable, asking)
         }
     }
 

@@ -114,7 +114,7 @@ extension LinkServices {
         object.append("partition", .integer(Int64(partition.topicPartition.partition)))
         object.append("logEndOffset", .integer(end))
         object.append("sourceEndOffset", .integer(entry?.sourceEndOffset ?? -1))
-        object.append("caughtUpAgoMs", ago(entry?.caughtUpAt))
+        object.append("caughtUpAgoMs", ago(entry?.upToDateAt))
         object.append("answeredAgoMs", ago(entry?.answeredAt))
         object.append("bytes", .integer(entry?.bytes ?? 0))
         object.append("cutRecords", .integer(entry?.cutRecords ?? 0))

@@ -44,13 +44,15 @@ extension MirrorFetcher {
             mirrors[key] = changed
             if taken.bytes > 0, throttle.isLimited { throttle.record(bytes: taken.bytes) }
             let now = SystemClock.monotonicMilliseconds()
+            let (clock, sentAt) = (clock, sentAt)
             board.update(mirror.partition.topicPartition, link: link) { progress in
                 progress.sourceEndOffset = data.highWatermark
                 progress.logEndOffset = taken.position.logEndOffset
                 progress.answeredAt = now
                 progress.bytes += Int64(taken.bytes)
                 progress.problem = ""
-                if taken.position.logEndOffset >= data.highWatermark { progress.caughtUpAt = now }
+                progress.clock = clock
+                if taken.position.logEndOffset >= data.highWatermark { progress.caughtUpAt = sentAt }
             }
             plan.advance(key, to: fetchPosition(taken.position.logEndOffset, changed.sourceEpoch))
         } catch {

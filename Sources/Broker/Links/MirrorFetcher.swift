@@ -65,6 +65,9 @@ final class MirrorFetcher: @unchecked Sendable {
     weak var owner: (any MirrorFetcherOwner)?
     var plan = ReplicaFetchPlan()
     var mirrors: [FetchSessionKey: Mirror] = [:]
+    let clock = FetcherClock()
+    /// When the request on its way was sent, in monotonic milliseconds.
+    private(set) var sentAt: Int64 = .min
     private var isBusy = false
     private var isClosed = false
     private var connectionFailures = 0
@@ -157,6 +160,7 @@ final class MirrorFetcher: @unchecked Sendable {
 
     private func send(_ request: ReplicaFetchRequest) {
         isBusy = true
+        sentAt = SystemClock.monotonicMilliseconds()
         let message = message(request)
         connections.send(
             to: address, api: ApiKey.fetch.rawValue, timeoutMilliseconds: Self.timeoutMilliseconds, on: eventLoop,
@@ -204,6 +208,7 @@ final class MirrorFetcher: @unchecked Sendable {
         }
         connectionFailures = 0
         plan.answered(sessionID: response.sessionId)
+        clock.askedAt.store(sentAt, ordering: .relaxed)
         for topic in response.responses {
             for data in topic.partitions {
                 take(data, FetchSessionKey(topicID: topic.topicId, topicName: "", partition: data.partitionIndex))

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from broker import binary, wait_until
+from broker import Broker, binary, wait_until
 from secured import SecuredBroker, certificates, events
 from test_cli import martlet
 from tokens import AUDIENCE, ISSUER, Issuer, TokenServer
@@ -208,3 +208,28 @@ def test_an_endpoint_that_goes_away_meanwhile(secured, issuer, name):
         if producer.poll() is None:
             producer.kill()
         producer.wait()
+
+
+def test_a_link_logs_in_at_its_source(secured, issuer, name):
+    """A cluster that mirrors another goes on over many tokens, and shows the secret to nobody."""
+    create(secured.bootstrap, name)
+    with TokenServer(issuer, {"mirror": SECRET}, seconds=4) as server, Broker() as mirror:
+        file = properties(secured, name, server, f'clientId="mirror" clientSecret="{SECRET}"')
+
+        def run(*arguments) -> str:
+            return martlet(*arguments, bootstrap=mirror.bootstrap).stdout
+
+        def mirrored(count: int) -> bool:
+            found = martlet("consume", name, "--from", "beginning", "--until-end", bootstrap=mirror.bootstrap, check=False)
+            return found.stdout.split() == [str(number) for number in range(count)]
+
+        run("link", "create", "dr", "--bootstrap", secured.address("CLIENTS"), "--config", file)
+        run("link", "mirror", "dr", name)
+        for number in range(4):
+            martlet("produce", name, stdin=f"{number}\n", bootstrap=secured.bootstrap)
+            wait_until(lambda: mirrored(number + 1), f"record {number} is mirrored", 20, pause=0.2)
+            asked = len(server.requests)
+            wait_until(lambda: len(server.requests) > asked, "another token was asked for", 20, pause=0.2)
+        assert SECRET not in run("link", "describe", "dr", "--json") and SECRET not in mirror.log()
+        assert mirror.stop() == 0
+    assert not any(event["event"] == "login-failed" for event in events(secured))

@@ -254,6 +254,8 @@ def test_bad_requests_say_what_is_wrong(source, destination):
     assert "no link 'other'" in refused("mirror", "other", "t")
     assert "no-such-topic" in refused("mirror", "link", "no-such-topic")
     assert "no mirror topic" in refused("promote", "link", "no-such-topic")
+    source.create("kept", 1)
+    martlet(destination, "link", "mirror", "link", "kept")
     assert "promote or fail over" in refused("delete", "link")
     source.create("taken", 1)
     destination.create("taken", 1)

@@ -111,15 +111,19 @@ final class LinkServices: Sendable {
     static let waitMilliseconds: Int64 = 500
     private static let retryMilliseconds: Int64 = 100
 
+    /// New metadata is about to be taken over. Mirrors can only come after the topic that lists them: who has seen the cluster without it
+    /// knows them all.
+    func willPublish(_ image: MetadataImage) {
+        guard image.topics.topic(named: TopicName.clusterLinks) == nil else { return }
+        state.withLock { state in
+            if state.publication == nil { state.hasNoLinks = true }
+        }
+    }
+
     /// The metadata has changed.
     func metadataChanged(_ image: MetadataImage, touched: [TopicImage], deleted: [TopicImage]) {
         let hasTopic = image.topics.topic(named: TopicName.clusterLinks) != nil
-        let mustFollow = state.withLock { state -> Bool in
-            // Mirrors can only come after the topic that lists them: who has seen the cluster without it knows them all.
-            if !hasTopic, state.publication == nil { state.hasNoLinks = true }
-            return hasTopic && !state.isFollowing
-        }
-        if mustFollow { follow() }
+        if hasTopic, state.withLock({ !$0.isFollowing }) { follow() }
         let names = Set((touched + deleted).map(\.name))
         let concerned = state.withLock { state in
             state.publication?.image.mirrors.keys.contains { names.contains($0) } ?? false

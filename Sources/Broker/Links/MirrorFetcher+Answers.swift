@@ -43,22 +43,28 @@ extension MirrorFetcher {
             if let epoch = records.lastEpochOfWholeBatches { changed.sourceEpoch = epoch }
             mirrors[key] = changed
             if taken.bytes > 0, throttle.isLimited { throttle.record(bytes: taken.bytes) }
-            let now = SystemClock.monotonicMilliseconds()
-            let (clock, sentAt) = (clock, sentAt)
-            board.update(mirror.partition.topicPartition, link: link) { progress in
-                progress.sourceEndOffset = data.highWatermark
-                progress.logEndOffset = taken.position.logEndOffset
-                progress.answeredAt = now
-                progress.bytes += Int64(taken.bytes)
-                progress.problem = ""
-                progress.clock = clock
-                if taken.position.logEndOffset >= data.highWatermark { progress.caughtUpAt = sentAt }
-            }
+            note(mirror.partition, sourceEnd: data.highWatermark, logEnd: taken.position.logEndOffset, bytes: taken.bytes)
             plan.advance(key, to: fetchPosition(taken.position.logEndOffset, changed.sourceEpoch))
         } catch {
             // Another broker leads the mirror by now, or the topic is no mirror any more: whoever knows says so to this fetcher.
             if case .notLeader = error { return drop(key) }
             rest(key, "\(error)")
+        }
+    }
+
+    /// Notes where the source's committed records end, and the mirror's.
+    private func note(_ partition: Partition, sourceEnd: Offset, logEnd: Offset? = nil, bytes: Int = 0) {
+        let now = SystemClock.monotonicMilliseconds()
+        let (clock, sentAt) = (clock, sentAt)
+        guard let logEnd = logEnd ?? partition.mirrorPosition?.logEndOffset else { return }
+        board.update(partition.topicPartition, link: link) { progress in
+            progress.sourceEndOffset = sourceEnd
+            progress.logEndOffset = logEnd
+            progress.answeredAt = now
+            progress.bytes += Int64(bytes)
+            progress.problem = ""
+            progress.clock = clock
+            if logEnd >= sourceEnd { progress.caughtUpAt = sentAt }
         }
     }
 
@@ -78,6 +84,8 @@ extension MirrorFetcher {
             case .following: break
             case .comparing:
                 guard isSame else { return search(key, sourceStart: data.logStartOffset, sourceEnd: data.highWatermark) }
+                // With nothing new there, no later answer will speak of the partition.
+                note(mirror.partition, sourceEnd: data.highWatermark)
                 goOn(key, sourceEpoch: header?.partitionLeaderEpoch ?? -1)
             case .searching(var search):
                 if isSame {

@@ -89,6 +89,31 @@ struct IssuedTokenTests {
         #expect(long?.isRetriable == true && (long?.description.count ?? 0) < 300)
     }
 
+    @Test("A damaged answer is refused or read, whatever is wrong with it")
+    func mutations() {
+        let text = Self.token(["exp": 1_764_353_400, "iat": 1_764_352_000, "sub": "app"])
+        let good = Array("{\"access_token\":\"\(text)\",\"expires_in\":300,\"error\":\"no\"}".utf8)
+        var random = SeededRandom(seed: 14)
+        var (refused, read) = (0, 0)
+        for _ in 0..<3000 {
+            var bytes = good
+            for _ in 0..<Int.random(in: 1...6, using: &random) {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: 0...255, using: &random)
+            }
+            if Int.random(in: 0..<4, using: &random) == 0 { bytes.removeLast(Int.random(in: 0..<bytes.count, using: &random)) }
+            do throws(TokenEndpointFailure) {
+                let token = try IssuedToken(status: Int.random(in: 0..<4, using: &random) > 0 ? 200 : 400, body: bytes, now: Self.now)
+                #expect(!token.text.isEmpty && token.expirationMilliseconds >= 0)
+                #expect(TokenRefresh().pauseMilliseconds(token, now: Self.now, random: 1) > 0)
+                read += 1
+            } catch {
+                #expect(!error.description.contains(text.prefix(20)))
+                refused += 1
+            }
+        }
+        #expect(refused > 500 && read > 100, "\(refused), \(read)")
+    }
+
     @Test("When a token is replaced: Kafka's window, buffer and shortest period")
     func refresh() {
         func pause(_ seconds: Int64, age: Int64 = 0, random: Double = 0, _ change: (inout TokenRefresh) -> Void = { _ in }) -> Int64 {

@@ -68,7 +68,7 @@ final class LinkSource: Sendable {
         options.maximumInFlight = 2
         options.maximumResponseBytes = max(64 << 20, Int(settings.fetchResponseMaxBytes) * 2)
         options.tls = configuration.security.peerTLS
-        options.credentials = configuration.security.peerCredentials
+        options.credentials = configuration.security.peerCredentials(on: eventLoopGroup)
         connections = (0..<settings.fetchers).map { _ in PeerConnections(options: options, eventLoopGroup: eventLoopGroup) }
         loops = Array(eventLoopGroup.makeIterator())
         throttle.update(bytesPerSecond: settings.bytesPerSecond)

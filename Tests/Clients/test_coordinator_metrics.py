@@ -12,8 +12,8 @@ from broker import Broker, wait_until
 from confluent import consumer, join, producer, send
 from raw import RawConnection
 from samples import many
-from test_share_groups import SETTINGS as SHARE_SETTINGS
-from test_share_groups import configure, sharer, take
+from sharing import SETTINGS as SHARE_SETTINGS
+from sharing import configure, sharer, take
 from transactional import Confluent
 
 SETTINGS = {

@@ -25,8 +25,12 @@ def cluster():
         yield cluster
 
 
+def running(cluster: Cluster):
+    return lambda: [node.address for node in cluster.brokers if node.is_running]
+
+
 def coordinator(cluster: Cluster, group: str) -> Node:
-    address = wait_until(lambda: coordinator_address(cluster, group), "the group has a coordinator")
+    address = wait_until(lambda: coordinator_address(running(cluster)(), group), "the group has a coordinator")
     return next(node for node in cluster.brokers if node.address == address)
 
 
@@ -47,7 +51,7 @@ def settle(members: list[StreamsMember]) -> None:
 def test_members_keep_their_tasks_when_the_coordinator_is_killed(cluster):
     group = "counting"
     cluster.create("lines", PARTITIONS)
-    members = [StreamsMember(cluster, group, ["lines"], ["counting-store-changelog"]) for _ in range(2)]
+    members = [StreamsMember(running(cluster), group, ["lines"], ["counting-store-changelog"]) for _ in range(2)]
     settle(members)
     assert [len(member.partitions) for member in members] == [3, 3]
     assert len(cluster.partitions("counting-store-changelog")) == PARTITIONS, "the topics of the topology have been created"
@@ -69,7 +73,7 @@ def test_members_keep_their_tasks_when_the_coordinator_is_killed(cluster):
         assert described["state"] == "Stable" and len(described["members"]) == 2, described
 
         # What the next coordinator has read is enough to go on with: whoever comes gets a share, whoever goes gives it back.
-        newcomer = StreamsMember(cluster, group, ["lines"], ["counting-store-changelog"])
+        newcomer = StreamsMember(running(cluster), group, ["lines"], ["counting-store-changelog"])
         settle([*members, newcomer])
         assert [len(member.partitions) for member in [*members, newcomer]] == [2, 2, 2]
         for member, share in zip(members, shares):
@@ -88,7 +92,7 @@ def test_a_member_that_dies_with_the_coordinator_is_missed(cluster):
     """Sessions begin anew at the next coordinator: who does not come back loses its tasks when its session is over."""
     group = "missed"
     cluster.create("words", PARTITIONS)
-    members = [StreamsMember(cluster, group, ["words"]) for _ in range(2)]
+    members = [StreamsMember(running(cluster), group, ["words"]) for _ in range(2)]
     settle(members)
     node = coordinator(cluster, group)
     node.kill()
@@ -107,7 +111,7 @@ def test_a_cluster_that_was_killed_finds_its_group_again(cluster):
     """No process is left that knows the group: what comes back is what is in the log."""
     group = "restarted"
     cluster.create("sentences", PARTITIONS)
-    members = [StreamsMember(cluster, group, ["sentences"], ["restarted-store-changelog"]) for _ in range(3)]
+    members = [StreamsMember(running(cluster), group, ["sentences"], ["restarted-store-changelog"]) for _ in range(3)]
     settle(members)
     before = [(member.partitions, member.epoch) for member in members]
     for node in cluster.nodes:

@@ -4,9 +4,8 @@ itself (KIP-1071, StreamsGroupHeartbeat version 0), since of the clients that te
 import struct
 import uuid
 
-from clusters import Cluster
-from commands import ask
-from nodes import wait_until
+from broker import wait_until
+from raw import ask
 
 FIND_COORDINATOR, HEARTBEAT = 10, 88
 # COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR: look again.
@@ -83,13 +82,11 @@ class Reader:
         return None if found is None else dict(found)
 
 
-def coordinator_address(cluster: Cluster, group: str) -> str | None:
+def coordinator_address(addresses: list[str], group: str) -> str | None:
     """Where the group's coordinator is now, as any broker that answers says; None when none knows one."""
-    for node in cluster.brokers:
-        if not node.is_running:
-            continue
+    for known in addresses:
         try:
-            reader = Reader(ask(node.address, FIND_COORDINATOR, 4, number(0, "b") + array([string(group)]) + b"\0"))
+            reader = Reader(ask(known, FIND_COORDINATOR, 4, number(0, "b") + array([string(group)]) + b"\0"))
         except (OSError, AssertionError):
             continue
         reader.number()
@@ -108,10 +105,11 @@ def coordinator_address(cluster: Cluster, group: str) -> str | None:
 
 
 class StreamsMember:
-    """`changelogs` are topics of state, which the broker creates. `has` are the tasks that it has been given and not told to give back."""
+    """`addresses` are of the brokers that run, or a function that names them; `changelogs` are topics of state, which the broker creates. `has` are the tasks that it has been given and not told to give back."""
 
-    def __init__(self, cluster: Cluster, group: str, sources: list[str], changelogs: list[str] = ()):
-        self.cluster, self.group = cluster, group
+    def __init__(self, addresses, group: str, sources: list[str], changelogs: list[str] = ()):
+        self.addresses = addresses if callable(addresses) else lambda: addresses
+        self.group = group
         self.id = str(uuid.uuid4())
         self.epoch = 0
         self.has: dict[str, set[int]] = {}
@@ -150,7 +148,7 @@ class StreamsMember:
         """One heartbeat, to whoever coordinates by now; the error that the broker answers with."""
 
         def answered():
-            self.address = self.address or coordinator_address(self.cluster, self.group)
+            self.address = self.address or coordinator_address(self.addresses(), self.group)
             if self.address is None:
                 return None
             try:

@@ -116,7 +116,9 @@ let programs: [Target] = [
 
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
-    library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
+    library(
+        "TestKit",
+        ["Primitives", "KafkaWire", "RecordBatches", "Storage", "Runtime", "Configuration", "Observability", "Broker", nioCore]),
     library(
         "Simulation",
         [
@@ -139,18 +141,18 @@ let beside: [Target] = [
         ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
-        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),
     tests(
         "TransactionCoordinationTests",
         [
             "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
-            nioCore,
+            "TestKit", nioCore,
         ]),
     tests(
         "ShareCoordinationTests",
         [
             "ShareCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
-            nioCore,
+            "TestKit", nioCore,
         ]),
     tests(
         "ConsensusTests",

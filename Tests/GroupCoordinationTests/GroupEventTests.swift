@@ -4,6 +4,9 @@ import KafkaMessages
 import KafkaWire
 import NIOCore
 import Primitives
+import Runtime
+import Storage
+import TestKit
 import Testing
 
 @Suite("Metrics of groups")
@@ -65,5 +68,36 @@ struct GroupEventTests {
         let epoch = harness.core.describeConsumerGroup(GroupHarness.group).groupEpoch
         #expect(epoch >= 4)
         #expect(harness.events[.consumerGroupRebalance] == Int(epoch))
+    }
+
+    @Test("Partitions count as loading, as active, or as failed when their log cannot be read")
+    func partitions() throws {
+        var configuration = CoordinatorRuntimeConfiguration()
+        configuration.partitionCount = 4
+        let runtime = CoordinatorRuntime(configuration: configuration)
+        func counts() -> [Int] { [runtime.partitionCounts.loading, runtime.partitionCounts.active, runtime.partitionCounts.failed] }
+        #expect(counts() == [0, 0, 0])
+        #expect(runtime.loadTimes.average.isNaN, "nothing was loaded")
+        _ = runtime.beginTerm(partition: 0)
+        try runtime.load(partition: 1, from: MemoryCoordinatorLog())
+        #expect(throws: CoordinatorLogError.self) { try runtime.load(partition: 2, from: UnreadableLog()) }
+        #expect(counts() == [1, 1, 1])
+        #expect(runtime.loadTimes.average >= 0)
+        runtime.endAllTerms()
+        #expect(counts() == [0, 0, 0])
+    }
+}
+
+/// A log on a disk that is gone.
+private final class UnreadableLog: CoordinatorLog {
+    let logStartOffset: Offset = 0
+    let highWatermark: Offset = 0
+
+    func append(_ batch: ByteBuffer, transaction: TransactionTerms, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
+        throw CoordinatorLogError(.kafkaStorageError)
+    }
+
+    func readCommitted(from offset: Offset, maximumBytes: Int) throws(CoordinatorLogError) -> ByteBuffer {
+        throw CoordinatorLogError(.kafkaStorageError)
     }
 }

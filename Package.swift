@@ -119,7 +119,9 @@ let programs: [Target] = [
 
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
-    library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
+    library(
+        "TestKit",
+        ["Primitives", "KafkaWire", "RecordBatches", "Storage", "Runtime", "Configuration", "Observability", "Broker", nioCore]),
     library(
         "Simulation",
         [
@@ -142,19 +144,19 @@ let beside: [Target] = [
         ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
-        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),
     tests(
         "TransactionCoordinationTests",
         [
             "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
-            nioCore,
+            "TestKit", nioCore,
         ]),
     tests("LinkingTests", ["Linking", "Primitives", collections]),
     tests(
         "ShareCoordinationTests",
         [
             "ShareCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
-            nioCore,
+            "TestKit", nioCore,
         ]),
     tests(
         "ConsensusTests",

@@ -61,6 +61,7 @@ let cores: [Target] = [
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
     library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("ShareCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
+    library("Mirroring", ["Primitives", collections, nioCore]),
 ]
 
 let shells: [Target] = [
@@ -100,6 +101,12 @@ let services: [Target] = [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Authentication",
             "Authorization", "TransportSecurity", nioCore, nioPosix, collections, logging,
         ]),
+    library(
+        "MirrorMaker",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "RecordBatches", "Mirroring", "Observability", "MartletClient", nioCore, collections,
+            logging,
+        ]),
 ]
 
 let programs: [Target] = [
@@ -109,7 +116,7 @@ let programs: [Target] = [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
             "Authentication", "Authorization", "Controlling", "Storage", "Runtime", "Configuration", "Observability", "Broker",
-            "MartletClient", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix, collections,
+            "MartletClient", "Mirroring", "MirrorMaker", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix, collections,
         ],
         swiftSettings: strict)
 ]
@@ -156,6 +163,7 @@ let beside: [Target] = [
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
+    tests("MirroringTests", ["Mirroring", "MirrorMaker", "MartletClient", "RecordBatches", "Primitives", nioCore]),
     tests("SimulationTests", ["Simulation", "Consensus", "KafkaMessages", "RecordBatches", "Primitives", nioCore]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),

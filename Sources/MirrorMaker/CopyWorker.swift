@@ -62,7 +62,8 @@ final class CopyWorker: Sendable {
         }
         guard !waiting.isEmpty else { return }
         do throws(KafkaError) {
-            _ = try await source.refreshMetadata(topics: Set(waiting.map(\.source.topic)))
+            try await source.refreshMetadata(topics: Set(waiting.map(\.source.topic)))
+            try await target.refreshMetadata(topics: Set(waiting.map(\.target.topic)))
             let begin: OffsetQuery = state.clients.fetch.reset == .latest ? .latest : .earliest
             let unknown = waiting.filter { $0.stored == nil }.map { (partition: $0.source, query: begin) }
             let starts = found(try await source.listOffsets(unknown))

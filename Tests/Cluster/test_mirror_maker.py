@@ -1,0 +1,212 @@
+"""Replication between clusters as MirrorMaker 2 does it, each cluster real, with real clients at both ends."""
+
+import subprocess
+
+import pytest
+
+from clusters import Cluster
+from mirrors import (
+    Mirror, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values, wait_for)
+from nodes import binary, wait_until
+
+
+@pytest.fixture(scope="module")
+def three():
+    """Three clusters of one node each, by their aliases. Tests use topics of their own."""
+    clusters = {alias: Cluster(1, proxied=False) for alias in "ABC"}
+    for cluster in clusters.values():
+        cluster.start()
+    yield clusters
+    for cluster in clusters.values():
+        cluster.close()
+
+
+@pytest.fixture
+def mirror(three, tmp_path):
+    """Makes a mirror between some of the clusters; it is killed when the test ends."""
+    made = []
+
+    def make(aliases: str, settings: dict[str, str], *arguments: str) -> Mirror:
+        one = Mirror(tmp_path, {alias: three[alias].bootstrap for alias in aliases}, settings, *arguments)
+        made.append(one)
+        return one.start()
+
+    yield make
+    for one in made:
+        if one.is_running:
+            one.kill()
+
+
+def test_one_way(three, mirror):
+    """Records come with key, value, headers, timestamp and partition; partitions grow; settings follow."""
+    a, b = three["A"], three["B"]
+    a.create("one", 3, **{"retention.ms": "123456789", "min.insync.replicas": "1", "cleanup.policy": "compact"})
+    first = rows(500, 3)
+    send(a.bootstrap, "one", first, **{"compression.type": "lz4"})
+    running = mirror("AB", {"A->B.enabled": "true", "A->B.topics": "one"})
+    wait_for(b.bootstrap, "A.one", first)
+    assert len(b.partitions("A.one")) == 3
+    second = rows(300, 3, first=500, size=5000)
+    send(a.bootstrap, "one", second)
+    wait_for(b.bootstrap, "A.one", first + second)
+
+    def described(name):
+        done = subprocess.run(
+            [str(binary()), "config", "describe", "--topic", "A.one", "-b", b.bootstrap], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stdout.splitlines() if line.startswith(name)]
+
+    assert any("123456789" in line for line in described("retention.ms")), described("retention.ms")
+    assert any("compact" in line for line in described("cleanup.policy"))
+    changed = subprocess.run(
+        [str(binary()), "config", "set", "--topic", "one", "retention.ms=987654321", "-b", a.bootstrap], capture_output=True, text=True, timeout=60)
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+    wait_until(lambda: any("987654321" in line for line in described("retention.ms")), "the setting follows", 30, pause=0.5)
+
+    grown = subprocess.run(
+        [str(binary()), "topic", "alter", "one", "--partitions", "5", "-b", a.bootstrap], capture_output=True, text=True, timeout=60)
+    assert grown.returncode == 0, grown.stdout + grown.stderr
+    wait_until(lambda: len(b.partitions("A.one")) == 5, "the remote topic grows", 30, pause=0.5)
+    third = rows(100, 5, first=800)
+    send(a.bootstrap, "one", third)
+    wait_for(b.bootstrap, "A.one", first + second + third)
+    labels = {"source": "A", "target": "B", "topic": "A.one", "partition": "4"}
+    assert metric(running.metrics_port, "kafka_connect_mirror_mirrorsourceconnector_record_count", **labels) == 20
+    assert running.stop() == 0
+    assert positions(b.bootstrap, "mm2-offsets.A.internal")["A", "one", 4] == 19
+
+
+def test_both_ways(three, mirror):
+    """A→B and B→A: each side has the other's records, and none comes back to where it was written."""
+    a, b = three["A"], three["B"]
+    for cluster in (a, b):
+        cluster.create("both", 2)
+    ours, theirs = rows(200, 2), rows(300, 2, first=1000)
+    send(a.bootstrap, "both", ours)
+    send(b.bootstrap, "both", theirs)
+    mirror("AB", {"A->B.enabled": "true", "B->A.enabled": "true", "topics": ".*both"})
+    wait_for(b.bootstrap, "A.both", ours)
+    wait_for(a.bootstrap, "B.both", theirs)
+    more = rows(100, 2, first=200)
+    send(a.bootstrap, "both", more)
+    wait_for(b.bootstrap, "A.both", ours + more)
+    # Looked for topics again since: the heartbeats of both directions went on.
+    before = len(heartbeats(b.bootstrap))
+    wait_until(lambda: len(heartbeats(b.bootstrap)) >= before + 3, "heartbeats", 30, pause=0.3)
+    for cluster in (a, b):
+        names = [name for name in cluster.admin().list_topics(timeout=10).topics if name.endswith("both")]
+        assert sorted(names) == sorted(["both", "B.both" if cluster is a else "A.both"])
+    assert values(a.bootstrap, "both") == sorted(ours + more, key=lambda row: row.partition)
+
+
+def test_same_names_in_both_directions_are_refused(three, mirror):
+    """With the identity policy nothing in a name tells where records come from: what would go round is left out, and said."""
+    a, b = three["A"], three["B"]
+    for name in ("round", "straight"):
+        a.create(name, 1)
+    b.create("round", 1)
+    send(a.bootstrap, "round", rows(10))
+    send(a.bootstrap, "straight", rows(20))
+    running = mirror("AB", {
+        "A->B.enabled": "true", "B->A.enabled": "true", "topics": "round, straight", "B->A.topics.exclude": "straight",
+        "replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"})
+    wait_for(b.bootstrap, "straight", rows(20))
+    wait_until(lambda: running.log().count("topic=round") >= 2, "both directions say so", 30)
+    assert values(b.bootstrap, "round") == [] and len(values(a.bootstrap, "round")) == 10
+
+
+def test_aggregation(three, mirror):
+    """A→C and B→C."""
+    for alias in "AB":
+        three[alias].create("gathered", 1)
+        send(three[alias].bootstrap, "gathered", rows(150, first=ord(alias) * 1000))
+    mirror("ABC", {"A->C.enabled": "true", "B->C.enabled": "true", "topics": "gathered"})
+    for alias in "AB":
+        wait_for(three["C"].bootstrap, f"{alias}.gathered", rows(150, first=ord(alias) * 1000))
+
+
+def test_fan_out(three, mirror):
+    """C→A and C→B."""
+    three["C"].create("spread", 2)
+    send(three["C"].bootstrap, "spread", rows(250, 2))
+    mirror("ABC", {"C->A.enabled": "true", "C->B.enabled": "true", "topics": "spread"})
+    for alias in "AB":
+        wait_for(three[alias].bootstrap, "C.spread", rows(250, 2))
+
+
+def test_chain(three, mirror):
+    """A→B→C: the name tells the whole way."""
+    three["A"].create("chained", 1)
+    send(three["A"].bootstrap, "chained", rows(120))
+    mirror("ABC", {"A->B.enabled": "true", "B->C.enabled": "true", "topics": ".*chained"})
+    wait_for(three["B"].bootstrap, "A.chained", rows(120))
+    wait_for(three["C"].bootstrap, "B.A.chained", rows(120))
+    wait_until(lambda: ("A", "B") in {beat[:2] for beat in heartbeats(three["C"].bootstrap, "B.A.heartbeats")}, "heartbeats of A on C", 30, pause=0.3)
+
+
+def test_groups(three, mirror):
+    """A consumer of a group goes on at the right record on the other side, also one that lags, and nothing sets a group back."""
+    a, b = three["A"], three["B"]
+    a.create("read", 1)
+    # Batches of one to twelve records, so that boundaries lie everywhere.
+    number = 0
+    for size in [1, 5, 12, 3, 7, 2, 11, 9] * 5:
+        send(a.bootstrap, "read", rows(size, first=number))
+        number += size
+    running = mirror("AB", {"A->B.enabled": "true", "A->B.topics": "read", "A->B.sync.group.offsets.enabled": "true"})
+    wait_for(b.bootstrap, "A.read", rows(number))
+    places = {"far-behind": 3, "behind": 57, "middle": 101, "at-the-end": number}
+    for group, offset in places.items():
+        commit(a.bootstrap, group, {("read", 0): offset}, metadata=f"of {group}")
+    for group, offset in places.items():
+        wait_until(lambda group=group, offset=offset: committed(b.bootstrap, group, "A.read") == offset, f"{group} at {offset}", 30, pause=0.3)
+    for group, offset in list(places.items())[:3]:
+        assert next_record(b.bootstrap, group, "A.read").value == rows(1, first=offset)[0].value
+    found = {(group, upstream, downstream, metadata)
+             for group, topic, partition, upstream, downstream, metadata in checkpoints(b.bootstrap, "A.checkpoints.internal")
+             if (topic, partition) == ("A.read", 0)}
+    assert found == {(group, offset, offset, f"of {group}") for group, offset in places.items()}
+
+    # Someone went on on the target: not set back, and not overtaken by what is behind.
+    commit(b.bootstrap, "middle", {("A.read", 0): 150})
+    commit(a.bootstrap, "middle", {("read", 0): 120})
+    wait_until(lambda: ("middle", 120) in {(group, upstream) for group, topic, _, upstream, _, _ in
+                                           checkpoints(b.bootstrap, "A.checkpoints.internal") if topic == "A.read"}, "a checkpoint", 30, pause=0.3)
+    before = len(heartbeats(b.bootstrap))
+    wait_until(lambda: len(heartbeats(b.bootstrap)) >= before + 3, "several rounds of synchronising", 30, pause=0.3)
+    assert committed(b.bootstrap, "middle", "A.read") == 150
+
+    # After another start the same offsets translate the same: they come from what was written down.
+    assert running.stop() == 0
+    send(a.bootstrap, "read", rows(30, first=number))
+    mirror("AB", {"A->B.enabled": "true", "A->B.topics": "read", "A->B.sync.group.offsets.enabled": "true"})
+    wait_for(b.bootstrap, "A.read", rows(number + 30))
+    for offset in (1, 64, 99, number - 1, number + 17):
+        group = f"later-{offset}"
+        commit(a.bootstrap, group, {("read", 0): offset})
+        wait_until(lambda: committed(b.bootstrap, group, "A.read") == offset, f"{group}", 30, pause=0.3)
+
+
+def test_internal_topics(three, mirror):
+    """The bytes of offset syncs, checkpoints and heartbeats, and where each topic is."""
+    a, b = three["A"], three["B"]
+    a.create("kept", 2)
+    send(a.bootstrap, "kept", rows(400, 2))
+    for location, where, name in (("source", a, "mm2-offset-syncs.B.internal"), ("target", b, "mm2-offset-syncs.A.internal")):
+        topic = "kept" if location == "source" else "kept-there"
+        if location == "target":
+            a.create(topic, 2)
+            send(a.bootstrap, topic, rows(400, 2))
+        running = mirror("AB", {"A->B.enabled": "true", "A->B.topics": topic, "offset-syncs.topic.location": location})
+        wait_for(b.bootstrap, f"A.{topic}", rows(400, 2))
+        wait_until(
+            lambda: {(0, 199, 199), (1, 199, 199)} <= {sync[1:] for sync in offset_syncs(where.bootstrap, name) if sync[0] == topic},
+            "the last records are among the syncs", 30, pause=0.3)
+        syncs = [sync[1:] for sync in offset_syncs(where.bootstrap, name) if sync[0] == topic]
+        for partition in (0, 1):
+            own = [sync for sync in syncs if sync[0] == partition]
+            assert own[0] == (partition, 0, 0) and all(upstream == downstream for _, upstream, downstream in own)
+        assert running.stop() == 0
+    sources = {beat[:2] for beat in heartbeats(b.bootstrap)}
+    assert ("A", "B") in sources and ("B", "A") in {beat[:2] for beat in heartbeats(a.bootstrap)}
+    assert ("B", "A") in {beat[:2] for beat in heartbeats(b.bootstrap, "A.heartbeats")}

@@ -17,6 +17,9 @@ struct InternalRecord: Sendable {
 }
 
 enum TopicReading {
+    /// How long nothing may come.
+    private static let patienceMilliseconds: Int64 = 30_000
+
     /// Hands over every record that is in the topic now, partition by partition in their order.
     ///
     /// - Parameter isolation: read_committed for a topic that transactions write to.
@@ -42,26 +45,34 @@ enum TopicReading {
         let partitions = try await consumer.partitions(of: topic)
         let ends = try await consumer.endOffsets(partitions)
         let starts = try await consumer.beginningOffsets(partitions)
-        var positions = starts
-        let waiting = partitions.filter { (starts[$0] ?? 0) < (ends[$0] ?? 0) }
+        var waiting = partitions.filter { (starts[$0] ?? 0) < (ends[$0] ?? 0) }
         guard !waiting.isEmpty else { return }
         try await consumer.assign(waiting)
         try consumer.seekToBeginning(waiting)
-        while waiting.contains(where: { (positions[$0] ?? 0) < (ends[$0] ?? 0) }) {
+        var deadline = SystemClock.monotonicMilliseconds() + Self.patienceMilliseconds
+        while !waiting.isEmpty {
             if Task.isCancelled { throw .cancelled }
-            guard let batch = try await consumer.nextBatch(timeout: .seconds(30)) else {
+            if let batch = try await consumer.nextBatch(timeout: .milliseconds(50)) {
+                deadline = SystemClock.monotonicMilliseconds() + Self.patienceMilliseconds
+                var expected = batch.startOffset
+                for record in try batch.records() {
+                    body(
+                        InternalRecord(
+                            key: record.key, value: record.value, headers: record.headers, timestamp: record.timestamp,
+                            followsGap: record.offset > expected))
+                    expected = record.offset + 1
+                }
+                guard batch.nextOffset >= ends[batch.partition] ?? 0 else { continue }
+                waiting.removeAll { $0 == batch.partition }
+                continue
+            }
+            // Markers at the end of a partition are passed over without a word.
+            for partition in waiting where try await consumer.position(partition) >= ends[partition] ?? 0 {
+                waiting.removeAll { $0 == partition }
+            }
+            guard SystemClock.monotonicMilliseconds() < deadline else {
                 throw KafkaError(.timedOut, "'\(topic)' could not be read to its end in time", isRetriable: true)
             }
-            let records = try batch.records()
-            var expected = positions[batch.partition] ?? 0
-            for record in records {
-                body(
-                    InternalRecord(
-                        key: record.key, value: record.value, headers: record.headers, timestamp: record.timestamp,
-                        followsGap: record.offset > expected))
-                expected = record.offset + 1
-            }
-            positions[batch.partition] = batch.nextOffset
         }
     }
 }

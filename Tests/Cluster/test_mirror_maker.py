@@ -1,10 +1,15 @@
 """Replication between clusters as MirrorMaker 2 does it, each cluster real, with real clients at both ends."""
 
 import subprocess
+import threading
+import time
 
 import pytest
 
+from confluent_kafka import Producer
+
 from clusters import Cluster
+from load import QUIET
 from mirrors import (
     Mirror, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values, wait_for)
 from nodes import binary, wait_until
@@ -141,7 +146,9 @@ def test_chain(three, mirror):
     mirror("ABC", {"A->B.enabled": "true", "B->C.enabled": "true", "topics": ".*chained"})
     wait_for(three["B"].bootstrap, "A.chained", rows(120))
     wait_for(three["C"].bootstrap, "B.A.chained", rows(120))
-    wait_until(lambda: ("A", "B") in {beat[:2] for beat in heartbeats(three["C"].bootstrap, "B.A.heartbeats")}, "heartbeats of A on C", 30, pause=0.3)
+    # What was written to A for the flow that ends there.
+    wait_until(
+        lambda: ("B", "A") in {beat[:2] for beat in heartbeats(three["C"].bootstrap, "B.A.heartbeats")}, "A's heartbeats on C", 30, pause=0.3)
 
 
 def test_groups(three, mirror):
@@ -162,7 +169,8 @@ def test_groups(three, mirror):
         wait_until(lambda group=group, offset=offset: committed(b.bootstrap, group, "A.read") == offset, f"{group} at {offset}", 30, pause=0.3)
     for group, offset in list(places.items())[:3]:
         assert next_record(b.bootstrap, group, "A.read").value == rows(1, first=offset)[0].value
-    found = {(group, upstream, downstream, metadata)
+    # The client ends what it commits with a zero byte.
+    found = {(group, upstream, downstream, metadata.rstrip("\0"))
              for group, topic, partition, upstream, downstream, metadata in checkpoints(b.bootstrap, "A.checkpoints.internal")
              if (topic, partition) == ("A.read", 0)}
     assert found == {(group, offset, offset, f"of {group}") for group, offset in places.items()}
@@ -210,3 +218,121 @@ def test_internal_topics(three, mirror):
     sources = {beat[:2] for beat in heartbeats(b.bootstrap)}
     assert ("A", "B") in sources and ("B", "A") in {beat[:2] for beat in heartbeats(a.bootstrap)}
     assert ("B", "A") in {beat[:2] for beat in heartbeats(b.bootstrap, "A.heartbeats")}
+
+
+class Stream:
+    """Writes numbered records to a topic in the background, in transactions of which every fourth is aborted if so wanted."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int, transactional: bool = False):
+        self.bootstrap, self.topic, self.partitions, self.transactional = bootstrap, topic, partitions, transactional
+        self.expected = []
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "Stream":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stopping.set()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+    def _work(self) -> None:
+        settings = {"transactional.id": f"{self.topic}-writer"} if self.transactional else {"acks": "all"}
+        producer = Producer({**QUIET, "bootstrap.servers": self.bootstrap, **settings})
+        if self.transactional:
+            producer.init_transactions(30)
+        number = turn = 0
+        while not self.stopping.is_set():
+            turn += 1
+            batch = rows(20, self.partitions, first=number)
+            number += 20
+            if self.transactional:
+                producer.begin_transaction()
+            for row in batch:
+                producer.produce(
+                    self.topic, value=row.value, key=row.key, partition=row.partition, headers=list(row.headers), timestamp=row.timestamp)
+            if self.transactional and turn % 4 == 0:
+                producer.abort_transaction(30)
+                continue
+            if self.transactional:
+                producer.commit_transaction(30)
+            else:
+                assert producer.flush(30) == 0
+            self.expected += batch
+            time.sleep(0.005)
+
+
+def test_killed_and_started_again(three, mirror):
+    """kill -9 at any moment: nothing is lost, and each partition stays in its order."""
+    a, b = three["A"], three["B"]
+    a.create("killed", 3)
+    settings = {"A->B.enabled": "true", "A->B.topics": "killed", "tasks.max": "2"}
+    running = mirror("AB", settings)
+    with Stream(a.bootstrap, "killed", 3) as stream:
+        for seconds in (1.5, 0.4, 2.2, 0.9, 1.3):
+            time.sleep(seconds)
+            running.kill()
+            running = mirror("AB", settings)
+        before = len(values(b.bootstrap, "A.killed"))
+        wait_until(lambda: len(values(b.bootstrap, "A.killed")) > before, "it goes on", 30, pause=0.2)
+    expected = {row: place for place, row in enumerate(sorted(stream.expected, key=lambda row: row.partition))}
+    wait_until(lambda: expected.keys() <= set(values(b.bootstrap, "A.killed")), "everything is there", 60, pause=0.5)
+    found = values(b.bootstrap, "A.killed")
+    assert set(found) == expected.keys()
+    # What was copied again after a kill is a stretch that begins anew; the first copies are in order.
+    first = list(dict.fromkeys(found))
+    assert first == list(expected)
+    assert len(found) < 2 * len(expected), "positions are stored"
+    # Groups find the right place whatever was copied twice: no record behind it is missing.
+    for partition in range(3):
+        own = [row for row in expected if row.partition == partition]
+        place = len(own) // 2
+        commit(a.bootstrap, f"killed-{partition}", {("killed", partition): place})
+        wait_until(
+            lambda: [upstream for group, topic, *_, upstream, _, _ in checkpoints(b.bootstrap, "A.checkpoints.internal")
+                     if group == f"killed-{partition}"], "a checkpoint", 30, pause=0.3)
+        [(downstream,)] = [(downstream,) for group, _, _, upstream, downstream, _ in checkpoints(b.bootstrap, "A.checkpoints.internal")
+                           if group == f"killed-{partition}" and upstream == place]
+        behind = [row for row, offset in read(b.bootstrap, "A.killed") if row.partition == partition and offset >= downstream]
+        assert behind[0] == own[place] and set(own[place:]) <= set(behind)
+
+
+@pytest.mark.parametrize("location", ["source", "target"])
+def test_exactly_once(three, mirror, location):
+    """kill -9 at any moment with exactly-once: nothing is lost, nothing comes twice, what was aborted does not come at all."""
+    a, b = three["A"], three["B"]
+    topic = f"once-{location}"
+    a.create(topic, 3)
+    settings = {
+        "A->B.enabled": "true", "A->B.topics": topic, "B.exactly.once.source.support": "enabled", "offset-syncs.topic.location": location}
+    running = mirror("AB", settings)
+    with Stream(a.bootstrap, topic, 3, transactional=True) as stream:
+        for seconds in (2.0, 0.7, 1.1, 1.6, 0.5):
+            time.sleep(seconds)
+            running.kill()
+            running = mirror("AB", settings)
+        before = len(values(b.bootstrap, f"A.{topic}"))
+        wait_until(lambda: len(values(b.bootstrap, f"A.{topic}")) > before, "it goes on", 60, pause=0.2)
+    expected = sorted(stream.expected, key=lambda row: row.partition)
+    wait_until(lambda: len(values(b.bootstrap, f"A.{topic}")) >= len(expected), "everything is there", 60, pause=0.5)
+    found = read(b.bootstrap, f"A.{topic}")
+    assert [row for row, _ in found] == expected
+    # Markers lie between the records on both sides; groups are still at the record that is theirs, before and after another start.
+    originals = read(a.bootstrap, topic)
+    for turn in range(2):
+        places = [originals[len(originals) // 7 * step] for step in range(1, 7)]
+        for index, (row, offset) in enumerate(places):
+            group = f"{topic}-{turn}-{index}"
+            commit(a.bootstrap, group, {(topic, row.partition): offset})
+
+            def checkpoint():
+                return [each for each in checkpoints(b.bootstrap, "A.checkpoints.internal") if each[0] == group]
+
+            [(_, _, _, upstream, downstream, _)] = wait_until(checkpoint, "a checkpoint", 30, pause=0.3)
+            assert upstream == offset
+            behind = [each for each, at in found if each.partition == row.partition and at >= downstream]
+            assert behind[0] == row, f"{group} at {downstream}"
+        assert running.stop() == 0
+        running = mirror("AB", settings)

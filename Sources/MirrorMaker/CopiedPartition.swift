@@ -33,6 +33,29 @@ struct CopiedPartition: Sendable {
         pace = OffsetSyncPace(maximumLag: maximumOffsetLag)
     }
 
+    /// Takes note of a batch that is on the target.
+    ///
+    /// - Returns: the pairs of offsets to write down.
+    mutating func copied(_ batch: CopiedBatch, baseOffset: Int64) -> [(sync: OffsetSync, isRun: Bool)] {
+        var syncs: [(sync: OffsetSync, isRun: Bool)] = []
+        var downstream = baseOffset
+        for segment in batch.segments {
+            if translation.copied(upstream: segment.upstream, downstream: downstream, count: segment.count) {
+                syncs.append(
+                    (OffsetSync(partition: source, upstreamOffset: segment.upstream, downstreamOffset: downstream), isRun: true))
+                pace.wrote(downstream: downstream)
+            }
+            downstream += segment.count
+            lastCopied = (segment.upstream + segment.count - 1, downstream - 1)
+        }
+        if let last = lastCopied, pace.isDue(downstream: last.downstream), syncs.last?.sync.upstreamOffset != last.upstream {
+            syncs.append((OffsetSync(partition: source, upstreamOffset: last.upstream, downstreamOffset: last.downstream), isRun: true))
+        }
+        figures.records += batch.count
+        figures.latency.add(max(0, SystemClock.now() - batch.maximumTimestamp))
+        return syncs
+    }
+
     /// Records that are not copied yet; nil when the end is not known.
     var lag: Int64? { sourceEnd.map { max(0, $0 - written) } }
 }

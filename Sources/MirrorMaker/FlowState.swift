@@ -83,51 +83,31 @@ final class FlowState: Sendable {
     /// - Returns: the pairs of offsets to write down.
     func copied(_ partition: TopicPartition, _ batch: CopiedBatch, baseOffset: Int64) -> [(sync: OffsetSync, isRun: Bool)] {
         contents.withLock { state in
-            guard baseOffset >= 0, var copied = state.partitions[partition] else { return [] }
-            var syncs: [(OffsetSync, isRun: Bool)] = []
-            var downstream = baseOffset
-            for segment in batch.segments {
-                if copied.translation.copied(upstream: segment.upstream, downstream: downstream, count: segment.count) {
-                    syncs.append(
-                        (OffsetSync(partition: partition, upstreamOffset: segment.upstream, downstreamOffset: downstream), isRun: true))
-                    copied.pace.wrote(downstream: downstream)
-                }
-                downstream += segment.count
-                copied.lastCopied = (segment.upstream + segment.count - 1, downstream - 1)
-            }
-            if let last = copied.lastCopied, copied.pace.isDue(downstream: last.downstream) {
-                if syncs.last?.0.upstreamOffset != last.upstream {
-                    syncs.append(
-                        (OffsetSync(partition: partition, upstreamOffset: last.upstream, downstreamOffset: last.downstream), isRun: true))
-                }
-            }
-            let now = SystemClock.now()
-            copied.figures.records += batch.count
-            copied.figures.latency.add(max(0, now - batch.maximumTimestamp))
-            state.partitions[partition] = copied
-            return syncs
+            // In place: a copy of the partition would copy its runs.
+            guard baseOffset >= 0, let index = state.partitions.index(forKey: partition) else { return [] }
+            return state.partitions.values[index].copied(batch, baseOffset: baseOffset)
         }
     }
 
     /// Everything before an offset is on the target for certain.
     func finished(_ partition: TopicPartition, next: Int64) {
         contents.withLock { state in
-            guard var copied = state.partitions[partition] else { return }
-            copied.written = max(copied.written, next)
-            copied.translation.passed(upstream: next)
-            copied.problem = nil
-            state.partitions[partition] = copied
+            guard let index = state.partitions.index(forKey: partition) else { return }
+            state.partitions.values[index].written = max(state.partitions.values[index].written, next)
+            state.partitions.values[index].translation.passed(upstream: next)
+            state.partitions.values[index].problem = nil
         }
     }
 
     /// Goes back to what is on the target for certain, and leaves the partition alone for a while.
     func failed(_ partition: TopicPartition, _ problem: String, pauseMilliseconds: Int64) {
         contents.withLock { state in
-            guard var copied = state.partitions[partition] else { return }
-            if copied.position != nil { copied.position = copied.written }
-            copied.problem = problem
-            copied.notBefore = SystemClock.monotonicMilliseconds() + pauseMilliseconds
-            state.partitions[partition] = copied
+            guard let index = state.partitions.index(forKey: partition) else { return }
+            if state.partitions.values[index].position != nil {
+                state.partitions.values[index].position = state.partitions.values[index].written
+            }
+            state.partitions.values[index].problem = problem
+            state.partitions.values[index].notBefore = SystemClock.monotonicMilliseconds() + pauseMilliseconds
         }
     }
 

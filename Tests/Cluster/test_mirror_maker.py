@@ -261,7 +261,7 @@ class Stream:
             else:
                 assert producer.flush(30) == 0
             self.expected += batch
-            time.sleep(0.005)
+            time.sleep(0.02)
 
 
 def test_killed_and_started_again(three, mirror):

@@ -1,5 +1,6 @@
 """Replication between clusters as MirrorMaker 2 does it, each cluster real, with real clients at both ends."""
 
+import json
 import subprocess
 import threading
 import time
@@ -336,3 +337,62 @@ def test_exactly_once(three, mirror, location):
             assert behind[0] == row, f"{group} at {downstream}"
         assert running.stop() == 0
         running = mirror("AB", settings)
+
+
+def test_access_rules(tmp_path):
+    """Literal rules of replicated topics hold for their remote topics: reading, never writing."""
+    settings = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users": "User:ANONYMOUS",
+    }
+    clusters = {alias: Cluster(1, proxied=False, settings=settings) for alias in "AB"}
+
+    def acl(cluster, *arguments):
+        done = subprocess.run([str(binary()), "acl", *arguments, "-b", cluster.bootstrap], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    try:
+        for cluster in clusters.values():
+            cluster.start()
+        a, b = clusters.values()
+        a.create("ruled", 1)
+        acl(a, "add", "--principal", "User:reader", "--operation", "read", "--topic", "ruled")
+        acl(a, "add", "--principal", "User:writer", "--operation", "write", "--topic", "ruled")
+        acl(a, "add", "--principal", "User:owner", "--operation", "all", "--topic", "ruled")
+        acl(a, "add", "--deny", "--principal", "User:stranger", "--operation", "read", "--topic", "ruled")
+        acl(a, "add", "--principal", "User:other", "--operation", "read", "--topic", "unruled")
+        with Mirror(tmp_path, {alias: cluster.bootstrap for alias, cluster in clusters.items()}, {"A->B.enabled": "true", "A->B.topics": "ruled"}):
+            def rules():
+                return {
+                    (rule["principal"], rule["operation"], rule["permission"]) for rule in json.loads(acl(b, "list", "--json"))
+                    if rule["resourceName"] == "A.ruled"}
+
+            expected = {("User:reader", "READ", "ALLOW"), ("User:owner", "READ", "ALLOW"), ("User:stranger", "READ", "DENY")}
+            wait_until(lambda: rules() >= expected, "the rules are there", 30, pause=0.3)
+            assert rules() == expected
+            assert "unruled" not in acl(b, "list", "--json")
+    finally:
+        for cluster in clusters.values():
+            cluster.close()
+
+
+def test_shapes_of_batches(three, mirror):
+    """Batches that cannot be passed on as they are: with gaps, with the broker's timestamps, too large for the target, of every codec."""
+    a, b = three["A"], three["B"]
+    expected = {}
+    for codec in ("none", "gzip", "snappy", "lz4", "zstd"):
+        a.create(f"shape-{codec}", 1)
+        expected[f"shape-{codec}"] = rows(300, size=400)
+        # One large batch, and many of one record.
+        send(a.bootstrap, f"shape-{codec}", rows(200, size=400), **{"compression.type": codec, "linger.ms": 50})
+        send(a.bootstrap, f"shape-{codec}", rows(100, first=200, size=400), **{"compression.type": codec, "batch.num.messages": 1})
+    # The target takes no batch of more than 8 KiB; the source's are larger.
+    a.create("shape-large", 1)
+    b.create("A.shape-large", 1, **{"max.message.bytes": "8192"})
+    expected["shape-large"] = rows(400, size=500)
+    send(a.bootstrap, "shape-large", expected["shape-large"], **{"linger.ms": 50})
+    running = mirror("AB", {
+        "A->B.enabled": "true", "A->B.topics": "shape-.*", "A->B.config.properties.exclude": "max.message.bytes"})
+    for topic, sent in expected.items():
+        wait_for(b.bootstrap, f"A.{topic}", sent)
+    assert running.stop() == 0

@@ -1,10 +1,10 @@
 """`martlet mirror run` as a process, what goes through it, and an independent reader of MirrorMaker 2's internal topics."""
 
 import json
-import os
 import signal
 import struct
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,10 @@ QUICK = {
     "sync.group.offsets.interval.seconds": "1", "sync.topic.configs.interval.seconds": "1", "sync.topic.acls.interval.seconds": "1",
     "offset.flush.interval.ms": "300",
 }
+
+
+# Old records would fall to retention before anybody copied them.
+EPOCH = int(time.time() * 1000) - 3_600_000
 
 
 class Mirror:
@@ -97,7 +101,7 @@ def rows(count: int, partitions: int = 1, first: int = 0, size: int = 20) -> lis
     return [
         Row(
             number % partitions, f"k{number}".encode(), f"v{number}-".encode().ljust(size, b"x"),
-            (("n", str(number).encode()), ("empty", None)) if number % 3 else (), 1_700_000_000_000 + number)
+            (("n", str(number).encode()), ("empty", None)) if number % 3 else (), EPOCH + number)
         for number in range(first, first + count)]
 
 

@@ -60,8 +60,6 @@ final class FlowState: Sendable {
     /// Takes over which partitions are replicated now. New ones are found their place by a worker.
     func replicate(_ wanted: [TopicPartition]) {
         contents.withLock { state in
-            let now = SystemClock.monotonicMilliseconds()
-            for index in state.partitions.values.indices { state.partitions.values[index].figures.measure(now: now) }
             let figures = state.partitions
             state.distribution.update(wanted) { figures[$0]?.figures.bytesPerSecond }
             let kept = Set(wanted)
@@ -122,7 +120,9 @@ final class FlowState: Sendable {
         let (changed, tails) = contents.withLock { state in
             var changed: [(partition: TopicPartition, next: Int64)] = []
             var tails: [(sync: OffsetSync, isRun: Bool)] = []
+            let now = SystemClock.monotonicMilliseconds()
             for index in state.partitions.values.indices {
+                state.partitions.values[index].figures.measure(now: now)
                 let copied = state.partitions.values[index]
                 guard copied.position != nil else { continue }
                 if copied.written > 0, copied.stored != copied.written { changed.append((copied.source, copied.written)) }

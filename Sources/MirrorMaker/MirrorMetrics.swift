@@ -9,11 +9,14 @@ enum MirrorMetrics {
     private static let figures: [(name: String, type: PrometheusText.MetricType, help: String, figure: Figure)] = [
         ("record_count", .counter, "Records that were replicated.", { Double($0.figures.records) }),
         (
-            "record_rate", .gauge, "Records replicated in a second, between the last two refreshes of topics.",
+            "record_rate", .gauge, "Records replicated in a second, between the last two times that positions were stored.",
             { $0.figures.recordsPerSecond }
         ),
         ("byte_count", .counter, "Bytes that were replicated, as stored on the source.", { Double($0.figures.bytes) }),
-        ("byte_rate", .gauge, "Bytes replicated in a second, between the last two refreshes of topics.", { $0.figures.bytesPerSecond }),
+        (
+            "byte_rate", .gauge, "Bytes replicated in a second, between the last two times that positions were stored.",
+            { $0.figures.bytesPerSecond }
+        ),
         ("record_age_ms", .gauge, "Age of the newest record of the last batch when it was fetched.", { Double($0.figures.age.last) }),
         ("record_age_ms_min", .gauge, "The least of record_age_ms.", { $0.figures.age.least.map(Double.init) }),
         ("record_age_ms_max", .gauge, "The largest of record_age_ms.", { $0.figures.age.largest.map(Double.init) }),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -262,7 +263,7 @@ class Stream:
             else:
                 assert producer.flush(30) == 0
             self.expected += batch
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def test_killed_and_started_again(three, mirror):
@@ -396,3 +397,50 @@ def test_shapes_of_batches(three, mirror):
     for topic, sent in expected.items():
         wait_for(b.bootstrap, f"A.{topic}", sent)
     assert running.stop() == 0
+
+
+@pytest.mark.parametrize("support", ["disabled", "enabled"])
+def test_nodes_that_die(tmp_path, support):
+    """kill -9 of the source's and of the target's node in turn: nothing is lost, and with exactly-once nothing comes twice."""
+    clusters = {alias: Cluster(1, proxied=False) for alias in "AB"}
+    try:
+        for cluster in clusters.values():
+            cluster.start()
+        a, b = clusters.values()
+        a.create("nodes", 3)
+        settings = {"A->B.enabled": "true", "A->B.topics": "nodes", "B.exactly.once.source.support": support}
+        with Mirror(tmp_path, {alias: cluster.bootstrap for alias, cluster in clusters.items()}, settings) as running:
+            expected = []
+            for turn, victim in enumerate((b, a, b, a)):
+                batch = rows(600, 3, first=turn * 1000, size=3000)
+                send(a.bootstrap, "nodes", batch)
+                expected += batch
+                victim.node(1).kill()
+                victim.node(1).start().wait_ready()
+            everything = sorted(expected, key=lambda row: row.partition)
+            wait_until(lambda: set(values(b.bootstrap, "A.nodes")) >= set(everything), "everything is there", 90, pause=0.5)
+            found = values(b.bootstrap, "A.nodes")
+            if support == "enabled":
+                assert found == everything
+            assert list(dict.fromkeys(found)) == everything
+            assert running.is_running and running.stop() == 0
+    finally:
+        for cluster in clusters.values():
+            cluster.close()
+
+
+def test_the_page(tmp_path):
+    """The file of docs/mirror-maker.md, and what the page says that `check` prints of it."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "mirror-maker.md").read_text()
+    example = [line[4:] for line in page.splitlines() if line.startswith("    ")]
+    begin, end = example.index("$ cat mm2.properties"), example.index("$ martlet mirror check mm2.properties")
+    (tmp_path / "mm2.properties").write_text("\n".join(example[begin + 1:end]) + "\n")
+    done = subprocess.run([str(binary()), "mirror", "check", "mm2.properties"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    printed = [line.rstrip() for line in done.stdout.splitlines()]
+    assert printed == example[end + 1:end + 1 + len(printed)]
+    (tmp_path / "mm2.properties").write_text("clusters = A, B\nA->B.enabled = perhaps\ntopics.blacklist = x\n")
+    done = subprocess.run([str(binary()), "mirror", "run", "mm2.properties"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0
+    for words in ("line 2: A->B.enabled: 'perhaps'", "line 3: topics.blacklist", "topics.exclude", "A.bootstrap.servers"):
+        assert words in done.stderr, done.stderr

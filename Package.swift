@@ -61,6 +61,7 @@ let cores: [Target] = [
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
     library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("ShareCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
+    library("Linking", ["Primitives", collections, nioCore]),
     library("Mirroring", ["Primitives", collections, nioCore]),
 ]
 
@@ -77,7 +78,8 @@ let shells: [Target] = [
         "Runtime",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Consensus", "Controlling",
-            "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Storage", "Network", "CLinux", nioCore, nioPosix,
+            "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Linking", "Storage", "Network", "CLinux", nioCore,
+            nioPosix,
             collections, logging,
         ]),
     library("Configuration", ["Primitives", "ConfigDefinitions", "Authentication", "Authorization", collections]),
@@ -86,20 +88,20 @@ let shells: [Target] = [
 
 let services: [Target] = [
     library(
-        "Broker",
-        [
-            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "CLinux", "Consensus",
-            "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Authentication",
-            "Authorization",
-            "TransportSecurity", "Storage", "Network", "Runtime", "Configuration", "Observability",
-            nioCore, nioPosix, collections, logging,
-        ]),
-    library(
         "MartletClient",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Authentication",
             "Authorization", "TransportSecurity", nioCore, nioPosix, collections, logging,
+        ]),
+    library(
+        "Broker",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
+            "CLinux", "Consensus",
+            "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Linking",
+            "Authentication", "Authorization",
+            "TransportSecurity", "Storage", "Network", "Runtime", "Configuration", "Observability", "MartletClient",
+            nioCore, nioPosix, collections, logging,
         ]),
     library(
         "MirrorMaker",
@@ -115,7 +117,7 @@ let programs: [Target] = [
         dependencies: [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
-            "Authentication", "Authorization", "Controlling", "Storage", "Runtime", "Configuration", "Observability", "Broker",
+            "Authentication", "Authorization", "Controlling", "Linking", "Storage", "Runtime", "Configuration", "Observability", "Broker",
             "MartletClient", "Mirroring", "MirrorMaker", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix, collections,
         ],
         swiftSettings: strict)
@@ -153,6 +155,7 @@ let beside: [Target] = [
             "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
             nioCore,
         ]),
+    tests("LinkingTests", ["Linking", "Primitives", collections]),
     tests(
         "ShareCoordinationTests",
         [

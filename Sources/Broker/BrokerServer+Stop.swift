@@ -28,6 +28,7 @@ extension BrokerServer {
         parts.services?.groups.endAllTerms()
         parts.services?.transactions.close()
         parts.services?.shareGroups.close()
+        parts.services?.links.close()
         parts.network?.close(drainingFor: Self.drain)
         parts.services?.replication.close()
         parts.services?.directoryAssignments.close()

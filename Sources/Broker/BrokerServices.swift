@@ -37,6 +37,7 @@ final class BrokerServices: Sendable {
     let producerIDs: ProducerIDs
     let transactions: TransactionServices
     let shareGroups: ShareServices
+    let links: LinkServices
     let metrics: KafkaMetrics
     let fetchSessions: Mutex<FetchSessionCache>
     let replication: ReplicationServices
@@ -71,6 +72,7 @@ final class BrokerServices: Sendable {
             configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
             logger: log.logger("transactions"))
         shareGroups = ShareServices(configuration: configuration, image: cluster.metadata.image)
+        links = LinkServices(nodeID: configuration.nodeID, eventLoop: cluster.channel.eventLoop, logger: log.logger("links"))
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log

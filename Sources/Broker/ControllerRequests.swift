@@ -66,6 +66,10 @@ extension BrokerServices {
             configureShareGroupState(&topic)
             return topic
         }
+        if name == TopicName.clusterLinks {
+            configureClusterLinks(&topic)
+            return topic
+        }
         guard name == TopicName.consumerOffsets else { return topic }
         topic.numPartitions = groups.configuration.partitionCount
         topic.replicationFactor = configuration.offsets.topicReplicationFactor
@@ -89,6 +93,18 @@ extension BrokerServices {
             .set("segment.bytes", String(settings.topicSegmentBytes)),
             .set("min.insync.replicas", String(settings.topicMinInSyncReplicas)),
             .set("retention.ms", "-1"),
+        ]
+    }
+
+    /// One partition, so that links have one coordinator; as safe as committed offsets are.
+    private func configureClusterLinks(_ topic: inout CreateTopicsRequest.CreatableTopic) {
+        topic.numPartitions = 1
+        topic.replicationFactor = configuration.offsets.topicReplicationFactor
+        topic.configs = [
+            .set("cleanup.policy", "compact"),
+            .set("compression.type", "producer"),
+            .set("min.insync.replicas", configuration.offsets.topicReplicationFactor > 2 ? "2" : "1"),
+            .set("unclean.leader.election.enable", "false"),
         ]
     }
 

@@ -32,6 +32,7 @@ extension PartitionError {
         case .unknownLeaderEpoch: .unknownLeaderEpoch
         case .notEnoughReplicas: .notEnoughReplicas
         case .offsetNotAvailable: .offsetNotAvailable
+        case .closedToWrites(let access): access.errorCode
         case .storage(let error): error.errorCode
         }
     }
@@ -49,6 +50,10 @@ extension PartitionError {
 
     /// The sentence for the client, where the code alone does not say enough.
     var explanation: String? {
-        if case .storage(let error) = self, !error.isDiskFailure { "\(error)" } else { nil }
+        switch self {
+        case .storage(let error) where !error.isDiskFailure: "\(error)"
+        case .closedToWrites(let access): access.explanation
+        default: nil
+        }
     }
 }

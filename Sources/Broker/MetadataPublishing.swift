@@ -15,6 +15,7 @@ extension BrokerServices {
     /// Takes over a new image. `changes` says what differs from the image before.
     func publish(_ image: MetadataImage, _ changes: MetadataChanges) {
         if changes.configurations.contains(where: isOwn) { applyDynamicConfiguration(image) }
+        links.willPublish(image)
         for topic in changes.deletedTopics { delete(topic) }
         if !changes.brokers.isEmpty {
             replication.update(brokers: image)
@@ -50,6 +51,8 @@ extension BrokerServices {
         for topic in touched.values where topic.name == TopicName.consumerOffsets { assignCoordinators(topic) }
         for topic in touched.values where topic.name == TopicName.transactionState { assignTransactionCoordinators(topic) }
         for topic in touched.values where topic.name == TopicName.shareGroupState { assignShareCoordinators(topic) }
+        for topic in touched.values where topic.name == TopicName.clusterLinks { assignLinkCoordinator(topic) }
+        links.metadataChanged(image, touched: Array(touched.values), deleted: Array(changes.deletedTopics))
     }
 
     /// Puts the topic's partitions of this node into the table, opening or creating their logs.
@@ -62,7 +65,10 @@ extension BrokerServices {
             let existing = known?[partition.index]
             let local = existing ?? open(partition, of: topic, configuration, changes)
             if let local {
-                if existing == nil { local.update(configuration: configuration, throttling: throttling.of(partition.index)) }
+                if existing == nil {
+                    local.update(configuration: configuration, throttling: throttling.of(partition.index))
+                    local.setWriteAccess(links.access(toTopic: topic.name, id: topic.id))
+                }
                 assign(partition, to: local)
                 // The directory failed between the log's opening and now.
                 if local.logDirectory.isOffline, !local.isOffline { local.takeOffline() }
@@ -149,6 +155,10 @@ extension BrokerServices {
         if topic.name == TopicName.shareGroupState {
             shareGroups.epochs.endAll()
             shareGroups.coordinator.endAllTerms()
+        }
+        if topic.name == TopicName.clusterLinks {
+            links.epochs.endAll()
+            links.runtime.endTerm()
         }
         for partition in known.all { remove(partition) }
     }

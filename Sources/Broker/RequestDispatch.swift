@@ -24,6 +24,7 @@ extension BrokerServices {
         .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets, .alterShareGroupOffsets,
         .deleteShareGroupOffsets,
         .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate,
+        .manageLinks,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -119,6 +120,7 @@ extension BrokerServices {
         case .describeShareGroupOffsets: try describeShareGroupOffsets(context)
         case .alterShareGroupOffsets: try alterShareGroupOffsets(context)
         case .deleteShareGroupOffsets: try deleteShareGroupOffsets(context)
+        case .manageLinks: try manageLinks(context)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }

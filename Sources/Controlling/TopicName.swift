@@ -6,11 +6,13 @@ public enum TopicName {
     public static let maximumLength = 249
 
     /// Topics that Kafka itself keeps state in.
-    public static let internalTopics = [consumerOffsets, transactionState, shareGroupState]
+    public static let internalTopics = [consumerOffsets, transactionState, shareGroupState, clusterLinks]
 
     public static let consumerOffsets = "__consumer_offsets"
     public static let transactionState = "__transaction_state"
     public static let shareGroupState = "__share_group_state"
+    /// Martlet's own: links to other clusters and their mirror topics.
+    public static let clusterLinks = "__cluster_links"
     public static let clusterMetadata = "__cluster_metadata"
 
     public static func isInternal(_ name: String) -> Bool { internalTopics.contains(name) }

@@ -11,9 +11,9 @@ final class FlowState: Sendable {
     struct Contents {
         var partitions: OrderedDictionary<TopicPartition, CopiedPartition> = [:]
         var distribution: WorkDistribution
-        /// Stored positions that were found at the start.
+        /// Positions that were found at the start, or when partitions were given up.
         var storedPositions: [TopicPartition: Int64] = [:]
-        /// Pairs of offsets that were found at the start, until their partitions are taken up.
+        /// Translations likewise, until their partitions are taken up.
         var storedTranslations: [TopicPartition: OffsetTranslation] = [:]
         /// The groups that checkpoints are made for.
         var checkpointFigures: [String: Spread] = [:]
@@ -63,7 +63,12 @@ final class FlowState: Sendable {
             let figures = state.partitions
             state.distribution.update(wanted) { figures[$0]?.figures.bytesPerSecond }
             let kept = Set(wanted)
-            for partition in state.partitions.keys where !kept.contains(partition) { state.partitions[partition] = nil }
+            for partition in state.partitions.keys where !kept.contains(partition) {
+                // It may come back: a topic that cannot be described for a moment must not be copied once more.
+                guard let gone = state.partitions.removeValue(forKey: partition), gone.position != nil else { continue }
+                state.storedPositions[partition] = gone.written
+                state.storedTranslations[partition] = gone.translation
+            }
             for partition in wanted where state.partitions[partition] == nil {
                 let target = TopicPartition(flow.policy.remoteTopic(partition.topic), partition.partition)
                 var copied = CopiedPartition(source: partition, target: target, maximumOffsetLag: flow.maximumOffsetLag)

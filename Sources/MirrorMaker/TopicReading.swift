@@ -43,7 +43,8 @@ enum TopicReading {
 
     private static func read(_ topic: String, _ consumer: KafkaConsumer, _ body: (InternalRecord) -> Void) async throws(KafkaError) {
         let partitions = try await consumer.partitions(of: topic)
-        let ends = try await consumer.endOffsets(partitions)
+        // The very end, also for a reader of committed records: behind a transaction that is still open there may be committed ones.
+        let ends = try await consumer.cluster.offsets(partitions.map { ($0, .latest) }).mapValues(\.offset)
         let starts = try await consumer.beginningOffsets(partitions)
         var waiting = partitions.filter { (starts[$0] ?? 0) < (ends[$0] ?? 0) }
         guard !waiting.isEmpty else { return }

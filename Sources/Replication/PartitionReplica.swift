@@ -130,6 +130,12 @@ public struct PartitionReplica: Sendable {
         }
     }
 
+    /// The leader's own log was cut, as that of a mirror may be: what followers were seen to have may be gone with it.
+    public mutating func logWasCut(to offset: Offset) {
+        leaderEpochStartOffset = min(leaderEpochStartOffset, offset)
+        for index in followers.indices { followers[index].forgetProgress() }
+    }
+
     /// The replica is gone from this node.
     public mutating func remove() {
         isLeader = false

@@ -41,6 +41,12 @@ public struct RemoteReplica: Sendable, Hashable {
         lastFetchedAt = .min / 2
     }
 
+    /// Nothing is known of its log until it fetches again; when it was last caught up stays.
+    mutating func forgetProgress() {
+        logEndOffset = -1
+        leaderEndAtLastFetch = -1
+    }
+
     mutating func fetched(offset: Offset, startOffset: Offset, brokerEpoch: Int64, leaderEndOffset: Offset, now: Int64) {
         if offset >= leaderEndOffset {
             lastCaughtUpAt = max(lastCaughtUpAt, now)

@@ -30,18 +30,22 @@ extension PartitionLog {
     /// Appends batches that have their offsets and epochs, as a follower or the metadata log does.
     ///
     /// The first batch must not begin before `logEndOffset`; gaps are allowed, since compaction makes them.
-    public func appendAsFollower(_ records: ByteBuffer, now: Timestamp) throws(StorageError) -> LogAppendResult {
+    /// - Parameter leaderEpoch: the epoch to note on the batches where it is not their own, as in a mirror of another cluster's log.
+    public func appendAsFollower(
+        _ records: ByteBuffer, leaderEpoch: LeaderEpoch? = nil, now: Timestamp
+    ) throws(StorageError) -> LogAppendResult {
         try checkOpen()
         var batches: [PendingBatch] = []
         var rest = records
         var next = logEndOffset
         repeat {
-            let header: RecordBatchHeader
+            var header: RecordBatchHeader
             do throws(RecordBatchError) {
                 header = try RecordBatchHeader.verify(in: rest)
             } catch {
                 throw .corruptBatch("\(error)")
             }
+            if let leaderEpoch { header.partitionLeaderEpoch = leaderEpoch }
             guard header.baseOffset >= next else { throw .unexpectedOffset(header.baseOffset, expected: next) }
             next = header.nextOffset
             batches.append(try pending(header, rest.readSlice(length: header.sizeInBytes)))

@@ -43,6 +43,7 @@ final class ControllerServices: Sendable {
         .alterPartitionReassignments, .listPartitionReassignments, .unregisterBroker, .assignReplicasToDirs, .addRaftVoter,
         .removeRaftVoter, .updateRaftVoter, .unregisterController, .saslHandshake, .saslAuthenticate, .describeAcls, .createAcls,
         .deleteAcls, .alterUserScramCredentials, .alterClientQuotas, .createDelegationToken, .renewDelegationToken, .expireDelegationToken,
+        .manageLinks,
     ]
 
     private static let served: Set<ApiKey> = Set(servedApis)
@@ -99,6 +100,7 @@ final class ControllerServices: Sendable {
         case .createDelegationToken: try createDelegationToken(request)
         case .renewDelegationToken: try renewDelegationToken(request)
         case .expireDelegationToken: try expireDelegationToken(request)
+        case .manageLinks: try manageLinks(request)
         default: request.reply(.refused("\(request.apiKey) is not served by controllers of this version of Martlet"))
         }
     }

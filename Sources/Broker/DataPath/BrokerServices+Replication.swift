@@ -11,6 +11,7 @@ extension BrokerServices {
     func startReplication(on eventLoopGroup: any EventLoopGroup) {
         transactions.start(self, on: eventLoopGroup)
         shareGroups.persister.start(self, on: eventLoopGroup)
+        links.start(self, on: eventLoopGroup)
         let channel = controllerChannel
         replication.start(eventLoopGroup: eventLoopGroup, brokerEpoch: { [lifecycle] in lifecycle.brokerEpoch }) { request, reply in
             channel.send(request, versions: 3...3, timeoutMilliseconds: Self.alterPartitionTimeoutMilliseconds) { outcome in

@@ -25,6 +25,7 @@ extension Partition {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<PartitionAppend, PartitionError> in
             guard state.replica.isLeader else { return .failure(state.offlineFailure ?? .notLeader) }
+            if origin == .client, state.writes != .open { return .failure(.closedToWrites(state.writes)) }
             if requireInSyncReplicas, state.replica.isUnderMinimum(state.log.configuration.minInSyncReplicas) {
                 return .failure(.notEnoughReplicas)
             }

@@ -19,6 +19,8 @@ enum PartitionError: Error {
     case notEnoughReplicas
     /// A new leader that does not know yet how much is committed (KIP-207).
     case offsetNotAvailable
+    /// Clients may not write here: see `WriteAccess`.
+    case closedToWrites(WriteAccess)
     case storage(StorageError)
 }
 
@@ -56,6 +58,10 @@ final class Partition: Sendable {
         /// The log's directory has failed: nothing is served until the node starts again.
         var isOffline = false
         var throttling = ReplicaThrottling()
+        /// Whether clients may write, as far as links to other clusters are concerned.
+        var writes = WriteAccess.open
+        /// Where the source's log of a mirror starts: what lies before goes here too, once it is committed.
+        var sourceStartOffset: Offset = 0
         /// Records that this follower lacked of its leader's high watermark after its last fetch.
         var lag: Offset = 0
         /// Fetches that wait for the high watermark to move.
@@ -186,7 +192,10 @@ final class Partition: Sendable {
                 lagMilliseconds: environment.settings.lagTimeMaxMilliseconds, live: environment.live, now: now)
             moved = offset.map { state.log.advanceHighWatermark(to: $0) } ?? false
         }
-        if moved { state.highWatermarkMoved(&effects) }
+        if moved {
+            state.followSourceStart()
+            state.highWatermarkMoved(&effects)
+        }
     }
 
     // MARK: Logs for the control paths

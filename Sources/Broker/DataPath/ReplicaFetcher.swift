@@ -179,35 +179,9 @@ final class ReplicaFetcher: @unchecked Sendable {
     }
 
     private func message(_ request: ReplicaFetchRequest) -> FetchRequest {
-        var message = FetchRequest()
-        message.maxWaitMs = settings.fetchWaitMaxMilliseconds
+        var message = FetchRequest(
+            plan: request, maxWaitMilliseconds: settings.fetchWaitMaxMilliseconds, maxBytes: settings.fetchResponseMaxBytes)
         message.minBytes = settings.fetchMinBytes
-        message.maxBytes = settings.fetchResponseMaxBytes
-        message.sessionId = request.sessionID
-        message.sessionEpoch = request.sessionEpoch
-        for (key, position) in request.partitions {
-            var partition = FetchRequest.FetchPartition()
-            partition.partition = key.partition
-            partition.currentLeaderEpoch = position.currentLeaderEpoch
-            partition.fetchOffset = position.fetchOffset
-            partition.lastFetchedEpoch = position.lastFetchedEpoch
-            partition.logStartOffset = position.logStartOffset
-            partition.partitionMaxBytes = position.maxBytes
-            if message.topics.last?.topicId != key.topicID {
-                var topic = FetchRequest.FetchTopic()
-                topic.topicId = key.topicID
-                message.topics.append(topic)
-            }
-            message.topics[message.topics.count - 1].partitions.append(partition)
-        }
-        for key in request.forgotten {
-            if message.forgottenTopicsData.last?.topicId != key.topicID {
-                var topic = FetchRequest.ForgottenTopic()
-                topic.topicId = key.topicID
-                message.forgottenTopicsData.append(topic)
-            }
-            message.forgottenTopicsData[message.forgottenTopicsData.count - 1].partitions.append(key.partition)
-        }
         return message
     }
 

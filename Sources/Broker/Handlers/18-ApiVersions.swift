@@ -19,8 +19,14 @@ extension BrokerServices {
         if let expected = request.clusterId, expected != clusterID || request.nodeId != nodeID {
             return context.responder.send(apiVersionsFailure(.rebootstrapRequired))
         }
-        context.responder.send(apiVersionsResponse(version: context.version))
+        var response = apiVersionsResponse(version: context.version)
+        // An API of Martlet's own could surprise others.
+        if state.clientSoftwareName != Self.softwareName { response.apiKeys.removeAll { $0.apiKey == ApiKey.manageLinks.rawValue } }
+        context.responder.send(response)
     }
+
+    /// What Martlet's nodes and commands call themselves.
+    private static let softwareName = "martlet"
 
     /// For versions that do not exist yet: version 0 with the error, and the range that the client may use instead.
     func apiVersionsForUnsupportedVersion(_ context: RequestContext) {

@@ -19,6 +19,7 @@ extension ControllerServices {
         .describeCluster: .alter, .updateFeatures: .alter, .electLeaders: .alter, .alterPartitionReassignments: .alter,
         .unregisterBroker: .alter, .unregisterController: .alter, .addRaftVoter: .alter, .removeRaftVoter: .alter,
         .createAcls: .alter, .deleteAcls: .alter, .alterUserScramCredentials: .alter, .alterClientQuotas: .alterConfigs,
+        .manageLinks: .clusterAction,
     ]
 
     /// Changes that people make, for the audit log.
@@ -75,6 +76,7 @@ extension ControllerServices {
         case .deleteAcls: try refuse(call, DeleteAclsRequest.self)
         case .alterUserScramCredentials: try refuse(call, AlterUserScramCredentialsRequest.self)
         case .alterClientQuotas: try refuse(call, AlterClientQuotasRequest.self)
+        case .manageLinks: try refuse(call, ManageLinksRequest.self)
         case .describeAcls: call.send(DescribeAclsResponse.failed(.clusterAuthorizationFailed))
         case .describeCluster:
             var response = DescribeClusterResponse()

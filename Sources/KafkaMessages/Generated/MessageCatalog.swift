@@ -97,6 +97,7 @@ extension ApiKey {
         case .deleteShareGroupOffsets: DeleteShareGroupOffsetsRequest.self
         case .streamsGroupTopologyDescriptionUpdate: StreamsGroupTopologyDescriptionUpdateRequest.self
         case .unregisterController: UnregisterControllerRequest.self
+        case .manageLinks: ManageLinksRequest.self
         }
     }
     /// The type of the API's response.
@@ -193,6 +194,7 @@ extension ApiKey {
         case .deleteShareGroupOffsets: DeleteShareGroupOffsetsResponse.self
         case .streamsGroupTopologyDescriptionUpdate: StreamsGroupTopologyDescriptionUpdateResponse.self
         case .unregisterController: UnregisterControllerResponse.self
+        case .manageLinks: ManageLinksResponse.self
         }
     }
 }

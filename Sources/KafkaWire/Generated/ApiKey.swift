@@ -94,6 +94,7 @@ public enum ApiKey: Int16, CaseIterable, Hashable, Sendable {
     case deleteShareGroupOffsets = 92
     case streamsGroupTopologyDescriptionUpdate = 93
     case unregisterController = 94
+    case manageLinks = 1000
 }
 
 extension ApiKey {
@@ -191,6 +192,7 @@ extension ApiKey {
         case .deleteShareGroupOffsets: ApiProperties("DeleteShareGroupOffsets", 0...0, stable: 0...0, flexible: 0, listeners: [.broker], isClusterAction: false, isForwardable: false)
         case .streamsGroupTopologyDescriptionUpdate: ApiProperties("StreamsGroupTopologyDescriptionUpdate", 0...0, stable: 0...0, flexible: 0, listeners: [.broker], isClusterAction: false, isForwardable: false)
         case .unregisterController: ApiProperties("UnregisterController", 0...0, stable: 0...0, flexible: 0, listeners: [.broker, .controller], isClusterAction: false, isForwardable: true)
+        case .manageLinks: ApiProperties("ManageLinks", 0...0, stable: 0...0, flexible: 0, listeners: [.broker, .controller], isClusterAction: false, isForwardable: false)
         }
     }
 }

@@ -1,0 +1,176 @@
+// What the coordinator of links asks of its own cluster: of the controller, and of the other brokers. For tasks, which may wait.
+import ClusterMetadata
+import Controlling
+import KafkaMessages
+import KafkaWire
+import Linking
+import NIOCore
+import Network
+import Primitives
+import Runtime
+
+/// A request to this cluster that came to nothing, for people.
+struct LinkCallFailure: Error, CustomStringConvertible {
+    var description: String
+}
+
+extension LinkServices {
+    /// Lets the controller decide.
+    func decide<Request: ControllerDecidedRequest>(_ request: Request) async throws(LinkCallFailure) -> Request.Response {
+        guard let services else { throw LinkCallFailure(description: "this broker stops") }
+        let outcome = await withCheckedContinuation { continuation in
+            services.forward(own: request) { continuation.resume(returning: $0) }
+        }
+        switch outcome {
+        case .success(let response): return response
+        case .failure(let failure): throw LinkCallFailure(description: failure.description)
+        }
+    }
+
+    /// A step of the coordinator's.
+    func change<Value: Sendable>(_ step: @escaping LinkCoordinatorRuntime.Step<Value>) async throws(LinkCallFailure) -> Value {
+        let outcome = await withCheckedContinuation { continuation in
+            runtime.submit(now: SystemClock.now(), step) { continuation.resume(returning: $0) }
+        }
+        switch outcome {
+        case .success(let value): return value
+        case .failure(.refused(let refusal)): throw LinkCallFailure(description: refusal.description)
+        case .failure(.coordinator(let code)): throw LinkCallFailure(description: code.name)
+        }
+    }
+
+    /// Brokers that clients can reach.
+    var liveBrokers: [NodeID] { services?.image.cluster.brokers.values.filter { !$0.isFenced }.map(\.id) ?? [] }
+
+    /// Asks one broker, which may be this one.
+    func ask(_ broker: NodeID, _ operation: LinkOperation, _ body: JSONValue) async throws(LinkCallFailure) -> JSONValue {
+        guard let services, let connections else { throw LinkCallFailure(description: "this broker stops") }
+        if broker == nodeID {
+            switch operation {
+            case .progress: return progress
+            case .syncOffsets: return await syncOffsetsNow(body)
+            default: preconditionFailure("not asked of brokers: \(operation)")
+            }
+        }
+        guard let address = services.replication.address(of: broker) else {
+            throw LinkCallFailure(description: "broker \(broker) cannot be reached")
+        }
+        let outcome = await withCheckedContinuation { continuation in
+            connections.send(ManageLinksRequest(operation, body), to: address, timeoutMilliseconds: 15_000) {
+                continuation.resume(returning: $0)
+            }
+        }
+        switch outcome {
+        case .success(let response):
+            guard response.errorCode == .none, let json = response.json else {
+                throw LinkCallFailure(description: "broker \(broker): \(response.errorMessage ?? response.errorCode.name)")
+            }
+            return json
+        case .failure(let failure): throw LinkCallFailure(description: "broker \(broker): \(failure)")
+        }
+    }
+
+    /// Waits until every live broker has taken over what the coordinator knows now.
+    ///
+    /// - Returns: those that have not when the time is over.
+    func awaitFollowers(milliseconds: Int64) async -> [NodeID] {
+        let deadline = SystemClock.monotonicMilliseconds() + milliseconds
+        while true {
+            let behind = runtime.behind(liveBrokers) ?? []
+            if behind.isEmpty || SystemClock.monotonicMilliseconds() >= deadline || Task.isCancelled { return behind }
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+    }
+}
+
+// MARK: - Progress
+
+extension LinkServices {
+    /// The mirrors that this broker leads, for the coordinator and for operators.
+    var progress: JSONValue {
+        let now = SystemClock.monotonicMilliseconds()
+        let publication = publication
+        var known: [TopicPartition: MirrorProgress] = [:]
+        for source in sources {
+            for entry in source.board.all { known[entry.partition] = entry }
+        }
+        var partitions: [JSONValue] = []
+        let mirrors = publication.map { Array($0.image.mirrors.values) } ?? []
+        for mirror in mirrors where mirror.state != .stopped {
+            for partition in services?.partitions.topic(mirror.name)?.all ?? [] where partition.leadership.leader == nodeID {
+                partitions.append(Self.json(partition, known[partition.topicPartition], now: now))
+            }
+        }
+        return [
+            "broker": .integer(Int64(nodeID)), "revision": .integer(publication?.revision ?? -1), "partitions": .array(partitions),
+        ]
+    }
+
+    private static func json(_ partition: Partition, _ entry: MirrorProgress?, now: Int64) -> JSONValue {
+        func ago(_ time: Int64?) -> JSONValue { time.map { .integer(now - $0) } ?? .null }
+        let end = (try? partition.withLog { log in log.logEndOffset }) ?? 0
+        var object = JSONObject()
+        object.append("topic", .string(partition.topicPartition.topic))
+        object.append("partition", .integer(Int64(partition.topicPartition.partition)))
+        object.append("logEndOffset", .integer(end))
+        object.append("sourceEndOffset", .integer(entry?.sourceEndOffset ?? -1))
+        object.append("caughtUpAgoMs", ago(entry?.upToDateAt))
+        object.append("answeredAgoMs", ago(entry?.answeredAt))
+        object.append("bytes", .integer(entry?.bytes ?? 0))
+        object.append("cutRecords", .integer(entry?.cutRecords ?? 0))
+        object.append("problem", .string(entry?.problem ?? ""))
+        object.append("failure", entry?.failure.map { .string($0) } ?? .null)
+        object.append("isEnded", .bool(partition.hasEndedMirroring))
+        return .object(object)
+    }
+
+    /// The progress of all mirrors from all live brokers, by topic; nil for a topic when a partition's leader did not answer.
+    func gatherProgress() async -> MirrorSurvey {
+        let brokers = liveBrokers
+        let answers = await withTaskGroup(of: JSONValue?.self) { group in
+            for broker in brokers {
+                group.addTask { [self] in try? await ask(broker, .progress, .object([])) }
+            }
+            var answers: [JSONValue] = []
+            for await answer in group {
+                if let answer { answers.append(answer) }
+            }
+            return answers
+        }
+        return MirrorSurvey(answers)
+    }
+}
+
+/// What all brokers said of their mirrors.
+struct MirrorSurvey: Sendable {
+    struct Entry: Sendable {
+        var logEndOffset: Offset
+        var sourceEndOffset: Offset
+        var caughtUpAgoMilliseconds: Int64?
+        var isEnded: Bool
+        var failure: String?
+        var problem: String
+        /// The image that its leader went by.
+        var revision: Offset
+    }
+
+    private(set) var entries: [TopicPartition: Entry] = [:]
+
+    init(_ answers: [JSONValue]) {
+        for answer in answers {
+            let revision = answer["revision"]?.integerValue ?? -1
+            for value in answer["partitions"]?.arrayValue ?? [] {
+                guard let topic = value["topic"]?.stringValue, let number = value["partition"]?.integerValue else { continue }
+                entries[TopicPartition(topic, Int32(clamping: number))] = Entry(
+                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
+                    caughtUpAgoMilliseconds: value["caughtUpAgoMs"]?.integerValue, isEnded: value["isEnded"]?.boolValue ?? false,
+                    failure: value["failure"]?.stringValue, problem: value["problem"]?.stringValue ?? "", revision: revision)
+            }
+        }
+    }
+
+    /// Whether something holds for every partition of a topic.
+    func holds(_ topic: TopicImage, _ condition: (Entry) -> Bool) -> Bool {
+        topic.partitions.allSatisfy { partition in entries[TopicPartition(topic.name, partition.index)].map(condition) ?? false }
+    }
+}

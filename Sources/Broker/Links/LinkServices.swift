@@ -1,0 +1,251 @@
+// Links on this broker: the coordinator, if this broker has it; the image of all links, followed from whoever has it; and for each link its
+// source, with the mirrors that this broker leads.
+import ClusterMetadata
+import Controlling
+import KafkaMessages
+import KafkaWire
+import Linking
+import Logging
+import NIOCore
+import Network
+import Primitives
+import Runtime
+import Storage
+import Synchronization
+
+/// Everything about links that a broker has.
+final class LinkServices: Sendable {
+    struct State {
+        weak var services: BrokerServices?
+        var connections: PeerConnections?
+        var eventLoopGroup: (any EventLoopGroup)?
+        /// The newest image; nil until one was heard of.
+        var publication: LinkPublication?
+        /// Monotonic milliseconds at which that was asked for: nothing that was committed before is missing.
+        var askedAt: Int64 = .min
+        /// Whether the cluster has had no links for as long as this broker knows it.
+        var hasNoLinks = false
+        var isFollowing = false
+        var isClosed = false
+        var sources: [String: LinkSource] = [:]
+        /// Topics that clients may not write to, by the image taken over last.
+        var closedTopics: Set<String> = []
+        /// Since when this broker leads a mirror under which epoch.
+        var leading: [TopicPartition: (epoch: LeaderEpoch, since: Int64)] = [:]
+    }
+
+    let runtime = LinkCoordinatorRuntime()
+    let epochs = CoordinatedEpochs()
+    let workers: LinkWorkers
+    let tasks: LinkTasks
+    let nodeID: NodeID
+    let logger: Logger
+    let state = Mutex(State())
+    /// One reconciliation after the other.
+    let reconciling = Mutex(())
+
+    /// - Parameter eventLoop: on which the coordinator's work and the synchronisation of offsets run.
+    init(nodeID: NodeID, eventLoop: any EventLoop, logger: Logger) {
+        self.nodeID = nodeID
+        self.logger = logger
+        tasks = LinkTasks(eventLoop: eventLoop)
+        workers = LinkWorkers(tasks: tasks, logger: logger)
+    }
+
+    func start(_ services: BrokerServices, on eventLoopGroup: any EventLoopGroup) {
+        var options = services.security.peerOptions(
+            clientID: "broker-\(nodeID)-links", listener: services.configuration.interBrokerListenerName)
+        options.maximumWaiting = 1_000
+        let connections = PeerConnections(options: options, eventLoopGroup: eventLoopGroup)
+        state.withLock { state in
+            state.services = services
+            state.connections = connections
+            state.eventLoopGroup = eventLoopGroup
+        }
+        workers.serve(self)
+        follow()
+    }
+
+    func close() {
+        workers.stop()
+        let (connections, sources) = state.withLock { state in
+            state.isClosed = true
+            defer { state.sources = [:] }
+            return (state.connections, Array(state.sources.values))
+        }
+        for source in sources { source.close() }
+        epochs.endAll()
+        runtime.endTerm()
+        connections?.close()
+    }
+
+    var image: LinkImage { state.withLock { $0.publication?.image ?? LinkImage() } }
+
+    /// The newest image and what it stands for.
+    var publication: LinkPublication? { state.withLock { $0.publication } }
+
+    func source(of link: String) -> LinkSource? { state.withLock { $0.sources[link] } }
+
+    var sources: [LinkSource] { state.withLock { Array($0.sources.values) } }
+
+    var services: BrokerServices? { state.withLock { $0.isClosed ? nil : $0.services } }
+
+    /// Connections to other brokers; nil before the start and after the end.
+    var connections: PeerConnections? { state.withLock { $0.isClosed ? nil : $0.connections } }
+
+    // MARK: Who may write
+
+    /// Whether clients may write to a topic.
+    func access(toTopic name: String, id: TopicID) -> WriteAccess {
+        state.withLock { state in
+            guard let image = state.publication?.image else { return state.hasNoLinks ? .open : .undecided }
+            return Self.access(toTopic: name, id: id, image)
+        }
+    }
+
+    static func access(toTopic name: String, id: TopicID, _ image: LinkImage) -> WriteAccess {
+        if let mirror = image.mirrors[name], mirror.topicID == id || mirror.topicID == .zero, !mirror.state.isWritable { return .mirror }
+        return image.fences[name] == nil ? .open : .fenced
+    }
+
+    // MARK: Following the image
+
+    /// How long the coordinator waits for news before it says that there is none.
+    static let waitMilliseconds: Int64 = 500
+    private static let retryMilliseconds: Int64 = 100
+
+    /// New metadata is about to be taken over. Mirrors can only come after the topic that lists them: who has seen the cluster without it
+    /// knows them all.
+    func willPublish(_ image: MetadataImage) {
+        guard image.topics.topic(named: TopicName.clusterLinks) == nil else { return }
+        state.withLock { state in
+            if state.publication == nil { state.hasNoLinks = true }
+        }
+    }
+
+    /// The metadata has changed.
+    func metadataChanged(_ image: MetadataImage, touched: [TopicImage], deleted: [TopicImage]) {
+        let hasTopic = image.topics.topic(named: TopicName.clusterLinks) != nil
+        if hasTopic, state.withLock({ !$0.isFollowing }) { follow() }
+        let names = Set((touched + deleted).map(\.name))
+        let concerned = state.withLock { state in
+            state.publication?.image.mirrors.keys.contains { names.contains($0) } ?? false
+        }
+        if concerned { reconcile() }
+    }
+
+    /// Asks the coordinator for news, again and again.
+    private func follow() {
+        let services = state.withLock { state -> BrokerServices? in
+            guard !state.isClosed, !state.isFollowing, let services = state.services,
+                services.image.topics.topic(named: TopicName.clusterLinks) != nil
+            else { return nil }
+            state.isFollowing = true
+            return services
+        }
+        guard services != nil else { return }
+        followNext()
+    }
+
+    private func followNext() {
+        let revision = state.withLock { $0.publication?.revision ?? -1 }
+        ask(from: revision, waitMilliseconds: Self.waitMilliseconds) { [weak self] isAnswered in
+            guard let self else { return }
+            guard !isAnswered else { return followNext() }
+            let eventLoop = state.withLock { $0.isClosed ? nil : $0.eventLoopGroup?.next() }
+            eventLoop?.scheduleTask(in: .milliseconds(Self.retryMilliseconds)) { self.followNext() }
+        }
+    }
+
+    /// Asks once; calls back when the answer is in force, or there is none.
+    private func ask(from revision: Offset, waitMilliseconds: Int64, done: @escaping @Sendable (Bool) -> Void) {
+        let askedAt = SystemClock.monotonicMilliseconds()
+        guard let services, let connections else { return }
+        let leader = services.image.topics.partition(TopicPartition(TopicName.clusterLinks, 0))?.leader ?? -1
+        if leader == nodeID {
+            return runtime.follow(nodeID, from: revision, waitMilliseconds: waitMilliseconds) { [weak self] result in
+                guard let self else { return }
+                guard case .success(let publication) = result else { return done(false) }
+                // Not on the thread that holds the coordinator's partition.
+                services.backgroundWork.run {
+                    self.publish(publication, askedAt: askedAt)
+                    done(true)
+                }
+            }
+        }
+        guard leader >= 0, let address = services.replication.address(of: leader) else { return done(false) }
+        let body: JSONValue = [
+            "revision": .integer(revision), "broker": .integer(Int64(nodeID)), "waitMs": .integer(waitMilliseconds),
+        ]
+        connections.send(
+            ManageLinksRequest(.follow, body), to: address, timeoutMilliseconds: waitMilliseconds + 5_000
+        ) { [weak self] result in
+            guard let self else { return }
+            guard case .success(let response) = result, response.errorCode == .none, let body = response.json,
+                let revision = body["revision"]?.integerValue
+            else { return done(false) }
+            services.backgroundWork.run {
+                self.publish(LinkPublication(revision: revision, image: LinkImage(body["records"] ?? [])), askedAt: askedAt)
+                done(true)
+            }
+        }
+    }
+
+    /// Asks out of turn, so that a mirror whose leader this broker has just become need not wait.
+    func askNow() { ask(from: -1, waitMilliseconds: 0) { _ in } }
+
+    /// Takes over an image.
+    private func publish(_ publication: LinkPublication, askedAt: Int64) {
+        let (isNews, isFirst) = state.withLock { state -> (Bool, Bool) in
+            guard !state.isClosed else { return (false, false) }
+            let isFirst = state.publication == nil
+            // Answers may overtake each other.
+            guard isFirst || publication.revision >= (state.publication?.revision ?? -1) else { return (false, false) }
+            let isNews = isFirst || publication.revision != state.publication?.revision
+            state.askedAt = max(state.askedAt, askedAt)
+            state.publication = publication
+            return (isNews, isFirst)
+        }
+        if isFirst { openUndecided() }
+        if isNews || isWaitingForBarrier { reconcile() }
+        if isNews { workers.imageChanged() }
+    }
+
+    private var isWaitingForBarrier: Bool {
+        state.withLock { state in state.leading.values.contains { $0.since <= state.askedAt } }
+    }
+}
+
+extension ManageLinksRequest {
+    init(_ operation: LinkOperation, _ body: JSONValue) {
+        self.init()
+        self.operation = operation.rawValue
+        self.body = ByteBuffer(string: body.description)
+    }
+}
+
+extension ManageLinksResponse {
+    /// The answer's body; nil when it is no JSON.
+    var json: JSONValue? { try? JSONValue(parsing: Array(body.readableBytesView)) }
+}
+
+/// What ManageLinks can be asked for.
+enum LinkOperation: String, Sendable, CaseIterable {
+    // Of the coordinator, by operators.
+    case createLink = "create-link"
+    case alterLink = "alter-link"
+    case deleteLink = "delete-link"
+    case createMirrors = "create-mirrors"
+    case changeMirrors = "change-mirrors"
+    case describe
+    case fence
+    case unfence
+    // Of any broker, by operators and by the coordinator.
+    case progress
+    /// Copies committed offsets once more, now.
+    case syncOffsets = "sync-offsets"
+    // Between brokers.
+    case follow
+    // Of the controller.
+    case newEpoch = "new-leader-epoch"
+}

@@ -1,0 +1,56 @@
+// How far the mirrors that this broker leads are, for operators, metrics, and for whoever promotes them.
+import Primitives
+import Synchronization
+
+/// One mirror partition's progress, as its leader knows it.
+struct MirrorProgress: Sendable, Equatable {
+    var partition: TopicPartition
+    var link: String
+    /// The source's high watermark at the last answer; -1 before.
+    var sourceEndOffset: Offset = -1
+    var logEndOffset: Offset = 0
+    /// Monotonic milliseconds at which the source had nothing more, as far as answers about this partition say; nil if it never was so.
+    var caughtUpAt: Int64?
+    /// The fetcher's last answered question: it would have said if there had been anything new.
+    var clock: FetcherClock?
+    /// The same of the last answer from the source.
+    var answeredAt: Int64?
+    var bytes: Int64 = 0
+    /// Records cut off because the source does not have them, in all.
+    var cutRecords: Int64 = 0
+    /// Why nothing is fetched at the moment, for people; empty when all is well.
+    var problem = ""
+    /// Why the mirror cannot go on by itself; nil when it can.
+    var failure: String?
+
+    /// Records that the mirror lacks; nil while that is not known.
+    var lag: Offset? { sourceEndOffset < 0 ? nil : max(0, sourceEndOffset - logEndOffset) }
+}
+
+extension MirrorProgress {
+    /// Monotonic milliseconds since which, at least, the mirror has had everything; nil if that never was so.
+    var upToDateAt: Int64? {
+        guard lag == 0, problem.isEmpty, let clock = clock?.askedAt.load(ordering: .relaxed), clock > .min else { return caughtUpAt }
+        return max(caughtUpAt ?? .min, clock)
+    }
+}
+
+/// When a fetcher sent the question that was answered last, in monotonic milliseconds.
+final class FetcherClock: Sendable, Equatable {
+    let askedAt = Atomic<Int64>(.min)
+
+    static func == (left: FetcherClock, right: FetcherClock) -> Bool { left === right }
+}
+
+/// The progress of all mirrors of one link on this broker.
+final class MirrorBoard: Sendable {
+    private let entries = Mutex<[TopicPartition: MirrorProgress]>([:])
+
+    func update(_ partition: TopicPartition, link: String, _ change: (inout MirrorProgress) -> Void) {
+        entries.withLock { change(&$0[partition, default: MirrorProgress(partition: partition, link: link)]) }
+    }
+
+    func remove(_ partition: TopicPartition) { entries.withLock { $0[partition] = nil } }
+
+    var all: [MirrorProgress] { entries.withLock { $0.values.sorted { $0.partition < $1.partition } } }
+}

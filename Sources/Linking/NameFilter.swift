@@ -1,0 +1,82 @@
+// Which topics or groups a link is about: literal names and prefixes, to be taken in or left out, in the JSON that users of Cluster Linking
+// write. What is left out wins.
+import Primitives
+
+/// A filter of names.
+public struct NameFilter: Sendable, Hashable {
+    public enum Subject: String, Sendable, Hashable {
+        case topics = "topicFilters"
+        case groups = "groupFilters"
+    }
+
+    private struct Rule: Sendable, Hashable {
+        var name: String
+        var isPrefix: Bool
+        var isInclusion: Bool
+
+        func matches(_ text: String) -> Bool { isPrefix ? text.hasPrefix(name) : name == "*" || name == text }
+    }
+
+    public let subject: Subject
+    private var rules: [Rule] = []
+
+    /// Lets nothing through.
+    public init(subject: Subject) {
+        self.subject = subject
+    }
+
+    /// Lets everything through.
+    public static func everything(_ subject: Subject) -> NameFilter {
+        var filter = NameFilter(subject: subject)
+        filter.rules = [Rule(name: "*", isPrefix: false, isInclusion: true)]
+        return filter
+    }
+
+    public var isEmpty: Bool { rules.isEmpty }
+
+    public func admits(_ name: String) -> Bool {
+        var isIncluded = false
+        for rule in rules where rule.matches(name) {
+            if !rule.isInclusion { return false }
+            isIncluded = true
+        }
+        return isIncluded
+    }
+
+    /// Reads `{"topicFilters":[{"name":"orders","patternType":"PREFIXED","filterType":"INCLUDE"}]}`; nothing for empty text.
+    ///
+    /// - Throws: with `key`, for what is not of that form.
+    public init(parsing text: String, subject: Subject, key: String) throws(LinkSettingError) {
+        self.subject = subject
+        if text.isEmpty { return }
+        let value: JSONValue
+        do throws(JSONError) {
+            value = try JSONValue(parsing: text)
+        } catch {
+            throw LinkSettingError(key, "is \(error)")
+        }
+        guard let list = value[subject.rawValue]?.arrayValue, value.objectValue?.members.count == 1 else {
+            throw LinkSettingError(key, "has to be an object with one member, \(subject.rawValue), a list")
+        }
+        for entry in list { rules.append(try Self.rule(entry, key)) }
+    }
+
+    private static func rule(_ entry: JSONValue, _ key: String) throws(LinkSettingError) -> Rule {
+        guard let members = entry.objectValue?.members else { throw LinkSettingError(key, "has an entry that is no object") }
+        for member in members where !["name", "patternType", "filterType"].contains(member.name) {
+            throw LinkSettingError(key, "has an entry with '\(member.name)'; entries have name, patternType and filterType")
+        }
+        guard let name = entry["name"]?.stringValue, !name.isEmpty else {
+            throw LinkSettingError(key, "has an entry without a name; '*' stands for all")
+        }
+        let pattern = entry["patternType"]?.stringValue?.uppercased() ?? "LITERAL"
+        guard pattern == "LITERAL" || pattern == "PREFIXED" else {
+            throw LinkSettingError(key, "has patternType '\(pattern)'; it is LITERAL or PREFIXED")
+        }
+        let filter = entry["filterType"]?.stringValue?.uppercased() ?? "INCLUDE"
+        guard filter == "INCLUDE" || filter == "EXCLUDE" else {
+            throw LinkSettingError(key, "has filterType '\(filter)'; it is INCLUDE or EXCLUDE")
+        }
+        return Rule(name: name, isPrefix: pattern == "PREFIXED", isInclusion: filter == "INCLUDE")
+    }
+}

@@ -1,0 +1,188 @@
+// `martlet link`: mirrors of other clusters' topics, at the same offsets.
+import ArgumentParser
+import Collections
+import Configuration
+import Linking
+import MartletClient
+import Primitives
+
+struct LinkCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "link", abstract: "Mirror topics of another cluster at the same offsets; take over from it, and give back.",
+        discussion: """
+            Links belong to the cluster that mirrors. Both commands here go to that cluster (-b):
+
+              martlet link create dr --bootstrap source1:9092,source2:9092
+              martlet link mirror dr orders payments
+            """,
+        subcommands: [
+            LinkCreateCommand.self, LinkListCommand.self, LinkDescribeCommand.self, LinkConfigCommand.self, LinkDeleteCommand.self,
+            LinkMirrorCommand.self, LinkMirrorsCommand.self, LinkPauseCommand.self, LinkResumeCommand.self, LinkPromoteCommand.self,
+            LinkFailoverCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self,
+        ])
+}
+
+struct LinkCreateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "create", abstract: "Make a link to a source cluster.",
+        discussion: "Settings:\n" + LinkSettings.table.map { "  \($0.key)  \($0.meaning)" }.joined(separator: "\n"))
+
+    @Argument(help: "The link's name.")
+    var name: String
+
+    @Option(help: ArgumentHelp("Brokers of the source cluster to begin with.", valueName: "host:port,…"))
+    var bootstrap: String?
+
+    @Option(
+        name: [.customShort("c"), .customLong("config")],
+        help: ArgumentHelp("Properties of the link: its settings, and security.protocol, sasl.* and ssl.* for the source.", valueName: "file"),
+        completion: .file())
+    var config: String?
+
+    @Option(help: "A setting, key=value; several if need be. Wins over --config.")
+    var set: [Assignment] = []
+
+    @Flag(help: "Check everything, the way to the source too, and make nothing.")
+    var dryRun = false
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let settings = try configuration()
+        let answer = try await cluster.withAdmin { admin in
+            try await admin.links(
+                .createLink, ["name": .string(name), "configuration": settings.json, "validateOnly": .bool(dryRun)])
+        }
+        let id = answer["sourceClusterId"]?.stringValue ?? ""
+        output.show(
+            answer, dryRun ? "Link '\(name)' to cluster \(id) can be made." : "Link '\(name)' leads to cluster \(id).")
+    }
+
+    private func configuration() throws -> OrderedDictionary<String, String> {
+        var settings: OrderedDictionary<String, String> = [:]
+        if let config {
+            let content = ConfigurationFile.read(config)
+            if let mistake = content.mistakes.first(where: { $0.severity == .error }) { throw CommandFailure("--config: \(mistake)") }
+            for entry in content.entries { settings[entry.key] = entry.value }
+        }
+        for assignment in set { settings[assignment.name] = assignment.value }
+        if let bootstrap { settings["bootstrap.servers"] = bootstrap }
+        do throws(LinkSettingError) {
+            _ = try LinkSettings(settings)
+        } catch {
+            throw CommandFailure(error.key == "bootstrap.servers" && bootstrap == nil ? "say which cluster: --bootstrap" : "\(error)")
+        }
+        return settings
+    }
+}
+
+struct LinkListCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "list", abstract: "List links.")
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let view = try await cluster.withAdmin { try await LinkView($0) }
+        var table = TextTable("LINK", "SOURCE CLUSTER", "BOOTSTRAP SERVERS", ">MIRRORS", "STATE")
+        for link in view.links {
+            table.add(
+                link.name, link.sourceClusterID, link.configuration["bootstrap.servers"] ?? "",
+                "\(view.mirrors.count { $0.link == link.name })", link.isPaused ? "LINK_PAUSED" : "ACTIVE")
+        }
+        output.show(.array(view.links.map(\.json)), view.links.isEmpty ? "There are no links." : table.text)
+    }
+}
+
+struct LinkDescribeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "describe", abstract: "Show a link with its settings and its mirror topics.")
+
+    @Argument(help: "The link's name.")
+    var name: String
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        let view = try await cluster.withAdmin { try await LinkView($0, withProgress: true) }
+        let link = try view.link(name)
+        var lines = ["Link \(link.name) to cluster \(link.sourceClusterID)"]
+        for (key, value) in link.configuration { lines.append("  \(key)=\(value)") }
+        let mirrors = view.mirrors.filter { $0.link == name }
+        if !mirrors.isEmpty { lines.append("\n" + LinkView.table(mirrors).text) }
+        output.show(
+            ["link": link.json, "mirrors": .array(mirrors.map(\.json))], lines.joined(separator: "\n"))
+    }
+}
+
+struct LinkConfigCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "config", abstract: "Change a link's settings; they take effect at once.",
+        discussion: "Settings:\n" + LinkSettings.table.map { "  \($0.key)  \($0.meaning)" }.joined(separator: "\n"))
+
+    @Argument(help: "The link's name.")
+    var name: String
+
+    @Argument(help: "key=value, several if need be.")
+    var settings: [Assignment] = []
+
+    @Option(help: "A setting to take back to its default; several if need be.")
+    var delete: [String] = []
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws {
+        if settings.isEmpty, delete.isEmpty { throw ValidationError("Say what to change: key=value, or --delete key.") }
+    }
+
+    func run() async throws {
+        var set: OrderedDictionary<String, String> = [:]
+        for assignment in settings { set[assignment.name] = assignment.value }
+        let changes = set
+        _ = try await cluster.withAdmin { admin in
+            try await admin.links(.alterLink, ["name": .string(name), "set": changes.json, "remove": .strings(delete)])
+        }
+        let names = (settings.map(\.name) + delete).joined(separator: ", ")
+        output.show(["link": .string(name), "changed": .strings(settings.map(\.name) + delete)], "Changed \(names) of link '\(name)'.")
+    }
+}
+
+struct LinkDeleteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "delete", abstract: "Take a link away; topics stay.")
+
+    @Argument(help: "The link's name.")
+    var name: String
+
+    @Flag(help: "Also with mirror topics that still mirror: they become writable as they are.")
+    var force = false
+
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func run() async throws {
+        _ = try await cluster.withAdmin { admin in
+            try await admin.links(.deleteLink, ["name": .string(name), "force": .bool(force)])
+        }
+        output.show(["link": .string(name)], "Link '\(name)' is gone.")
+    }
+}
+
+extension AdminClient {
+    /// Asks the cluster about links; a cluster that is no Martlet's is told apart.
+    func links(_ operation: LinkAdministration, _ body: JSONValue) async throws -> JSONValue {
+        do throws(KafkaError) {
+            return try await manageLinks(operation, body)
+        } catch {
+            throw CommandFailure(
+                error.kind == .unsupportedVersion
+                    ? "this cluster's brokers have no links: they are not Martlet's, or of a version without them" : error.explanation)
+        }
+    }
+}
+
+extension OrderedDictionary<String, String> {
+    var json: JSONValue { .object(map { ($0.key, .string($0.value)) }) }
+}

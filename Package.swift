@@ -106,8 +106,8 @@ let services: [Target] = [
     library(
         "MirrorMaker",
         [
-            "Primitives", "KafkaWire", "KafkaMessages", "RecordBatches", "Mirroring", "Observability", "MartletClient", nioCore, collections,
-            logging,
+            "Primitives", "KafkaWire", "KafkaMessages", "RecordBatches", "Mirroring", "Observability", "MartletClient", nioCore,
+            collections, logging,
         ]),
 ]
 
@@ -118,7 +118,8 @@ let programs: [Target] = [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
             "Authentication", "Authorization", "Controlling", "Linking", "Storage", "Runtime", "Configuration", "Observability", "Broker",
-            "MartletClient", "Mirroring", "MirrorMaker", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix, collections,
+            "MartletClient", "Mirroring", "MirrorMaker", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix,
+            collections,
         ],
         swiftSettings: strict)
 ]
@@ -166,7 +167,7 @@ let beside: [Target] = [
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
-    tests("MirroringTests", ["Mirroring", "MirrorMaker", "MartletClient", "RecordBatches", "Primitives", nioCore]),
+    tests("MirroringTests", ["Mirroring", "MirrorMaker", "MartletClient", "RecordBatches", "Primitives", nioCore, logging]),
     tests("SimulationTests", ["Simulation", "Consensus", "KafkaMessages", "RecordBatches", "Primitives", nioCore]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),

@@ -36,7 +36,8 @@ public struct OffsetTranslation: Sendable {
     /// - Returns: whether a run began, whose first pair of offsets has to be written down.
     public mutating func copied(upstream: Int64, downstream: Int64, count: Int64) -> Bool {
         defer { end = (upstream + count, downstream + count) }
-        if let end, let last = runs.last, last.isExact, end == (upstream, downstream),
+        // A gap of the same length on both sides changes nothing: whoever reads from inside of it meets the next record.
+        if let end, let last = runs.last, last.isExact, upstream >= end.upstream, downstream >= end.downstream,
             upstream - last.upstream == downstream - last.downstream
         {
             return false

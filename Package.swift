@@ -62,6 +62,7 @@ let cores: [Target] = [
     library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("ShareCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("Linking", ["Primitives", collections, nioCore]),
+    library("Mirroring", ["Primitives", collections, nioCore]),
 ]
 
 let shells: [Target] = [
@@ -103,6 +104,12 @@ let services: [Target] = [
             "TransportSecurity", "IdentityProvider", "Storage", "Network", "Runtime", "Configuration", "Observability", "MartletClient",
             nioCore, nioPosix, collections, logging,
         ]),
+    library(
+        "MirrorMaker",
+        [
+            "Primitives", "KafkaWire", "KafkaMessages", "RecordBatches", "Mirroring", "Observability", "MartletClient", nioCore,
+            collections, logging,
+        ]),
 ]
 
 let programs: [Target] = [
@@ -112,7 +119,8 @@ let programs: [Target] = [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
             "CLinux", "Consensus",
             "Authentication", "Authorization", "Controlling", "Linking", "Storage", "Runtime", "Configuration", "Observability", "Broker",
-            "MartletClient", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix, collections,
+            "MartletClient", "Mirroring", "MirrorMaker", certificates, crypto, asn1, argumentParser, logging, nioCore, nioPosix,
+            collections,
         ],
         swiftSettings: strict)
 ]
@@ -162,6 +170,7 @@ let beside: [Target] = [
         "ConsensusTests",
         ["Consensus", "KafkaMessages", "KafkaRecords", "KafkaWire", "Primitives", "RecordBatches", nioCore, collections]),
     tests("ReplicationTests", ["Replication"]),
+    tests("MirroringTests", ["Mirroring", "MirrorMaker", "MartletClient", "RecordBatches", "Primitives", nioCore, logging]),
     tests("SimulationTests", ["Simulation", "Consensus", "KafkaMessages", "RecordBatches", "Primitives", nioCore]),
     tests("StorageTests", ["Storage", "RecordBatches"]),
     tests("NetworkTests", ["Network", "KafkaWire", "KafkaMessages", "CLinux", "Observability", nioPosix]),

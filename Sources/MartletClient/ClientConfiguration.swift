@@ -97,5 +97,5 @@ extension Duration {
     package var wholeMilliseconds: Int64 { wholeNanoseconds / 1_000_000 }
 
     /// For the protocol's timeouts.
-    var clampedMilliseconds: Int32 { Int32(clamping: wholeMilliseconds) }
+    package var clampedMilliseconds: Int32 { Int32(clamping: wholeMilliseconds) }
 }

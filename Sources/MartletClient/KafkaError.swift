@@ -75,13 +75,13 @@ public struct KafkaError: Error, Hashable, Sendable {
     }
 
     static let closed = KafkaError(.closed, "the client was closed")
-    static let cancelled = KafkaError(.cancelled, "the task was cancelled")
+    package static let cancelled = KafkaError(.cancelled, "the task was cancelled")
 
     /// The broker's error as the lower floors' type.
     package var errorCode: ErrorCode { ErrorCode(rawValue: code) }
 
     /// Whether the request may or may not have been carried out: nothing was heard of it.
-    var isConnectionLoss: Bool { kind == .disconnected || kind == .timedOut || kind == .connectionFailed }
+    package var isConnectionLoss: Bool { kind == .disconnected || kind == .timedOut || kind == .connectionFailed }
 }
 
 extension KafkaError: CustomStringConvertible {

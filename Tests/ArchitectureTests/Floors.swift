@@ -30,7 +30,7 @@ enum House {
             name: "cores",
             targets: [
                 "ClusterMetadata", "Authentication", "Authorization", "Consensus", "Controlling", "Replication", "GroupCoordination",
-                "TransactionCoordination", "ShareCoordination", "Linking",
+                "TransactionCoordination", "ShareCoordination", "Linking", "Mirroring",
             ],
             foreignModules: everywhere.union(["Crypto", "CryptoExtras", "_StringProcessing"])),
         Floor(
@@ -39,7 +39,7 @@ enum House {
             foreignModules: everywhere.union(system).union(shell).union(["NIOSSL", "NIOTLS", "X509", "SwiftASN1"])),
         Floor(
             name: "services",
-            targets: ["MartletClient", "Broker"],
+            targets: ["MartletClient", "Broker", "MirrorMaker"],
             foreignModules: everywhere.union(system).union(shell)),
         Floor(
             name: "programs",

@@ -241,7 +241,7 @@ extension GroupMember {
 
 extension Sequence<TopicPartition> {
     /// Partition numbers by topic, in the order of first appearance: the shape of most requests.
-    func byTopic() -> [(topic: String, partitions: [Int32])] {
+    package func byTopic() -> [(topic: String, partitions: [Int32])] {
         var positions: [String: Int] = [:]
         var topics: [(topic: String, partitions: [Int32])] = []
         for item in self {

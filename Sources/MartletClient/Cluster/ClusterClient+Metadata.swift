@@ -139,7 +139,12 @@ extension ClusterClient {
         return node
     }
 
-    func forgetCoordinator(_ target: RequestTarget) {
+    /// Takes over a leader that a broker named in an error (KIP-951).
+    package func learnLeader(_ leader: NodeID, epoch: LeaderEpoch, of partition: TopicPartition) {
+        state.withLock { $0.view.learnLeader(leader, epoch: epoch, of: partition) }
+    }
+
+    package func forgetCoordinator(_ target: RequestTarget) {
         state.withLock { state in
             switch target {
             case .coordinator(let group): state.coordinators["0:\(group)"] = nil

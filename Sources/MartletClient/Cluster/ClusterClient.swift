@@ -205,7 +205,7 @@ package final class ClusterClient: Sendable {
         }
     }
 
-    static func pause(milliseconds: Int64) async throws(KafkaError) {
+    package static func pause(milliseconds: Int64) async throws(KafkaError) {
         do {
             try await Task.sleep(for: .milliseconds(milliseconds))
         } catch {

@@ -117,7 +117,7 @@ package final class BrokerConnection: Sendable {
     }
 
     /// A request's frame with its size, for ``submit(_:api:timeout:expectsResponse:completion:)``.
-    func encode<Request: KafkaRequest>(_ request: Request, version: Int16) throws(KafkaError) -> ByteBuffer {
+    package func encode<Request: KafkaRequest>(_ request: Request, version: Int16) throws(KafkaError) -> ByteBuffer {
         do throws(WireError) {
             return try Frame.request(request, version: version, correlationId: 0, clientId: clientID, withSize: true)
         } catch {
@@ -125,7 +125,7 @@ package final class BrokerConnection: Sendable {
         }
     }
 
-    static func decode<Response: KafkaResponse>(
+    package static func decode<Response: KafkaResponse>(
         _ frame: ByteBuffer, as type: Response.Type, version: Int16
     ) throws(KafkaError) -> Response {
         do throws(WireError) {
@@ -136,7 +136,7 @@ package final class BrokerConnection: Sendable {
     }
 
     /// Sends a frame; `completion` is called once on the event loop. No task, no promise: the producer's way.
-    func submit(
+    package func submit(
         _ frame: ByteBuffer, api: ApiKey, timeout: Duration, expectsResponse: Bool = true, isLogin: Bool = false,
         completion: @escaping @Sendable (Result<ByteBuffer, KafkaError>) -> Void
     ) {
@@ -208,7 +208,7 @@ extension ApiVersionsRequest {
 }
 
 /// A value that arrives once, waited for by one task, which may be cancelled.
-final class Completion<Value: Sendable>: Sendable {
+package final class Completion<Value: Sendable>: Sendable {
     private enum State {
         case empty
         case waiting(CheckedContinuation<Result<Value, KafkaError>, Never>)
@@ -218,7 +218,9 @@ final class Completion<Value: Sendable>: Sendable {
 
     private let state = Mutex(State.empty)
 
-    func finish(_ result: Result<Value, KafkaError>) {
+    package init() {}
+
+    package func finish(_ result: Result<Value, KafkaError>) {
         let continuation = state.withLock { state -> CheckedContinuation<Result<Value, KafkaError>, Never>? in
             switch state {
             case .empty:
@@ -233,7 +235,7 @@ final class Completion<Value: Sendable>: Sendable {
         continuation?.resume(returning: result)
     }
 
-    func value() async throws(KafkaError) -> Value {
+    package func value() async throws(KafkaError) -> Value {
         let result = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 let ready = state.withLock { state -> Result<Value, KafkaError>? in

@@ -48,7 +48,7 @@ public struct ConsumerBatch: Sendable {
     public let leaderEpoch: Int32
 
     /// Nil for what is passed over: transaction markers and aborted records.
-    let batch: RecordBatch?
+    package let batch: RecordBatch?
     let maximumDecompressedSize: Int
 
     /// Unpacks the records.
@@ -77,17 +77,24 @@ public struct ConsumerBatch: Sendable {
 }
 
 /// Turns the bytes of a fetch response into batches to hand out.
-struct FetchedRecords {
+package struct FetchedRecords {
     let partition: TopicPartition
     let isolation: IsolationLevel
     let verifiesChecksums: Bool
     let maximumDecompressedSize: Int
 
+    package init(partition: TopicPartition, isolation: IsolationLevel, verifiesChecksums: Bool, maximumDecompressedSize: Int) {
+        self.partition = partition
+        self.isolation = isolation
+        self.verifiesChecksums = verifiesChecksums
+        self.maximumDecompressedSize = maximumDecompressedSize
+    }
+
     /// - Parameters:
     ///   - position: the offset that was asked for.
     ///   - aborted: transactions whose records do not count, producer and first offset (KIP-98).
     /// - Returns: batches in order, the last of which may only move the position.
-    func batches(
+    package func batches(
         in bytes: ByteBuffer, position: Offset, aborted: [(producerID: ProducerID, firstOffset: Offset)]
     ) throws(RecordBatchError) -> [ConsumerBatch] {
         var bytes = bytes

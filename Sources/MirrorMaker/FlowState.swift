@@ -1,0 +1,151 @@
+// What the parts of a flow share: its partitions behind one lock, its clients, its books.
+import Logging
+import MartletClient
+import Mirroring
+import OrderedCollections
+import Primitives
+import Synchronization
+
+/// A flow while it runs.
+final class FlowState: Sendable {
+    struct Contents {
+        var partitions: OrderedDictionary<TopicPartition, CopiedPartition> = [:]
+        var distribution: WorkDistribution
+        /// Positions that were found at the start, or when partitions were given up.
+        var storedPositions: [TopicPartition: Int64] = [:]
+        /// Translations likewise, until their partitions are taken up.
+        var storedTranslations: [TopicPartition: OffsetTranslation] = [:]
+        /// The groups that checkpoints are made for.
+        var checkpointFigures: [String: Spread] = [:]
+        var heartbeats = 0
+        var isRunning = false
+        var problem: String?
+    }
+
+    let flow: MirrorFlow
+    let clients: FlowClients
+    let logger: Logger
+    let sourceAdmin: AdminClient
+    let targetAdmin: AdminClient
+    let positions: PositionStore
+    /// Nil when offset syncs are off.
+    let syncs: OffsetSyncWriting?
+    let contents: Mutex<Contents>
+
+    init(_ flow: MirrorFlow, logger: Logger) throws(KafkaError) {
+        self.flow = flow
+        self.logger = logger
+        clients = try FlowClients(flow)
+        sourceAdmin = AdminClient(clients.sourceAdmin)
+        targetAdmin = AdminClient(clients.targetAdmin)
+        positions = try PositionStore(flow, clients)
+        syncs = flow.emitsOffsetSyncs ? try OffsetSyncWriting(topic: flow.offsetSyncsTopic, clients.offsetSyncsProducer(flow)) : nil
+        contents = Mutex(Contents(distribution: WorkDistribution(workers: flow.workers)))
+    }
+
+    /// Logs and remembers why something does not work at the moment.
+    func report(_ what: String, _ error: KafkaError) {
+        if error.kind == .cancelled || error.kind == .closed { return }
+        logger.warning("\(what) failed; it is tried again", metadata: ["flow": "\(flow.name)", "error": "\(error)"])
+        contents.withLock { $0.problem = "\(what): \(error)" }
+    }
+
+    func close() async {
+        await syncs?.close()
+        await positions.close()
+        sourceAdmin.close()
+        targetAdmin.close()
+    }
+
+    /// Takes over which partitions are replicated now. New ones are found their place by a worker.
+    func replicate(_ wanted: [TopicPartition]) {
+        contents.withLock { state in
+            let figures = state.partitions
+            state.distribution.update(wanted) { figures[$0]?.figures.bytesPerSecond }
+            let kept = Set(wanted)
+            for partition in state.partitions.keys where !kept.contains(partition) {
+                // It may come back: a topic that cannot be described for a moment must not be copied once more.
+                guard let gone = state.partitions.removeValue(forKey: partition), gone.position != nil else { continue }
+                state.storedPositions[partition] = gone.written
+                state.storedTranslations[partition] = gone.translation
+            }
+            for partition in wanted where state.partitions[partition] == nil {
+                let target = TopicPartition(flow.policy.remoteTopic(partition.topic), partition.partition)
+                var copied = CopiedPartition(source: partition, target: target, maximumOffsetLag: flow.maximumOffsetLag)
+                copied.stored = state.storedPositions[partition]
+                if let translation = state.storedTranslations.removeValue(forKey: partition) { copied.translation = translation }
+                state.partitions[partition] = copied
+            }
+        }
+    }
+
+    // MARK: After copying
+
+    /// Takes note of a batch that is on the target.
+    ///
+    /// - Returns: the pairs of offsets to write down.
+    func copied(_ partition: TopicPartition, _ batch: CopiedBatch, baseOffset: Int64) -> [(sync: OffsetSync, isRun: Bool)] {
+        contents.withLock { state in
+            // In place: a copy of the partition would copy its runs.
+            guard baseOffset >= 0, let index = state.partitions.index(forKey: partition) else { return [] }
+            return state.partitions.values[index].copied(batch, baseOffset: baseOffset)
+        }
+    }
+
+    /// Everything before an offset is on the target for certain.
+    func finished(_ partition: TopicPartition, next: Int64) {
+        contents.withLock { state in
+            guard let index = state.partitions.index(forKey: partition) else { return }
+            state.partitions.values[index].written = max(state.partitions.values[index].written, next)
+            state.partitions.values[index].translation.passed(upstream: next)
+            state.partitions.values[index].problem = nil
+        }
+    }
+
+    /// Goes back to what is on the target for certain, and leaves the partition alone for a while.
+    func failed(_ partition: TopicPartition, _ problem: String, pauseMilliseconds: Int64) {
+        contents.withLock { state in
+            guard let index = state.partitions.index(forKey: partition) else { return }
+            if state.partitions.values[index].position != nil {
+                state.partitions.values[index].position = state.partitions.values[index].written
+            }
+            state.partitions.values[index].problem = problem
+            state.partitions.values[index].notBefore = SystemClock.monotonicMilliseconds() + pauseMilliseconds
+        }
+    }
+
+    /// Writes pairs down; failures are kept by the writer.
+    func write(_ pairs: [(sync: OffsetSync, isRun: Bool)]) async throws(KafkaError) {
+        guard let syncs else { return }
+        for (sync, isRun) in pairs { try await syncs.write(sync, isRun: isRun) }
+    }
+
+    /// Stores what was copied since the last time: first the pairs of offsets, then the positions that lie behind them.
+    func storePositions() async throws(KafkaError) {
+        let (changed, tails) = contents.withLock { state in
+            var changed: [(partition: TopicPartition, next: Int64)] = []
+            var tails: [(sync: OffsetSync, isRun: Bool)] = []
+            let now = SystemClock.monotonicMilliseconds()
+            for index in state.partitions.values.indices {
+                state.partitions.values[index].figures.measure(now: now)
+                let copied = state.partitions.values[index]
+                guard copied.position != nil else { continue }
+                if copied.written > 0, copied.stored != copied.written { changed.append((copied.source, copied.written)) }
+                if let last = copied.lastCopied, copied.pace.isBehind(downstream: last.downstream) {
+                    let sync = OffsetSync(partition: copied.source, upstreamOffset: last.upstream, downstreamOffset: last.downstream)
+                    tails.append((sync, isRun: true))
+                    state.partitions.values[index].pace.wrote(downstream: last.downstream)
+                }
+            }
+            return (changed, tails)
+        }
+        try await write(tails)
+        try await syncs?.flush()
+        if flow.isExactlyOnce { return }
+        guard !changed.isEmpty else { return }
+        try await positions.store(changed)
+        contents.withLock { state in
+            for (partition, next) in changed { state.partitions[partition]?.stored = next }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+// One direction of replication, `A->B`, with everything that was decided about it.
+import OrderedCollections
+
+/// What one kind of client of a flow is configured with, by Kafka's names.
+public typealias ClientProperties = OrderedDictionary<String, String>
+
+/// Where the offset-syncs topic is (`offset-syncs.topic.location`).
+public enum OffsetSyncsLocation: String, Hashable, Sendable, CaseIterable {
+    case source
+    case target
+}
+
+/// A flow from one cluster to another and its settings.
+public struct MirrorFlow: Sendable {
+    public var source: String
+    public var target: String
+    /// Whether records are replicated (`A->B.enabled`). A flow that is not may still emit heartbeats, as MirrorMaker 2 does.
+    public var isEnabled = false
+    public var policy: ReplicationPolicy
+
+    // MARK: Topics
+
+    public var topics: NameFilter
+    /// Topic settings that are not replicated.
+    public var excludedConfigProperties: NamePatterns
+    /// Whether settings that the source has by default are set on the target too (`use.defaults.from=source`).
+    public var usesSourceDefaults = false
+    /// Seconds; nil for off.
+    public var refreshTopicsInterval: Int64? = 600
+    public var syncTopicConfigsInterval: Int64? = 600
+    public var syncTopicACLsInterval: Int64? = 600
+    public var replicationFactor: Int16 = 2
+    /// How many workers copy at the same time (`tasks.max`).
+    public var workers = 1
+
+    // MARK: Groups
+
+    public var groups: NameFilter
+    public var refreshGroupsInterval: Int64? = 600
+    public var emitCheckpointsInterval: Int64? = 60
+    public var syncGroupOffsetsInterval: Int64?
+    public var checkpointsReplicationFactor: Int16 = 3
+
+    // MARK: Heartbeats
+
+    public var emitHeartbeatsInterval: Int64? = 1
+    public var heartbeatsReplicationFactor: Int16 = 3
+    /// Whether heartbeats are replicated although no filter names them.
+    public var replicatesHeartbeats = true
+
+    // MARK: Offsets
+
+    public var emitsOffsetSyncs = true
+    public var offsetSyncsLocation = OffsetSyncsLocation.source
+    public var offsetSyncsReplicationFactor: Int16 = 3
+    /// Records between two pairs of offsets (`offset.lag.max`).
+    public var maximumOffsetLag: Int64 = 100
+    /// Where positions are kept on the target (`offset.storage.*`).
+    public var positionsTopic: String
+    public var positionsPartitions: Int32 = 25
+    public var positionsReplicationFactor: Int16 = 3
+    /// Milliseconds between two times that positions are stored, without exactly-once (`offset.flush.interval.ms`).
+    public var positionsInterval: Int64 = 5_000
+
+    // MARK: Exactly once
+
+    /// Records and positions in one transaction (`exactly.once.source.support=enabled`).
+    public var isExactlyOnce = false
+    /// What transactional ids begin with (`group.id` of MirrorMaker's Connect workers).
+    public var workerGroup: String
+
+    // MARK: Clients
+
+    public var sourceConsumer: ClientProperties = [:]
+    public var sourceProducer: ClientProperties = [:]
+    public var sourceAdmin: ClientProperties = [:]
+    public var targetConsumer: ClientProperties = [:]
+    public var targetProducer: ClientProperties = [:]
+    public var targetAdmin: ClientProperties = [:]
+
+    public var name: String { "\(source)->\(target)" }
+
+    /// The topic's name depends on where it is: it names the cluster at the other end.
+    public var offsetSyncsTopic: String { policy.offsetSyncsTopic(offsetSyncsLocation == .source ? target : source) }
+    public var checkpointsTopic: String { policy.checkpointsTopic(source) }
+
+    /// Whether a topic of the source is replicated.
+    public func replicates(_ topic: String) -> Bool {
+        policy.replicates(topic, to: target, filter: topics, replicatesHeartbeats: replicatesHeartbeats)
+    }
+
+    /// The transactional id of a worker, as Connect names those of tasks.
+    public func transactionalID(worker: Int) -> String { "\(workerGroup)-\(SourcePosition.connector)-\(worker)" }
+}

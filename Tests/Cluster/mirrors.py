@@ -1,0 +1,258 @@
+"""`martlet mirror run` as a process, what goes through it, and an independent reader of MirrorMaker 2's internal topics."""
+
+import json
+import signal
+import struct
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, Consumer, Producer, TopicPartition
+
+from load import QUIET
+from nodes import binary, free_port, wait_until
+
+# Small clusters, and nobody waits for minutes.
+QUICK = {
+    "replication.factor": "1", "offset-syncs.topic.replication.factor": "1", "checkpoints.topic.replication.factor": "1",
+    "heartbeats.topic.replication.factor": "1", "offset.storage.replication.factor": "1", "offset.storage.partitions": "5",
+    "refresh.topics.interval.seconds": "1", "refresh.groups.interval.seconds": "1", "emit.checkpoints.interval.seconds": "1",
+    "sync.group.offsets.interval.seconds": "1", "sync.topic.configs.interval.seconds": "1", "sync.topic.acls.interval.seconds": "1",
+    "offset.flush.interval.ms": "300",
+}
+
+
+# Old records would fall to retention before anybody copied them.
+EPOCH = int(time.time() * 1000) - 3_600_000
+
+
+class Mirror:
+    """A mirror between clusters by their aliases, with a file of `settings` over quick ones."""
+
+    def __init__(self, directory: Path, clusters: dict[str, str], settings: dict[str, str], *arguments: str):
+        self.directory, self.arguments = directory, arguments
+        self.file = directory / "mm2.properties"
+        self.metrics_port = free_port()
+        entries = {"clusters": ", ".join(clusters), **{f"{alias}.bootstrap.servers": servers for alias, servers in clusters.items()}}
+        self.file.write_text("".join(f"{key} = {value}\n" for key, value in {**entries, **QUICK, **settings}.items()))
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> "Mirror":
+        assert not self.is_running
+        with open(self.directory / "mirror.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [str(binary()), "mirror", "run", str(self.file), "--metrics", f"127.0.0.1:{self.metrics_port}", *self.arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return self
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 30) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+    def log(self) -> str:
+        return (self.directory / "mirror.log").read_text(errors="replace")
+
+    def __enter__(self) -> "Mirror":
+        return self.start()
+
+    def __exit__(self, *_) -> None:
+        if self.is_running:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record as a reader sees it, without its offset."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple
+    timestamp: int
+
+
+def send(bootstrap: str, topic: str, rows: list[Row], **settings) -> None:
+    producer = Producer({**QUIET, "bootstrap.servers": bootstrap, "acks": "all", **settings})
+    failures = []
+    for row in rows:
+        while True:
+            try:
+                producer.produce(
+                    topic, value=row.value, key=row.key, partition=row.partition, headers=list(row.headers), timestamp=row.timestamp,
+                    on_delivery=lambda error, _: error and failures.append(error))
+                break
+            except BufferError:
+                producer.poll(0.1)
+    assert producer.flush(60) == 0 and not failures, failures
+
+
+def rows(count: int, partitions: int = 1, first: int = 0, size: int = 20) -> list[Row]:
+    return [
+        Row(
+            number % partitions, f"k{number}".encode(), f"v{number}-".encode().ljust(size, b"x"),
+            (("n", str(number).encode()), ("empty", None)) if number % 3 else (), EPOCH + number)
+        for number in range(first, first + count)]
+
+
+def read(bootstrap: str, topic: str, isolation: str = "read_committed") -> list[tuple[Row, int]]:
+    """Every record that is there, with its offset, partition by partition."""
+    consumer = Consumer({
+        **QUIET, "bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False, "enable.partition.eof": True,
+        "isolation.level": isolation, "auto.offset.reset": "earliest"})
+    try:
+        metadata = consumer.list_topics(topic, timeout=10).topics[topic]
+        if metadata.error or not metadata.partitions:
+            return []
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in metadata.partitions])
+        found, ended = [], set()
+        while len(ended) < len(metadata.partitions):
+            message = consumer.poll(20)
+            assert message is not None, f"{topic} could not be read to its end"
+            if message.error():
+                ended.add(message.partition())
+                continue
+            kind, time = message.timestamp()
+            assert kind == TIMESTAMP_CREATE_TIME
+            headers = tuple(message.headers() or ())
+            found.append((Row(message.partition(), message.key(), message.value(), headers, time), message.offset()))
+        return sorted(found, key=lambda each: (each[0].partition, each[1]))
+    finally:
+        consumer.close()
+
+
+def values(bootstrap: str, topic: str, isolation: str = "read_committed") -> list[Row]:
+    return [row for row, _ in read(bootstrap, topic, isolation)]
+
+
+def by_partition(expected: list[Row]) -> list[Row]:
+    return sorted(expected, key=lambda row: row.partition)
+
+
+def wait_for(bootstrap: str, topic: str, expected: list[Row], seconds: float = 60) -> None:
+    """The topic holds exactly these records, each partition in its order."""
+    found = []
+
+    def is_there():
+        nonlocal found
+        found = values(bootstrap, topic)
+        return len(found) >= len(expected)
+
+    wait_until(is_there, f"{len(expected)} records in {topic}", seconds, pause=0.2)
+    assert found == by_partition(expected)
+
+
+@dataclass
+class Reader:
+    """Takes Kafka's protocol types out of bytes; written from MirrorMaker's schemas, not from this project's code."""
+
+    data: bytes
+    at: int = 0
+    kept: list = field(default_factory=list)
+
+    def number(self, form: str) -> int:
+        [value] = struct.unpack_from(">" + form, self.data, self.at)
+        self.at += struct.calcsize(">" + form)
+        return value
+
+    def text(self) -> str:
+        length = self.number("h")
+        value = self.data[self.at:self.at + length].decode()
+        assert len(value.encode()) == length
+        self.at += length
+        return value
+
+    def done(self, *result):
+        assert self.at == len(self.data), "bytes are left"
+        return result
+
+
+def offset_syncs(bootstrap: str, topic: str) -> list[tuple[str, int, int, int]]:
+    """Topic, partition, upstream and downstream offset."""
+    found = []
+    for row in values(bootstrap, topic):
+        key, value = Reader(row.key), Reader(row.value)
+        found.append(key.done(key.text(), key.number("i")) + value.done(value.number("q"), value.number("q")))
+    return found
+
+
+def checkpoints(bootstrap: str, topic: str) -> list[tuple[str, str, int, int, int, str]]:
+    """Group, topic, partition, upstream and downstream offset, metadata."""
+    found = []
+    for row in values(bootstrap, topic):
+        key, value = Reader(row.key), Reader(row.value)
+        assert value.number("h") == 0
+        found.append(
+            key.done(key.text(), key.text(), key.number("i")) + value.done(value.number("q"), value.number("q"), value.text()))
+    return found
+
+
+def heartbeats(bootstrap: str, topic: str = "heartbeats") -> list[tuple[str, str, int]]:
+    """Source, target, milliseconds since 1970."""
+    found = []
+    for row in values(bootstrap, topic):
+        key, value = Reader(row.key), Reader(row.value)
+        assert value.number("h") == 0
+        found.append(key.done(key.text(), key.text()) + value.done(value.number("q")))
+    return found
+
+
+def positions(bootstrap: str, topic: str) -> dict[tuple[str, str, int], int]:
+    """The last copied offset by alias, topic and partition."""
+    found = {}
+    for row in values(bootstrap, topic):
+        connector, place = json.loads(row.key)
+        assert connector == "MirrorSourceConnector"
+        found[place["cluster"], place["topic"], place["partition"]] = json.loads(row.value)["offset"]
+    return found
+
+
+def commit(bootstrap: str, group: str, offsets: dict[tuple[str, int], int], metadata: str = "") -> None:
+    consumer = Consumer({**QUIET, "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    places = [TopicPartition(topic, partition, offset, metadata) for (topic, partition), offset in offsets.items()]
+    for place in consumer.commit(offsets=places, asynchronous=False):
+        assert place.error is None, place
+    consumer.close()
+
+
+def committed(bootstrap: str, group: str, topic: str, partition: int = 0) -> int:
+    consumer = Consumer({**QUIET, "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False})
+    [place] = consumer.committed([TopicPartition(topic, partition)], timeout=10)
+    consumer.close()
+    return place.offset
+
+
+def next_record(bootstrap: str, group: str, topic: str, seconds: float = 30) -> Row:
+    """The record that a member of the group reads first."""
+    consumer = Consumer({
+        **QUIET, "bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "auto.offset.reset": "error",
+        "isolation.level": "read_committed"})
+    consumer.subscribe([topic])
+    try:
+        message = wait_until(lambda: consumer.poll(1), f"{group} reads a record of {topic}", seconds, pause=0)
+        assert not message.error(), message.error()
+        return Row(message.partition(), message.key(), message.value(), tuple(message.headers() or ()), message.timestamp()[1])
+    finally:
+        consumer.close()
+
+
+def metric(port: int, name: str, **labels: str) -> float:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    wanted = "{" + ",".join(f'{key}="{value}"' for key, value in labels.items()) + "}"
+    [value] = [line.split()[-1] for line in text.splitlines() if line.startswith(name + wanted + " ")]
+    return float(value)

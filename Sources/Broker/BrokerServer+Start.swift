@@ -269,7 +269,10 @@ extension BrokerServer {
     private func makeServices(
         _ directories: LogDirectories, _ cluster: ClusterMembership, _ identity: NodeIdentity, _ lifecycle: BrokerLifecycle
     ) -> BrokerServices {
-        let producerIDs = ProducerIDs { [configuration] reply in
+        let firstID = ProducerIDs.firstID(ofCluster: identity.clusterID)
+        let producerIDs = ProducerIDs(offset: { [metadata = cluster.metadata] in
+            metadata.image.topics.topic(named: TopicName.clusterLinks) == nil ? 0 : firstID
+        }) { [configuration] reply in
             var request = AllocateProducerIdsRequest()
             request.brokerId = configuration.nodeID
             request.brokerEpoch = lifecycle.brokerEpoch

@@ -17,13 +17,27 @@ final class ProducerIDs: Sendable {
 
     fileprivate let state = Mutex(State())
     private let allocate: Allocate
+    private let offset: @Sendable () -> ProducerID
 
-    init(allocate: @escaping Allocate) {
+    /// - Parameter offset: added to every id that is given out.
+    init(offset: @escaping @Sendable () -> ProducerID = { 0 }, allocate: @escaping Allocate) {
         self.allocate = allocate
+        self.offset = offset
+    }
+
+    /// Where the ids of a cluster begin that has links: mirrors bring the producers of other clusters along, under the ids that they have
+    /// there, and those who write on after a failover must not be taken for them. Thirty bits of the cluster's id, above what any cluster
+    /// without links will ever give out.
+    static func firstID(ofCluster id: String) -> ProducerID {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in id.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        return ProducerID(hash >> 34 | 1) << 32
     }
 
     /// Calls back with the next id, at once while the block lasts.
     func next(_ reply: @escaping Reply) {
+        let offset = offset()
+        let reply: Reply = { id in reply(id.map { $0 + offset }) }
         let (id, mustAsk) = state.withLock { state -> (ProducerID?, Bool) in
             if let id = state.take() { return (id, false) }
             state.waiting.append(reply)

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from load import QUIET
 from network import CLIENT, Network
-from nodes import Node, binary, wait_until
+from nodes import CLUSTER_ID, Node, binary, wait_until
 
 
 class Cluster:
@@ -19,7 +19,7 @@ class Cluster:
 
     def __init__(
         self, size: int = 3, controllers: int = 0, zones: tuple[str, ...] = ("a", "b", "c"), settings: dict[str, str] | None = None,
-        proxied: bool = True, directory: Path | None = None,
+        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID,
     ):
         self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
         self.network = Network(self.directory) if proxied else None
@@ -33,6 +33,7 @@ class Cluster:
             "group.initial.rebalance.delay.ms": "0", **(settings or {}),
         }
         for node in self.nodes:
+            node.cluster_id = cluster_id
             node.configure(self.shared)
         self.clean_up = []
 

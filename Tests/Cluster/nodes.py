@@ -36,6 +36,7 @@ class Node:
         for listener in wanted:
             self.ports[listener] = free_port()
             self.published[listener] = network.publish(self.name, self.ports[listener]) if network else self.ports[listener]
+        self.cluster_id = CLUSTER_ID
         self.settings: dict[str, str] = {}
         self.environment: dict[str, str] = {}
         self.cpu_before = 0.0
@@ -83,7 +84,7 @@ class Node:
 
     def format(self, *arguments: str) -> None:
         done = subprocess.run(
-            [str(binary()), "format", "-t", CLUSTER_ID, "-c", str(self.properties), *arguments], capture_output=True, text=True, timeout=120)
+            [str(binary()), "format", "-t", self.cluster_id, "-c", str(self.properties), *arguments], capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"format of {self} failed: {done.stdout}{done.stderr}"
 
     def start(self) -> "Node":

@@ -63,8 +63,8 @@ extension Partition {
                     advance(&state, &effects, now: state.replica.followers.isEmpty ? 0 : SystemClock.monotonicMilliseconds())
                     state.logEndMoved(&effects)
                 }
-                let start = min(sourceStartOffset, state.log.highWatermark)
-                if start > state.log.logStartOffset { try state.log.deleteRecords(before: start, now: now) }
+                state.sourceStartOffset = sourceStartOffset
+                state.followSourceStart()
                 let position = MirrorPosition(
                     leaderEpoch: leaderEpoch, logStartOffset: state.log.logStartOffset, logEndOffset: state.log.logEndOffset)
                 return .success((position, batches.readableBytes))
@@ -148,6 +148,15 @@ extension Partition {
 }
 
 extension Partition.State {
+    /// Lets go of what a mirror's source has let go of, as far as that is committed.
+    mutating func followSourceStart() {
+        guard writes == .mirror, sourceStartOffset > log.logStartOffset else { return }
+        let start = min(sourceStartOffset, log.highWatermark)
+        guard start > log.logStartOffset else { return }
+        // Tried again with the next records.
+        _ = try? noting { log throws(StorageError) in try log.deleteRecords(before: start, now: SystemClock.now()) }
+    }
+
     /// An empty mirror begins where the source does.
     fileprivate mutating func begin(with batches: ByteBuffer, now: Timestamp) throws(StorageError) {
         guard let first = try? RecordBatchHeader(from: batches), first.baseOffset != log.logEndOffset else { return }

@@ -60,6 +60,8 @@ final class Partition: Sendable {
         var throttling = ReplicaThrottling()
         /// Whether clients may write, as far as links to other clusters are concerned.
         var writes = WriteAccess.open
+        /// Where the source's log of a mirror starts: what lies before goes here too, once it is committed.
+        var sourceStartOffset: Offset = 0
         /// Records that this follower lacked of its leader's high watermark after its last fetch.
         var lag: Offset = 0
         /// Fetches that wait for the high watermark to move.
@@ -190,7 +192,10 @@ final class Partition: Sendable {
                 lagMilliseconds: environment.settings.lagTimeMaxMilliseconds, live: environment.live, now: now)
             moved = offset.map { state.log.advanceHighWatermark(to: $0) } ?? false
         }
-        if moved { state.highWatermarkMoved(&effects) }
+        if moved {
+            state.followSourceStart()
+            state.highWatermarkMoved(&effects)
+        }
     }
 
     // MARK: Logs for the control paths

@@ -58,15 +58,21 @@ extension LinkWorker {
         guard let source else { return }
         do {
             let topics = try await source.admin.listTopics()
+            if rounds.failuresOfSource > 0 { logger.notice("a link's source answers again", metadata: ["link": "\(link.name)"]) }
             rounds.failuresOfSource = 0
             try await move(mirrors.filter { $0.state == .sourceUnavailable }.map(\.name), from: [.sourceUnavailable], to: .active)
             var byName: [String: TopicDescription] = [:]
             for topic in topics { byName[topic.name] = topic }
             try await followExisting(byName, settings, source)
             if settings.autoCreatesMirrors { try await mirrorNew(topics, settings) }
+        } catch let error as LinkCallFailure {
+            // Of this cluster: the source has nothing to do with it.
+            logger.warning("mirror topics cannot follow their sources", metadata: ["link": "\(link.name)", "reason": "\(error)"])
         } catch {
             rounds.failuresOfSource += 1
-            logger.debug("a link's source cannot be asked", metadata: ["link": "\(link.name)", "reason": "\(error)"])
+            if rounds.failuresOfSource == 1 {
+                logger.warning("a link's source cannot be followed", metadata: ["link": "\(link.name)", "reason": "\(error)"])
+            }
             guard rounds.failuresOfSource >= settings.availabilityFailureThreshold else { return }
             try? await move(
                 mirrors.filter { $0.state == .active }.map(\.name), from: [.active], to: .sourceUnavailable,
@@ -98,23 +104,31 @@ extension LinkWorker {
                 continue
             }
             living.append(mirror)
-            if topic.partitions.count > own.partitions.count { try await grow(mirror.name, to: Int32(topic.partitions.count)) }
+            if topic.partitions.count > own.partitions.count { await grow(mirror.name, to: Int32(topic.partitions.count)) }
         }
         try await followConfigs(living, settings, source)
     }
 
-    private func grow(_ name: String, to count: Int32) async throws {
+    private func grow(_ name: String, to count: Int32) async {
         var topic = CreatePartitionsRequest.CreatePartitionsTopic()
         topic.name = name
         topic.count = count
+        topic.assignments = nil
         var request = CreatePartitionsRequest()
         request.topics = [topic]
         request.timeoutMs = 30_000
-        let response = try await links.decide(request)
-        for result in response.results where result.errorCode != .none && result.errorCode != .invalidPartitions {
-            throw LinkCallFailure(description: "'\(name)' cannot be given \(count) partitions: \(result.errorMessage ?? result.errorCode.name)")
+        do throws(LinkCallFailure) {
+            let response = try await links.decide(request)
+            // Grown already, and not seen yet.
+            for result in response.results where result.errorCode != .none && result.errorCode != .invalidPartitions {
+                throw LinkCallFailure(description: result.errorMessage ?? result.errorCode.name)
+            }
+            logger.info("a mirror topic grew with its source", metadata: ["topic": "\(name)", "partitions": "\(count)"])
+        } catch {
+            logger.warning(
+                "a mirror topic cannot grow with its source",
+                metadata: ["topic": "\(name)", "partitions": "\(count)", "reason": "\(error)"])
         }
-        logger.info("a mirror topic grew with its source", metadata: ["topic": "\(name)", "partitions": "\(count)"])
     }
 
     // MARK: Settings

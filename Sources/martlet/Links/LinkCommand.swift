@@ -19,6 +19,7 @@ struct LinkCommand: ParsableCommand {
             LinkCreateCommand.self, LinkListCommand.self, LinkDescribeCommand.self, LinkConfigCommand.self, LinkDeleteCommand.self,
             LinkMirrorCommand.self, LinkMirrorsCommand.self, LinkPauseCommand.self, LinkResumeCommand.self, LinkPromoteCommand.self,
             LinkFailoverCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self, LinkVerifyCommand.self,
+            LinkDriftCommand.self,
         ])
 }
 

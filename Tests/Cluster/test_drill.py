@@ -39,7 +39,7 @@ def drill(destination, tmp_path, kind, *arguments):
 def check_removed(*clusters):
     for cluster in clusters:
         wait_until(
-            lambda: not [each for each in martlet_json(cluster, "topic", "list") if each["name"].startswith("martlet-drill")],
+            lambda: not [each for each in martlet_json(cluster, "topic", "list") if each["topic"].startswith("martlet-drill")],
             "the drill's topic is gone", 20, 0.1)
         assert [each["name"] for each in martlet_json(cluster, "link", "list")] in (["link"], [])
 
@@ -91,7 +91,7 @@ def test_a_drill_can_be_broken_off(source, destination, tmp_path):
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         wait_until(
-            lambda: any(each["name"].startswith("martlet-drill") for each in martlet_json(destination, "topic", "list")),
+            lambda: any(each["topic"].startswith("martlet-drill") for each in martlet_json(destination, "topic", "list")),
             "the drill has begun", 30, 0.1)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)

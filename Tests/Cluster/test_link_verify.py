@@ -92,8 +92,10 @@ def alter(cluster, topic, change, partition=0):
     [node] = cluster.nodes
     assert node.stop() in (0, 143)
     directory = node.data / f"{topic}-{partition}"
-    [segment] = sorted(directory.glob("*.log"))[-1:]
-    segment.write_bytes(b"".join(change(batches_of(segment.read_bytes()))))
+    for segment in directory.glob("*.log"):
+        batches = batches_of(segment.read_bytes())
+        if batches:
+            segment.write_bytes(b"".join(change(batches)))
     for index in [*directory.glob("*.index"), *directory.glob("*.timeindex")]:
         index.unlink()
     node.start().wait_ready()

@@ -10,12 +10,12 @@ import Primitives
 /// How a command comes to a link's source.
 struct LinkSourceOptions: ParsableArguments {
     @Option(
-        help: ArgumentHelp("Brokers of the source, where they have other addresses from here than from this cluster.", valueName: "host:port"))
+        help: ArgumentHelp("Brokers of the source, where their addresses are other ones here.", valueName: "host:port"))
     var sourceBootstrapServer: String?
 
     @Option(
         help: ArgumentHelp(
-            "Client properties for the source: what the link does not show, such as passwords, and what is different here.", valueName: "file"),
+            "Client properties for the source: what the link does not show, such as passwords.", valueName: "file"),
         completion: .file())
     var sourceCommandConfig: String?
 

@@ -146,7 +146,8 @@ struct LinkVerifyCommand: AsyncParsableCommand {
                 if let first = partition.counts.first {
                     let unit = partition.mode == .batches ? "batch" : "record"
                     let more = partition.counts.differences - 1
-                    lines.append("\(name): \(first.text)" + (more > 0 ? "; \(more) more difference\(more == 1 ? "" : "s") (\(unit) by \(unit))" : ""))
+                    let remark = more > 0 ? "; \(more) more difference\(more == 1 ? "" : "s") (\(unit) by \(unit))" : ""
+                    lines.append("\(name): \(first.text)\(remark)")
                 }
                 if let problem = partition.problem { lines.append("\(name): not compared to the end: \(problem)") }
             }

@@ -93,7 +93,8 @@ final class DrillConsumer: Sendable {
             take(records)
             guard isStopped else { continue }
             let ends = try await consumer.endOffsets(partitions)
-            if state.withLock({ state in partitions.allSatisfy { state.positions[$0, default: 0] >= ends[$0, default: 0] } }) { return true }
+            let positions = state.withLock { $0.positions }
+            if partitions.allSatisfy({ positions[$0, default: 0] >= ends[$0, default: 0] }) { return true }
         }
     }
 

@@ -19,7 +19,8 @@ enum DrillValue {
 
     /// Lane and number; nil of what is not of this run.
     static func read(_ value: ByteBuffer?, run: UInt64) -> (lane: Int, number: Int)? {
-        guard var value, value.readInteger(as: UInt64.self) == run, let lane: Int32 = value.readInteger(), let number: Int32 = value.readInteger()
+        guard var value, value.readInteger(as: UInt64.self) == run, let lane: Int32 = value.readInteger(),
+            let number: Int32 = value.readInteger()
         else { return nil }
         return (Int(lane), Int(number))
     }

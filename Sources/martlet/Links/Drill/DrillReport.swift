@@ -66,7 +66,8 @@ struct DrillReport: Sendable {
             "steps": .array(
                 steps.map { step in
                     [
-                        "step": .string(step.name), "at": .string(TimeText.of(step.at)), "writableSeconds": .number(Self.seconds(step.writable)),
+                        "step": .string(step.name), "at": .string(TimeText.of(step.at)),
+                        "writableSeconds": .number(Self.seconds(step.writable)),
                         "firstWriteSeconds": .number(Self.seconds(step.firstWrite)), "rtoSeconds": .number(Self.seconds(step.gap)),
                     ]
                 }),

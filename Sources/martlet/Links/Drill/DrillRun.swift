@@ -31,8 +31,12 @@ struct DrillRun {
 
     func run() async throws -> DrillReport {
         let isMartlet = try await isMartlet()
-        if mirror != topic { throw CommandFailure("link '\(sides.link.name)' has a cluster.link.prefix, with which clients cannot go over and back") }
-        if kind == .failback, !isMartlet { throw CommandFailure("failing back needs a source that is Martlet's: Kafka has no links to restore by") }
+        if mirror != topic {
+            throw CommandFailure("link '\(sides.link.name)' has a cluster.link.prefix, with which clients cannot go over and back")
+        }
+        if kind == .failback, !isMartlet {
+            throw CommandFailure("failing back needs a source that is Martlet's: Kafka has no links to restore by")
+        }
         if sides.settings.isPaused { throw CommandFailure("link '\(sides.link.name)' is paused; `martlet link resume \(sides.link.name)`") }
         let here = try await sides.here.describeCluster().clusterID ?? ""
         do {
@@ -163,7 +167,9 @@ struct DrillRun {
         var settings: OrderedDictionary<String, String> = [:]
         if let path = back?.returnConfig {
             let content = ConfigurationFile.read(path)
-            if let mistake = content.mistakes.first(where: { $0.severity == .error }) { throw CommandFailure("--return-config: \(mistake)") }
+            if let mistake = content.mistakes.first(where: { $0.severity == .error }) {
+                throw CommandFailure("--return-config: \(mistake)")
+            }
             for entry in content.entries { settings[entry.key] = entry.value }
         }
         settings["bootstrap.servers"] = back?.returnBootstrapServer ?? settings["bootstrap.servers"] ?? options.cluster.servers

@@ -143,10 +143,10 @@ struct BatchComparison {
             if let damage = Self.damage(source, here) { counts.add(damage) }
             (first, second) = (nil, nil)
         case (let source?, let here?):
-            let (isFirst, isSecond) = (source.header.lastOffset <= here.header.lastOffset, here.header.lastOffset <= source.header.lastOffset)
+            let (last, ownLast) = (source.header.lastOffset, here.header.lastOffset)
             counts.add(BatchDifference.between(source, here))
-            if isFirst { first = nil }
-            if isSecond { second = nil }
+            if last <= ownLast { first = nil }
+            if ownLast <= last { second = nil }
         case (let source?, nil):
             counts.add(
                 Difference(

@@ -11,12 +11,14 @@ import threading
 import time
 from pathlib import Path
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
-from commands import martlet, martlet_json
-from links import destination_cluster, source_cluster
-from load import QUIET
-from nodes import wait_until
+sys.path.append(str(Path(__file__).resolve().parents[1] / "Clients"))
+
+from broker import wait_until  # noqa: E402
+from commands import martlet, martlet_json  # noqa: E402
+from links import destination_cluster, source_cluster  # noqa: E402
+from load import QUIET  # noqa: E402
 
 TOPIC, GROUP, PARTITIONS = "orders", "billing", 3
 # A client that has given up a write after this long tries the other cluster.
@@ -121,20 +123,20 @@ class Billing(threading.Thread):
 
 
 def contents(cluster) -> collections.Counter:
-    """How often each number is in the topic."""
+    """How often each number is in the topic, up to the ends that it has now: producers go on."""
     consumer = Consumer({
-        **QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "count", "enable.auto.commit": False, "enable.partition.eof": True,
-        "auto.offset.reset": "earliest"})
-    consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)])
-    found, ended = collections.Counter(), set()
-    while len(ended) < PARTITIONS:
+        **QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "count", "enable.auto.commit": False, "auto.offset.reset": "earliest"})
+    places = [TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)]
+    left = {place.partition: consumer.get_watermark_offsets(place, timeout=30)[1] for place in places}
+    consumer.assign(places)
+    found = collections.Counter()
+    while left:
         for message in consumer.consume(1000, 1):
             if message.error():
-                if message.error().code() != KafkaError._PARTITION_EOF:
-                    raise KafkaException(message.error())
-                ended.add(message.partition())
-            else:
-                found[int(message.value())] += 1
+                raise KafkaException(message.error())
+            found[int(message.value())] += 1
+            if message.offset() + 1 >= left.get(message.partition(), 0):
+                left.pop(message.partition(), None)
     consumer.close()
     return found
 

@@ -87,9 +87,15 @@ struct LinkSides {
         }
     }
 
-    /// Mirror topics by their names here; all of the link for none.
-    func mirrors(named names: [String]) throws -> [LinkView.Mirror] {
-        guard !names.isEmpty else { return mirrors.filter { $0.state != MirrorState.pendingMirror.rawValue } }
+    /// Mirror topics by their names here; all of the link for none, but for those that are not there yet or, once they were writable, any more.
+    func mirrors(named names: [String]) async throws -> [LinkView.Mirror] {
+        guard !names.isEmpty else {
+            let there = Set(try await here.listTopics().map(\.name))
+            return mirrors.filter { mirror in
+                mirror.state != MirrorState.pendingMirror.rawValue
+                    && (mirror.state != MirrorState.stopped.rawValue || there.contains(mirror.topic))
+            }
+        }
         return try names.map { name in
             guard let mirror = mirrors.first(where: { $0.topic == name }) else {
                 throw CommandFailure("'\(name)' is no mirror topic of link '\(link.name)'; `martlet link mirrors \(link.name)` lists them")

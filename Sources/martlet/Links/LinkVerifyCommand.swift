@@ -14,7 +14,7 @@ struct LinkVerifyCommand: AsyncParsableCommand {
 
               martlet link verify dr
               martlet link verify dr orders --from 1000000 --json
-              martlet link verify dr --sample 5% --rate 10000000
+              martlet link verify dr --sample 1% --rate 10000000 --every 60
             """)
 
     @Argument(help: "The link's name.")
@@ -47,6 +47,9 @@ struct LinkVerifyCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("Read at most so many bytes a second, of both sides together.", valueName: "bytes"))
     var rate: Int64?
 
+    @Option(help: ArgumentHelp("Begin again every so many seconds, until something differs or Ctrl-C.", valueName: "seconds"))
+    var every: Double?
+
     @Option(
         help: ArgumentHelp("Keys of a compacted partition to remember at a time; more of them take further passes.", visibility: .hidden))
     var keys = RecordComparison.defaultLimit
@@ -61,16 +64,29 @@ struct LinkVerifyCommand: AsyncParsableCommand {
         if let to, to < (from ?? 0) { throw ValidationError("--to is not before --from.") }
         guard (1...64).contains(parallel) else { throw ValidationError("--parallel is from 1 to 64.") }
         if let rate, rate < 1 { throw ValidationError("--rate is at least 1.") }
+        if let every, !(0.1...86_400).contains(every) { throw ValidationError("--every is from 0.1 to 86400 seconds.") }
         if keys < 1 { throw ValidationError("--keys is at least 1.") }
     }
 
     func run() async throws {
         Interruption.watch()
+        while true {
+            let began = SystemClock.monotonicMilliseconds()
+            try await compareOnce()
+            guard let every, !Interruption.isWanted else { return }
+            while SystemClock.monotonicMilliseconds() < began + Int64(every * 1000), !Interruption.isWanted {
+                try? await Task.sleep(for: .milliseconds(50))
+            }
+            if Interruption.isWanted { return }
+        }
+    }
+
+    private func compareOnce() async throws {
         let plan = ComparisonPlan(
             from: from, to: to, share: sample?.share ?? 1, seed: seed ?? UInt64.random(in: 0...0xffff_ffff), comparesRecords: records,
             keyLimit: keys)
         let results = try await LinkSides.with(link, cluster, sourceOptions) { sides in
-            let mirrors = try sides.mirrors(named: topics)
+            let mirrors = try await sides.mirrors(named: topics)
             let progress = ComparisonProgress(isShown: true, bytesPerSecond: rate)
             defer { progress.finish() }
             var results: [TopicResult] = []

@@ -1,10 +1,14 @@
 """`martlet link verify`: mirrors are compared with their sources by reading both, and what differs is named."""
 
 import json
+import subprocess
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
 
+from broker import binary
+from clusters import Cluster
 from commands import martlet
 from links import destination_cluster, link, source_cluster, wait_end, wait_mirror
 from load import QUIET
@@ -131,6 +135,26 @@ def test_what_is_the_same_is_called_the_same(source, destination):
     assert seeded[0] == seeded[1]
     assert 0 < seeded[0][0]["records"] < 6000
     assert "--seed 7" in verify(destination, "same", "--sample", "20%", "--seed", "7")
+
+
+def test_again_and_again_until_something_differs(source, destination):
+    source.create("watched", 1)
+    produce(source, "watched", range_of(10))
+    mirrored(source, destination, "watched", [10])
+    command = [str(binary()), "link", "verify", "link", "watched", "--every", "0.2", "--rate", "1000000", "-b", destination.bootstrap]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        for _ in range(3):
+            assert "RESULT" in process.stdout.readline()
+            assert process.stdout.readline().split() == ["watched", "1", "10", str(stored_bytes(source, "watched")), "batches", "same"]
+        alter(destination, "watched", lambda batches: [sealed(each[:-2] + b"x" + each[-1:]) for each in batches])
+        rest = process.stdout.read()
+        assert process.wait(30) == 1
+    assert "watched-0: offset 9: the value" in rest
+
+
+def stored_bytes(cluster, topic) -> int:
+    [node] = cluster.nodes
+    return sum(len(batch) for segment in node.data.glob(f"{topic}-0/*.log") for batch in batches_of(segment.read_bytes()))
 
 
 def test_a_changed_value_is_named(source, destination):
@@ -268,3 +292,45 @@ def test_mistakes_are_told(source, destination):
     done = martlet(destination, "link", "verify", "no-link", check=False)
     assert done.returncode == 1 and "there is no link" in done.stderr
     assert martlet(destination, "link", "verify", "link", "same", "--sample", "0%", check=False).returncode == 64
+
+
+def test_a_source_that_wants_a_login(destination, tmp_path):
+    with SecuredSource() as source:
+        source.create("closely", 1)
+        produce(source, "closely", range_of(20), **source.login)
+        link_file = tmp_path / "link.properties"
+        link_file.write_text("".join(f"{key}={value}\n" for key, value in source.login.items()))
+        martlet(
+            destination, "link", "create", "secured", "--bootstrap", source.bootstrap, "--config", link_file, "--set",
+            "topic.config.sync.ms=500")
+        martlet(destination, "link", "mirror", "secured", "closely")
+        wait_end(destination, "closely", 20)
+        # The link does not show its password.
+        refused = martlet(destination, "link", "verify", "secured", check=False)
+        assert refused.returncode == 1 and "--source-command-config names a file" in refused.stderr
+        secret = tmp_path / "secret.properties"
+        secret.write_text(f"sasl.password={source.login['sasl.password']}\n")
+        for command in (["verify", "secured"], ["drift", "secured", "--only", "topics"]):
+            martlet(destination, "link", *command, "--source-command-config", secret)
+
+
+class SecuredSource(Cluster):
+    """One node whose clients log in with SCRAM."""
+
+    login = {
+        "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": "admin", "sasl.password": "admin-secret"}
+
+    def __init__(self):
+        super().__init__(1, proxied=False, cluster_id="c2VjdXJlZC1jbHVzdGVyMQ", settings={
+            "listener.security.protocol.map": "PLAINTEXT:SASL_PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "listener.name.plaintext.sasl.enabled.mechanisms": "SCRAM-SHA-256"})
+
+    def start(self, seconds: float = 60):
+        [node] = self.nodes
+        node.format("--add-scram", "SCRAM-SHA-256=[name=admin,password=admin-secret]")
+        node.start().wait_ready(seconds)
+        self.wait_whole(seconds)
+        return self
+
+    def admin(self):
+        return AdminClient({"bootstrap.servers": self.bootstrap, **QUIET, **self.login})

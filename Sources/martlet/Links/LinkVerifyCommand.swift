@@ -70,22 +70,39 @@ struct LinkVerifyCommand: AsyncParsableCommand {
 
     func run() async throws {
         Interruption.watch()
-        while true {
+        guard let every else { return try show(try await compareOnce()) }
+        while !Interruption.isWanted {
             let began = SystemClock.monotonicMilliseconds()
-            try await compareOnce()
-            guard let every, !Interruption.isWanted else { return }
+            do {
+                let round = try await compareOnce()
+                if round.differs || Interruption.isWanted { return try show(round) }
+                try? show(round)
+            } catch let failure as CommandFailure {
+                // A cluster that is away says nothing of what it holds: tried again.
+                Terminal.complain("Error: \(failure)")
+            }
             while SystemClock.monotonicMilliseconds() < began + Int64(every * 1000), !Interruption.isWanted {
                 try? await Task.sleep(for: .milliseconds(50))
             }
-            if Interruption.isWanted { return }
         }
     }
 
-    private func compareOnce() async throws {
+    /// One comparison from beginning to end.
+    private struct Round {
+        var topics: [TopicResult]
+        var bytes: Int64
+        var seconds: Double
+        var plan: ComparisonPlan
+
+        /// Whether something was found that is not the same; not whether everything could be read.
+        var differs: Bool { topics.contains(where: \.differs) }
+    }
+
+    private func compareOnce() async throws -> Round {
         let plan = ComparisonPlan(
             from: from, to: to, share: sample?.share ?? 1, seed: seed ?? UInt64.random(in: 0...0xffff_ffff), comparesRecords: records,
             keyLimit: keys)
-        let results = try await LinkSides.with(link, cluster, sourceOptions) { sides in
+        return try await LinkSides.with(link, cluster, sourceOptions) { sides in
             let mirrors = try await sides.mirrors(named: topics)
             let progress = ComparisonProgress(isShown: true, bytesPerSecond: rate)
             defer { progress.finish() }
@@ -96,11 +113,8 @@ struct LinkVerifyCommand: AsyncParsableCommand {
                     here: sides.here, source: sides.source, plan: plan, progress: progress)
                 results.append(await result(comparison, mirror))
             }
-            return (results, progress.bytes, progress.seconds)
+            return Round(topics: results, bytes: progress.bytes, seconds: progress.seconds, plan: plan)
         }
-        show(results.0, results.1, results.2, plan)
-        if Interruption.isSignalled { throw ExitCode(130) }
-        if results.0.contains(where: { !$0.isSame }) { throw ExitCode.failure }
     }
 
     private func result(_ comparison: TopicComparison, _ mirror: LinkView.Mirror) async -> TopicResult {
@@ -108,7 +122,7 @@ struct LinkVerifyCommand: AsyncParsableCommand {
         do {
             let (own, source, mode, ends) = try await comparison.partitions()
             if own != source {
-                result.problem = "\(source) partition\(source == 1 ? "" : "s") at the source, \(own) here"
+                result.partitionsDiffer = "\(source) partition\(source == 1 ? "" : "s") at the source, \(own) here"
             }
             comparison.progress.expect(offsets: ends.reduce(0) { $0 + Int64($1.common.count) })
             result.partitions = await compare(comparison, ends, mode)
@@ -141,22 +155,34 @@ struct LinkVerifyCommand: AsyncParsableCommand {
         var sourceTopic: String
         var state: String
         var partitions: [PartitionVerdict] = []
+        /// How many partitions either side has, when these are not as many.
+        var partitionsDiffer: String?
+        /// Why the topic could not be compared.
         var problem: String?
 
-        var isSame: Bool { problem == nil && partitions.allSatisfy(\.isSame) }
+        var differs: Bool { partitionsDiffer != nil || partitions.contains { $0.counts.differences > 0 } }
+        var isSame: Bool { !differs && problem == nil && partitions.allSatisfy { $0.problem == nil } }
+
+        /// A word or two about it.
+        var outcome: String {
+            if isSame { return "same" }
+            if !differs { return "not compared" }
+            let count = partitions.count { $0.counts.differences > 0 }
+            return count == 0 ? "differs" : "\(count) differ\(count == 1 ? "s" : "")"
+        }
 
         func sum(_ field: (PartitionVerdict) -> Int) -> Int { partitions.reduce(0) { $0 + field($1) } }
 
         var json: JSONValue {
             [
                 "topic": .string(topic), "sourceTopic": .string(sourceTopic), "state": .string(state), "same": .bool(isSame),
-                "problem": .optional(problem), "partitions": .array(partitions.map(\.json)),
+                "problem": .optional(partitionsDiffer ?? problem), "partitions": .array(partitions.map(\.json)),
             ]
         }
 
         /// What differs, a line each.
         var complaints: [String] {
-            var lines = problem.map { ["\(topic): \($0)"] } ?? []
+            var lines = [partitionsDiffer, problem].compactMap { $0 }.map { "\(topic): \($0)" }
             for partition in partitions where !partition.isSame {
                 let name = "\(topic)-\(partition.partition)"
                 if let first = partition.counts.first {
@@ -171,14 +197,15 @@ struct LinkVerifyCommand: AsyncParsableCommand {
         }
     }
 
-    private func show(_ results: [TopicResult], _ bytes: Int64, _ seconds: Double, _ plan: ComparisonPlan) {
+    /// Ends the command with status 1 when not everything is the same, with 130 when it was interrupted.
+    private func show(_ round: Round) throws {
+        let (results, plan) = (round.topics, round.plan)
         var table = TextTable("TOPIC", ">PARTITIONS", ">RECORDS", ">BYTES", "COMPARED", "RESULT")
         for result in results {
-            let differing = result.partitions.count { !$0.isSame }
             table.add(
                 result.topic, "\(result.partitions.count)", "\(result.sum(\.counts.records))", "\(result.sum(\.counts.bytes))",
                 result.partitions.first?.mode.rawValue ?? "",
-                result.isSame ? "same" : differing > 0 ? "\(differing) differ\(differing == 1 ? "s" : "")" : "differs")
+                result.outcome)
         }
         var lines = results.isEmpty ? ["The link has no mirror topics."] : [table.text]
         let complaints = results.flatMap(\.complaints)
@@ -189,10 +216,12 @@ struct LinkVerifyCommand: AsyncParsableCommand {
         }
         let members: [(String, JSONValue)] = [
             ("link", .string(link)), ("same", .bool(results.allSatisfy(\.isSame))), ("topics", .array(results.map(\.json))),
-            ("bytesRead", .integer(bytes)), ("seconds", .number((seconds * 1000).rounded() / 1000)),
+            ("bytesRead", .integer(round.bytes)), ("seconds", .number((round.seconds * 1000).rounded() / 1000)),
             ("sample", plan.share < 1 ? .number(plan.share) : .null), ("seed", plan.share < 1 ? .whole(plan.seed) : .null),
         ]
         output.show(.object(members), lines.joined(separator: "\n"))
+        if Interruption.isSignalled { throw ExitCode(130) }
+        if results.contains(where: { !$0.isSame }) { throw ExitCode.failure }
     }
 }
 

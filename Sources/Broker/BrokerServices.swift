@@ -72,7 +72,7 @@ final class BrokerServices: Sendable {
             configuration: configuration, image: { [metadata = cluster.metadata] in metadata.image }, producerIDs: producerIDs,
             logger: log.logger("transactions"))
         shareGroups = ShareServices(configuration: configuration, image: cluster.metadata.image)
-        links = LinkServices(nodeID: configuration.nodeID, logger: log.logger("links"))
+        links = LinkServices(nodeID: configuration.nodeID, eventLoop: cluster.channel.eventLoop, logger: log.logger("links"))
         self.metrics = metrics
         self.backgroundWork = backgroundWork
         self.log = log
@@ -84,6 +84,7 @@ final class BrokerServices: Sendable {
             logger: log.logger("replication"))
         telemetry = ClientTelemetry(maximumBytes: configuration.layers.value("telemetry.max.bytes")?.integer.map { Int($0) } ?? 1_048_576)
         metrics.registry.register { [telemetry] text in telemetry.write(to: &text) }
+        metrics.registry.register { [links] text in links.write(to: &text) }
         moves = ReplicaMoves(
             nodeID: configuration.nodeID,
             threads: configuration.layers.value("num.replica.alter.log.dirs.threads")?.integer.map { Int($0) }

@@ -15,6 +15,7 @@ extension BrokerServices {
     /// Takes over a new image. `changes` says what differs from the image before.
     func publish(_ image: MetadataImage, _ changes: MetadataChanges) {
         if changes.configurations.contains(where: isOwn) { applyDynamicConfiguration(image) }
+        links.willPublish(image)
         for topic in changes.deletedTopics { delete(topic) }
         if !changes.brokers.isEmpty {
             replication.update(brokers: image)

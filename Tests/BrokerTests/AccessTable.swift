@@ -47,7 +47,7 @@ extension AccessRow {
         .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken,
     ]
 
-    static let all: [AccessRow] = records + transactions + groups + shareGroups + topics + configurations + cluster + security
+    static let all: [AccessRow] = records + transactions + groups + shareGroups + topics + configurations + cluster + security + links
 
     private static let records: [AccessRow] = [
         AccessRow(ProduceRequest(), version: 12, .write, .topic, "t") {

@@ -66,6 +66,7 @@ enum CompatibilityTable {
         case .addRaftVoter, .removeRaftVoter: ["ConsensusTests/VoterChangeTests.swift", "Mixed/test_voters.py"]
         case .updateRaftVoter: ["Mixed/test_voters.py"]
         case .unregisterController: ["Cluster/test_unregistered_controller.py"]
+        case .manageLinks: ["Cluster/test_links.py", "Cluster/test_link_recovery.py"]
         case .describeClientQuotas, .alterClientQuotas: ["ControllingTests/ClientQuotaTests.swift", "Clients/test_quotas.py"]
         case .consumerGroupHeartbeat, .consumerGroupDescribe: ["Clients/test_consumer_groups.py", "Cluster/test_consumer_groups.py"]
         case .shareGroupHeartbeat, .shareGroupDescribe:

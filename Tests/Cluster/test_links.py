@@ -188,6 +188,23 @@ def test_committed_offsets_come_along(source, destination):
     wait_until(lambda: committed() == 42, "the offset is there", 30, 0.2)
 
 
+def test_metrics_tell_how_far_mirrors_are(source, destination):
+    source.create("measured", 1)
+    martlet(destination, "link", "mirror", "link", "measured")
+    wait_mirror(destination, "measured")
+    produce(source, "measured", range(100))
+    wait_end(destination, "measured", 100)
+    text = destination.leader("measured", 0).get("/metrics")[1]
+    values = {
+        line.split("{")[0]: float(line.split()[-1]) for line in text.splitlines() if 'link="link",topic="measured",partition="0"' in line}
+    assert values["kafka_connect_mirror_mirrorsourceconnector_record_count"] == 100
+    assert values["kafka_connect_mirror_mirrorsourceconnector_byte_count"] > 100
+    assert values["martlet_link_lag_records"] == 0 and values["martlet_link_error"] == 0
+    assert values["martlet_link_lag_seconds"] < 5
+    for node in destination.brokers:
+        assert 'martlet_link_mirror_topics{link="link",state="ACTIVE"}' in node.get("/metrics")[1]
+
+
 def test_promoting_loses_nothing_and_fences_the_source(source, destination):
     source.create("promoted", 3)
     for partition in range(3):
@@ -254,6 +271,8 @@ def test_bad_requests_say_what_is_wrong(source, destination):
     assert "no link 'other'" in refused("mirror", "other", "t")
     assert "no-such-topic" in refused("mirror", "link", "no-such-topic")
     assert "no mirror topic" in refused("promote", "link", "no-such-topic")
+    source.create("kept", 1)
+    martlet(destination, "link", "mirror", "link", "kept")
     assert "promote or fail over" in refused("delete", "link")
     source.create("taken", 1)
     destination.create("taken", 1)

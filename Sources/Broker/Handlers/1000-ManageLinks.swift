@@ -29,11 +29,11 @@ extension BrokerServices {
         case .follow: followLinks(body, responder)
         case .progress: responder.send(ManageLinksResponse(links.progress))
         case .syncOffsets:
-            Task { [links] in responder.send(ManageLinksResponse(await links.syncOffsetsNow(body))) }
+            links.tasks.begin { [links] in responder.send(ManageLinksResponse(await links.syncOffsetsNow(body))) }
         case .newEpoch: break
         default:
             ensureInternalTopic(TopicName.clusterLinks) { [self] in
-                Task { [links] in responder.send(await links.perform(operation, body, principal: principal)) }
+                links.tasks.begin { [links] in responder.send(await links.perform(operation, body, principal: principal)) }
             }
         }
     }

@@ -119,6 +119,8 @@ extension LinkServices {
             configuration.operationTimeout = .seconds(5)
             let admin = AdminClient(configuration)
             defer { admin.close() }
+            // Once, without trying again: whoever makes a link wants to know at once that nobody is there.
+            _ = try await admin.cluster.connection(to: .bootstrap)
             let id = try await admin.describeCluster().clusterID ?? ""
             if id == services?.clusterID {
                 throw KafkaError(.invalidArgument, "bootstrap.servers leads back to this cluster, \(id); a link leads to another one")

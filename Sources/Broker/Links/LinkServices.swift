@@ -37,16 +37,19 @@ final class LinkServices: Sendable {
     let runtime = LinkCoordinatorRuntime()
     let epochs = CoordinatedEpochs()
     let workers: LinkWorkers
+    let tasks: LinkTasks
     let nodeID: NodeID
     let logger: Logger
     let state = Mutex(State())
     /// One reconciliation after the other.
     let reconciling = Mutex(())
 
-    init(nodeID: NodeID, logger: Logger) {
+    /// - Parameter eventLoop: on which the coordinator's work and the synchronisation of offsets run.
+    init(nodeID: NodeID, eventLoop: any EventLoop, logger: Logger) {
         self.nodeID = nodeID
         self.logger = logger
-        workers = LinkWorkers(logger: logger)
+        tasks = LinkTasks(eventLoop: eventLoop)
+        workers = LinkWorkers(tasks: tasks, logger: logger)
     }
 
     func start(_ services: BrokerServices, on eventLoopGroup: any EventLoopGroup) {
@@ -111,15 +114,19 @@ final class LinkServices: Sendable {
     static let waitMilliseconds: Int64 = 500
     private static let retryMilliseconds: Int64 = 100
 
+    /// New metadata is about to be taken over. Mirrors can only come after the topic that lists them: who has seen the cluster without it
+    /// knows them all.
+    func willPublish(_ image: MetadataImage) {
+        guard image.topics.topic(named: TopicName.clusterLinks) == nil else { return }
+        state.withLock { state in
+            if state.publication == nil { state.hasNoLinks = true }
+        }
+    }
+
     /// The metadata has changed.
     func metadataChanged(_ image: MetadataImage, touched: [TopicImage], deleted: [TopicImage]) {
         let hasTopic = image.topics.topic(named: TopicName.clusterLinks) != nil
-        let mustFollow = state.withLock { state -> Bool in
-            // Mirrors can only come after the topic that lists them: who has seen the cluster without it knows them all.
-            if !hasTopic, state.publication == nil { state.hasNoLinks = true }
-            return hasTopic && !state.isFollowing
-        }
-        if mustFollow { follow() }
+        if hasTopic, state.withLock({ !$0.isFollowing }) { follow() }
         let names = Set((touched + deleted).map(\.name))
         let concerned = state.withLock { state in
             state.publication?.image.mirrors.keys.contains { names.contains($0) } ?? false

@@ -82,7 +82,8 @@ final class LinkSource: Sendable {
         configuration.clientID = "link-\(name)-broker-\(nodeID)"
         configuration.security = try ClientSecurity { settings.clientProperties[$0] }
         configuration.requestTimeout = .seconds(10)
-        configuration.operationTimeout = .seconds(10)
+        // So that a source that is gone is found to be so at the pace at which it is asked for.
+        configuration.operationTimeout = .milliseconds(min(10_000, max(1_000, settings.availabilityCheckMilliseconds)))
         configuration.connectTimeout = .seconds(5)
         configuration.logger = logger
         return configuration

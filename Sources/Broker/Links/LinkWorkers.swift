@@ -15,9 +15,11 @@ final class LinkWorkers: Sendable {
     }
 
     private let state = Mutex(State())
+    private let tasks: LinkTasks
     private let logger: Logger
 
-    init(logger: Logger) {
+    init(tasks: LinkTasks, logger: Logger) {
+        self.tasks = tasks
         self.logger = logger
     }
 
@@ -39,11 +41,11 @@ final class LinkWorkers: Sendable {
         let image = links.image
         let coordinated = links.runtime.isActive ? Array(image.links.values) : []
         state.withLock { state in
-            Self.adjust(&state.workers, coordinated) { [logger] link in
-                Task { await LinkWorker(link: link, links: links, logger: logger).run() }
+            Self.adjust(&state.workers, coordinated) { [logger, tasks] link in
+                tasks.begin { await LinkWorker(link: link, links: links, logger: logger).run() }
             }
-            Self.adjust(&state.offsets, Array(image.links.values)) { [logger] link in
-                Task { await OffsetSynchronizer(link: link, links: links, logger: logger).run() }
+            Self.adjust(&state.offsets, Array(image.links.values)) { [logger, tasks] link in
+                tasks.begin { await OffsetSynchronizer(link: link, links: links, logger: logger).run() }
             }
         }
     }

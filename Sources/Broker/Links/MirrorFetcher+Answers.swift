@@ -40,25 +40,36 @@ extension MirrorFetcher {
                 records, leaderEpoch: mirror.leaderEpoch, sourceStartOffset: data.logStartOffset, now: SystemClock.now())
             var changed = mirror
             changed.failures = 0
-            if let epoch = records.lastEpochOfWholeBatches { changed.sourceEpoch = epoch }
+            let summary = FetchedBatches(records)
+            if let epoch = summary.lastEpoch { changed.sourceEpoch = epoch }
             mirrors[key] = changed
             if taken.bytes > 0, throttle.isLimited { throttle.record(bytes: taken.bytes) }
-            let now = SystemClock.monotonicMilliseconds()
-            let (clock, sentAt) = (clock, sentAt)
-            board.update(mirror.partition.topicPartition, link: link) { progress in
-                progress.sourceEndOffset = data.highWatermark
-                progress.logEndOffset = taken.position.logEndOffset
-                progress.answeredAt = now
-                progress.bytes += Int64(taken.bytes)
-                progress.problem = ""
-                progress.clock = clock
-                if taken.position.logEndOffset >= data.highWatermark { progress.caughtUpAt = sentAt }
-            }
+            note(mirror.partition, sourceEnd: data.highWatermark, logEnd: taken.position.logEndOffset, summary)
             plan.advance(key, to: fetchPosition(taken.position.logEndOffset, changed.sourceEpoch))
         } catch {
             // Another broker leads the mirror by now, or the topic is no mirror any more: whoever knows says so to this fetcher.
             if case .notLeader = error { return drop(key) }
             rest(key, "\(error)")
+        }
+    }
+
+    /// Notes where the source's committed records end, and the mirror's.
+    private func note(_ partition: Partition, sourceEnd: Offset, logEnd: Offset? = nil, _ batches: FetchedBatches? = nil) {
+        let now = SystemClock.monotonicMilliseconds()
+        let (clock, sentAt) = (clock, sentAt)
+        guard let logEnd = logEnd ?? partition.mirrorPosition?.logEndOffset else { return }
+        board.update(partition.topicPartition, link: link) { progress in
+            progress.sourceEndOffset = sourceEnd
+            progress.logEndOffset = logEnd
+            progress.answeredAt = now
+            if let batches, batches.bytes > 0 {
+                progress.bytes += Int64(batches.bytes)
+                progress.records += batches.records
+                if batches.maxTimestamp >= 0 { progress.latencyMilliseconds = max(0, SystemClock.now() - batches.maxTimestamp) }
+            }
+            progress.problem = ""
+            progress.clock = clock
+            if logEnd >= sourceEnd { progress.caughtUpAt = sentAt }
         }
     }
 
@@ -78,6 +89,8 @@ extension MirrorFetcher {
             case .following: break
             case .comparing:
                 guard isSame else { return search(key, sourceStart: data.logStartOffset, sourceEnd: data.highWatermark) }
+                // With nothing new there, no later answer will speak of the partition.
+                note(mirror.partition, sourceEnd: data.highWatermark)
                 goOn(key, sourceEpoch: header?.partitionLeaderEpoch ?? -1)
             case .searching(var search):
                 if isSame {
@@ -238,17 +251,23 @@ extension Partition {
     var isCompacted: Bool { state.withLock { $0.log.configuration.cleanupPolicy.contains(.compact) } }
 }
 
-extension ByteBuffer {
-    /// The leader epoch of the last whole batch; nil without one.
-    var lastEpochOfWholeBatches: LeaderEpoch? {
-        var position = readerIndex
-        var epoch: LeaderEpoch?
-        while let size = getInteger(at: position + RecordBatchHeader.Position.batchLength, as: Int32.self), size > 0,
-            position + Int(size) + RecordBatchHeader.logOverhead <= writerIndex
-        {
-            epoch = getInteger(at: position + RecordBatchHeader.Position.partitionLeaderEpoch, as: Int32.self)
-            position += Int(size) + RecordBatchHeader.logOverhead
+/// What the whole batches of an answer amount to, by their headers.
+struct FetchedBatches {
+    var bytes = 0
+    var records: Int64 = 0
+    /// The leader epoch of the last one; nil without any.
+    var lastEpoch: LeaderEpoch?
+    /// The newest timestamp; -1 without any.
+    var maxTimestamp: Timestamp = -1
+
+    init(_ buffer: ByteBuffer) {
+        var position = buffer.readerIndex
+        while let header = try? RecordBatchHeader(from: buffer, at: position), position + header.sizeInBytes <= buffer.writerIndex {
+            bytes += header.sizeInBytes
+            records += Int64(header.recordCount)
+            lastEpoch = header.partitionLeaderEpoch
+            maxTimestamp = max(maxTimestamp, header.maxTimestamp)
+            position += header.sizeInBytes
         }
-        return epoch
     }
 }

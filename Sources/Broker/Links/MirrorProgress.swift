@@ -16,6 +16,9 @@ struct MirrorProgress: Sendable, Equatable {
     /// The same of the last answer from the source.
     var answeredAt: Int64?
     var bytes: Int64 = 0
+    var records: Int64 = 0
+    /// From the timestamp of the newest record mirrored to its append here; nil before the first.
+    var latencyMilliseconds: Int64?
     /// Records cut off because the source does not have them, in all.
     var cutRecords: Int64 = 0
     /// Why nothing is fetched at the moment, for people; empty when all is well.

@@ -32,7 +32,12 @@ extension AdminClient {
                     target = .node(NodeID(clamping: node))
                     continue
                 }
-                try response.errorCode.check(response.errorMessage)
+                guard response.errorCode == .none else {
+                    var error = KafkaError(response.errorCode, response.errorMessage)
+                    // What the coordinator says of topics is its last word; only where the coordinator is may change.
+                    error.isRetriable = [.notCoordinator, .coordinatorNotAvailable, .coordinatorLoadInProgress].contains(response.errorCode)
+                    throw error
+                }
                 return answer
             }
             throw KafkaError(.notCoordinator)

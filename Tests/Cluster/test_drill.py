@@ -3,7 +3,9 @@
 import json
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -107,3 +109,16 @@ def test_mistakes_are_told(source, destination):
     assert done.returncode == 1 and "there is no link 'none'" in done.stderr
     for arguments in (["--rate", "1"], ["--seconds", "0"], ["--size", "3"], ["--rate", "1000000", "--seconds", "100"]):
         assert martlet(destination, "drill", "failover", "--link", "link", *arguments, check=False).returncode == 64
+
+
+def test_the_demonstration_runs(tmp_path):
+    """`make demo-dr`, short and with single nodes."""
+    figures = tmp_path / "figures.json"
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("demo_dr.py")), "--nodes", "1", "--rate", "300", "--seconds", "1", "--json", str(figures)],
+        capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(figures.read_text())
+    assert found["both clusters hold the same"] and found["RPO of the failback, records"] == 0
+    assert 0 < found["RTO of the failover, s"] < 30 and 0 < found["RTO of the failback, s"] < 30
+    assert "kill -9: the primary is gone" in done.stdout and "RPO of the failover" in done.stdout

@@ -14,6 +14,8 @@ from commands import martlet, martlet_json
 from links import destination_cluster, link, source_cluster
 from nodes import wait_until
 
+FILTERS = json.dumps({"topicFilters": [{"name": "*", "patternType": "LITERAL", "filterType": "INCLUDE"}]})
+
 
 @pytest.fixture(scope="module")
 def source():
@@ -24,7 +26,9 @@ def source():
 @pytest.fixture(scope="module")
 def destination(source):
     with destination_cluster() as cluster:
-        link(cluster, source, "link", topic_config_sync_ms=500)
+        # That the link mirrors new topics by itself must not be in the way.
+        link(cluster, source, "link", topic_config_sync_ms=500, auto_create_mirror_topics_enable="true",
+             auto_create_mirror_topics_filters=FILTERS)
         yield cluster
 
 

@@ -3,7 +3,6 @@ import ArgumentParser
 import Linking
 import MartletClient
 import Primitives
-import Synchronization
 
 struct LinkVerifyCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

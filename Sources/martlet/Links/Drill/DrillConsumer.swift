@@ -59,9 +59,6 @@ final class DrillConsumer: Sendable {
 
     var problem: String? { state.withLock { $0.problem } }
 
-    /// How often each number of each lane was read.
-    var seen: [[UInt8]] { state.withLock { $0.seen } }
-
     private func work() async {
         while true {
             let side = state.withLock { $0.side }
@@ -139,9 +136,9 @@ extension [UInt8] {
 
 /// What is in a topic in the end.
 enum DrillReading {
-    /// How often each number of each lane is there; also how many records were read.
+    /// How often each number of each lane is there.
     static func everything(
-        of topic: String, run: UInt64, lanes: Int32, _ client: ClientConfiguration, timeout: Duration
+        of topic: String, run: UInt64, lanes: Int32, _ client: ClientConfiguration
     ) async throws -> [[UInt8]] {
         var found = [[UInt8]](repeating: [], count: Int(lanes))
         let cluster = ClusterClient(client)

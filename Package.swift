@@ -66,12 +66,13 @@ let cores: [Target] = [
 
 let shells: [Target] = [
     library("TransportSecurity", ["Primitives", "Authentication", nioCore, nioSSL, certificates, asn1]),
+    library("IdentityProvider", ["Primitives", "Authentication", "TransportSecurity", nioCore, nioPosix, nioHTTP1]),
     library("Storage", ["Primitives", "RecordBatches", "CChecksums", "CLinux", nioCore, nioPosix, collections, logging]),
     library(
         "Network",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "Authentication", "TransportSecurity", "CLinux", nioCore, nioPosix, nioTLS,
-            nioHTTP1, collections, logging,
+            collections, logging,
         ]),
     library(
         "Runtime",
@@ -90,7 +91,7 @@ let services: [Target] = [
         "MartletClient",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Authentication",
-            "Authorization", "TransportSecurity", nioCore, nioPosix, collections, logging,
+            "Authorization", "TransportSecurity", "IdentityProvider", nioCore, nioPosix, collections, logging,
         ]),
     library(
         "Broker",
@@ -99,7 +100,7 @@ let services: [Target] = [
             "CLinux", "Consensus",
             "Controlling", "Replication", "GroupCoordination", "TransactionCoordination", "ShareCoordination", "Linking",
             "Authentication", "Authorization",
-            "TransportSecurity", "Storage", "Network", "Runtime", "Configuration", "Observability", "MartletClient",
+            "TransportSecurity", "IdentityProvider", "Storage", "Network", "Runtime", "Configuration", "Observability", "MartletClient",
             nioCore, nioPosix, collections, logging,
         ]),
 ]
@@ -118,7 +119,9 @@ let programs: [Target] = [
 
 let beside: [Target] = [
     .executableTarget(name: "SchemaCompiler", dependencies: ["KafkaSchema", argumentParser], swiftSettings: strict),
-    library("TestKit", ["Primitives", "Configuration", "Observability", "Broker", nioCore]),
+    library(
+        "TestKit",
+        ["Primitives", "KafkaWire", "RecordBatches", "Storage", "Runtime", "Configuration", "Observability", "Broker", nioCore]),
     library(
         "Simulation",
         [
@@ -141,19 +144,19 @@ let beside: [Target] = [
         ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
-        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", nioCore]),
+        ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),
     tests(
         "TransactionCoordinationTests",
         [
             "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
-            nioCore,
+            "TestKit", nioCore,
         ]),
     tests("LinkingTests", ["Linking", "Primitives", collections]),
     tests(
         "ShareCoordinationTests",
         [
             "ShareCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
-            nioCore,
+            "TestKit", nioCore,
         ]),
     tests(
         "ConsensusTests",

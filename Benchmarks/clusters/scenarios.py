@@ -11,6 +11,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from clusters import Cluster
+import mirrors
 from figures import Figures
 from load import QUIET, Writer
 from measure import native
@@ -329,4 +330,7 @@ SCENARIOS = {
     "partitions": many_partitions,
     "idle": idle,
     "transactions": transactions,
+    "mirroring": mirrors.mirroring,
+    "takeover": mirrors.takeover,
+    "lag": mirrors.lag,
 }

@@ -85,6 +85,11 @@ final class BrokerServices: Sendable {
         telemetry = ClientTelemetry(maximumBytes: configuration.layers.value("telemetry.max.bytes")?.integer.map { Int($0) } ?? 1_048_576)
         metrics.registry.register { [telemetry] text in telemetry.write(to: &text) }
         metrics.registry.register { [links] text in links.write(to: &text) }
+        metrics.registry.register { [shareGroups, transactions] text in
+            let now = SystemClock.monotonicNanoseconds()
+            shareGroups.metrics.write(to: &text, now: now)
+            transactions.verifier.write(to: &text, now: now)
+        }
         moves = ReplicaMoves(
             nodeID: configuration.nodeID,
             threads: configuration.layers.value("num.replica.alter.log.dirs.threads")?.integer.map { Int($0) }

@@ -22,16 +22,20 @@ extension BrokerServer {
         case .failure(let error):
             // Status 421: another node is the one to ask.
             return .text("group '\(group)' is not coordinated here: \(error.code)\n", status: error.code == .notCoordinator ? 421 : 503)
-        case .success(let reasons):
-            var text = JSONText()
-            text.beginObject()
-            text.field("group", group)
-            text.beginArray("rebalances")
-            for reason in reasons { reason.write(to: &text) }
-            text.endArray()
-            text.endObject()
-            return .json(text.text + "\n")
+        case .success(let reasons): return .json(document(of: group, reasons) + "\n")
         }
+    }
+
+    /// A group's rebalances, oldest first, as JSON.
+    static func document(of group: String, _ reasons: [RebalanceReason]) -> String {
+        var text = JSONText()
+        text.beginObject()
+        text.field("group", group)
+        text.beginArray("rebalances")
+        for reason in reasons { reason.write(to: &text) }
+        text.endArray()
+        text.endObject()
+        return text.text
     }
 }
 

@@ -60,7 +60,9 @@ extension BrokerServices {
         state.brokerState = 3
         state.offlineLogDirectoryCount = directories.directories.count { $0.isOffline } + directories.unavailable.count
         state.cleaner = cleanerState()
-        state.groupCount = groups.classicGroupCounts().reduce(groups.consumerGroupCount + groups.streamsGroupCount) { $0 + $1.count }
+        state.groups = groupState()
+        state.transactions = transactionState()
+        state.shareGroups = shareGroupState(image)
         (state.moves, state.maximumMoveLag) = moves.numbers
         for partition in partitions.all {
             if partition.isOffline { state.offlineReplicaCount += 1 }

@@ -123,6 +123,7 @@ public enum ListenerPrefix {
         "sasl.jaas.config", "sasl.login.callback.handler.class", "sasl.login.class", "sasl.server.callback.handler.class",
         "connections.max.reauth.ms",
     ]
+    private static let perLogin = ["connect", "read", "refresh", "retry"].map { "oauthbearer.sasl.login.\($0)." }
 
     /// The listener's name (in lower case) and the rest; nil without the prefix.
     public static func split(_ key: String) -> (listener: String, rest: String)? {
@@ -135,7 +136,9 @@ public enum ListenerPrefix {
     /// The key without listener and mechanism; nil without the prefix.
     public static func base(of key: String) -> String? {
         guard let (_, rest) = split(key) else { return nil }
-        if rest.hasPrefix("oauthbearer.sasl.oauthbearer.") { return String(rest.dropFirst("oauthbearer.".count)) }
+        if rest.hasPrefix("oauthbearer.sasl.oauthbearer.") || perLogin.contains(where: rest.hasPrefix) {
+            return String(rest.dropFirst("oauthbearer.".count))
+        }
         return perMechanism.first { rest.hasSuffix($0) } ?? rest
     }
 }

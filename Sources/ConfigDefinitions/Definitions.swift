@@ -109,7 +109,7 @@ extension ConfigSupport {
     static let anyCertificateChange = acceptedWithoutEffect("a new certificate may have other names")
     static let enabledProtocols = acceptedWithoutEffect("ssl.enabled.protocols says which versions are spoken")
     static let noKerberos = acceptedWithoutEffect("GSSAPI (Kerberos) is not available")
-    static let noOAuth = acceptedWithoutEffect("a node takes its own token (OAUTHBEARER) from a file and asks no endpoint for one")
+    static let noAssertions = acceptedWithoutEffect("token endpoints are asked with an id and a secret, not with assertions")
     static let noPlugins = acceptedWithoutEffect("it names classes of Java's, which there are none of here")
     static let noTieredStorage = acceptedWithoutEffect("tiered storage is not available")
     static let oneCheckpoint = acceptedWithoutEffect(

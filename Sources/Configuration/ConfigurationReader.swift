@@ -94,7 +94,7 @@ struct ConfigurationReader {
 
     private mutating func checkListenerKey(_ key: String, _ text: String, _ listener: String, _ rest: String) {
         let base = ListenerPrefix.base(of: key) ?? rest
-        guard let definition = ConfigTable.broker[base] else {
+        guard let definition = ConfigTable.broker[base] ?? (base.hasPrefix("sasl.") ? ConfigTable.martlet[base] : nil) else {
             let nearest = ConfigTable.broker.nearest(to: base).map { "listener.name.\(listener).\($0)" }
             return report(unknown: key, nearest: nearest)
         }

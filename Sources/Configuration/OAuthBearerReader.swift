@@ -30,15 +30,24 @@ extension ConfigurationReader {
             maximumRetryBackoffMilliseconds: readMaximumBackoff(listener))
     }
 
-    /// The file with the token that this node logs in with at that listener of others.
-    mutating func readTokenFile(_ listener: String) -> String? {
-        let key = oauthValue(listener, "token.endpoint.url").0
-        if let text = oauthText(listener, "token.endpoint.url"), case .file(let path)? = try? KeySetAddress(parsing: text) { return path }
-        error(
-            key,
-            "must be a file: address of a token with which this node logs in at listener \(listener) of others; an endpoint that makes "
-                + "tokens is not asked")
-        return nil
+    /// Where the token is that this node logs in with at that listener of others.
+    mutating func readTokenOrigin(_ listener: String) -> TokenOrigin? {
+        let entry = readJAAS(listener, .oauthBearer)
+        // Only asked for where it is needed: a password's file that cannot be read is a mistake then.
+        let needsSecret = entry?.option("clientSecret") == nil && oauthText(listener, "client.credentials.client.secret") == nil
+        let isFile = oauthText(listener, "token.endpoint.url")?.lowercased().hasPrefix("file:") ?? true
+        let secret = needsSecret && !isFile ? readClientPassword() : nil
+        do throws(SecuritySettingError) {
+            return try TokenOrigin(entry, standIn: (string("martlet.sasl.client.username"), secret)) { key in
+                let key = keyInForce(listener, key, .oauthBearer)
+                return isSet(key) ? value(key)?.text : nil
+            }
+        } catch {
+            self.error(
+                keyInForce(listener, error.key, .oauthBearer),
+                "\(error.reason): this node logs in with it at listener \(listener) of others")
+            return nil
+        }
     }
 
     private mutating func readKeySetAddress(_ listener: String) -> KeySetAddress? {

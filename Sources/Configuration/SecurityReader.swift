@@ -129,7 +129,7 @@ extension ConfigurationReader {
             return settings
         }
         if mechanism == .oauthBearer {
-            settings.tokenFile = readTokenFile(listener)
+            settings.token = readTokenOrigin(listener)
             return settings
         }
         let entry = readJAAS(listener, mechanism)
@@ -146,7 +146,7 @@ extension ConfigurationReader {
         return settings
     }
 
-    private mutating func readClientPassword() -> String? {
+    mutating func readClientPassword() -> String? {
         if let password = string("martlet.sasl.client.password"), !password.isEmpty { return password }
         let key = "martlet.sasl.client.password.file"
         guard let path = string(key), !path.isEmpty else { return nil }

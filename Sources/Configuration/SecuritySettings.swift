@@ -75,7 +75,7 @@ public struct OAuthBearerSettings: Sendable, Equatable {
 public struct OutgoingSecuritySettings: Sendable, Equatable {
     public var securityProtocol: SecurityProtocol
     public var credentials: SaslCredentials?
-    /// Where the token is that this node logs in with by OAUTHBEARER: `sasl.oauthbearer.token.endpoint.url`, a file.
-    public var tokenFile: String?
+    /// Where the token is that this node logs in with by OAUTHBEARER: `sasl.oauthbearer.token.endpoint.url`.
+    public var token: TokenOrigin?
     public var tls: TLSSettings?
 }

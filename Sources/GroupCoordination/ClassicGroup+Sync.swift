@@ -44,6 +44,7 @@ extension ClassicGroup {
     /// Finishes the leader's sync once the assignment is in the log, and replayed from there.
     mutating func completeAssignment(of generation: Int32, step: inout GroupStep) {
         guard state == .stable, generation == generationID else { return }
+        step.count(.completedRebalance)
         propagateAssignment(error: .none, step: &step)
     }
 

@@ -35,18 +35,21 @@ struct OffsetTable: Sendable, Equatable {
     typealias Topics = OrderedDictionary<String, Partitions>
 
     private(set) var groups: OrderedDictionary<String, Topics> = [:]
+    private(set) var count = 0
 
     subscript(group: String, topic: String, partition: Int32) -> CommittedOffset? {
         groups[group]?[topic]?[partition]
     }
 
     mutating func set(_ offset: CommittedOffset, group: String, topic: String, partition: Int32) {
-        groups[group, default: [:]][topic, default: [:]][partition] = offset
+        let former = groups[group, default: [:]][topic, default: [:]].updateValue(offset, forKey: partition)
+        if former == nil { count += 1 }
     }
 
     mutating func remove(group: String, topic: String, partition: Int32) {
         guard groups[group]?[topic]?[partition] != nil else { return }
         groups[group]![topic]![partition] = nil
+        count -= 1
         if groups[group]![topic]!.isEmpty { groups[group]![topic] = nil }
         if groups[group]!.isEmpty { groups[group] = nil }
     }

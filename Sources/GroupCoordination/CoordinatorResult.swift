@@ -57,6 +57,8 @@ public enum CoordinatorEffect: Sendable, Equatable {
     case cancelTimer(GroupTimer)
     /// A rebalance began: to be kept for those who ask why.
     case note(RebalanceReason)
+    /// Something happened so many times.
+    case count(GroupEvent, Int)
 }
 
 /// Records to append, and what the coordinator wants to know once they are committed or lost.
@@ -205,6 +207,10 @@ struct GroupStep {
     /// A point on the monotonic clock, `milliseconds` from now.
     func deadline(after milliseconds: Int32) -> Int64 {
         now.monotonicMilliseconds + Int64(max(milliseconds, 0))
+    }
+
+    mutating func count(_ event: GroupEvent, _ times: Int = 1) {
+        if times > 0 { effects.append(.count(event, times)) }
     }
 
     mutating func reply(_ token: ReplyToken, _ response: JoinGroupResponse) {

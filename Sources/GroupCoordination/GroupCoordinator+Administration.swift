@@ -72,16 +72,6 @@ extension GroupCoordinator {
         return listed
     }
 
-    /// How many groups are in each state, classic ones only, for metrics.
-    public var classicGroupCounts: [(state: ClassicGroupState, count: Int)] {
-        let states: [ClassicGroupState] = [.empty, .preparingRebalance, .completingRebalance, .stable]
-        var counts = states.map { (state: $0, count: 0) }
-        for group in classicGroups.values {
-            if let index = states.firstIndex(of: group.state) { counts[index].count += 1 }
-        }
-        return counts
-    }
-
     /// DeleteGroups for the groups of this shard: empty ones go, with all their offsets.
     public func delete(groups: [String], now: CoordinatorInstant) -> CoordinatorResult<[DeleteGroupsResponse.DeletableGroupResult]> {
         var step = GroupStep(now: now, configuration: configuration)
@@ -184,6 +174,7 @@ extension GroupCoordinator {
         guard let committed = offsets.table.groups[groupID] else { return !hasOpenTransaction }
         guard let start else { return false }
         var isBare = true
+        var expired = 0
         for (topic, partitions) in committed {
             guard !isSubscribed(topic) else {
                 isBare = false
@@ -194,11 +185,13 @@ extension GroupCoordinator {
                     !offsets.hasOpenTransaction(group: groupID, topic: topic, partition: partition)
                 {
                     step.records.append(.offsetCommit(group: groupID, topic: topic, partition: partition, nil))
+                    expired += 1
                 } else {
                     isBare = false
                 }
             }
         }
+        step.count(.offsetExpiration, expired)
         return isBare && !hasOpenTransaction
     }
 

@@ -197,9 +197,6 @@ extension GroupCoordinator {
         }
         return description
     }
-
-    /// How many consumer groups there are, for metrics.
-    public var consumerGroupCount: Int { consumerGroups.values.count { !$0.isBlank } }
 }
 
 extension ConsumerGroup {

@@ -49,6 +49,7 @@ extension GroupCoordinator {
             }
             response.topics.append(topicResponse)
         }
+        step.count(.offsetCommit, step.records.count)
         return step.result(response)
     }
 
@@ -173,6 +174,7 @@ extension GroupCoordinator {
             }
             response.topics.append(topicResponse)
         }
+        step.count(.offsetDeletion, step.records.count)
         return step.result(response)
     }
 

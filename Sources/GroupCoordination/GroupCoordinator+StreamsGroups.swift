@@ -101,9 +101,6 @@ extension GroupCoordinator {
         return group.described
     }
 
-    /// How many streams groups there are, for metrics.
-    public var streamsGroupCount: Int { streamsGroups.values.count { !$0.isBlank } }
-
     // MARK: In the log
 
     mutating func replay(_ record: StreamsGroupRecord) {

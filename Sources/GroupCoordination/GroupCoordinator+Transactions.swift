@@ -58,6 +58,7 @@ extension GroupCoordinator {
             }
             return answer
         }
+        step.count(.offsetCommit, step.records.count)
         var result = step.result(response)
         result.write?.producer = TransactionalProducer(id: request.producerId, epoch: request.producerEpoch)
         return result

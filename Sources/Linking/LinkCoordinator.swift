@@ -106,8 +106,8 @@ public struct LinkCoordinator: Sendable {
         }
         return chosen.map { mirror in
             let isPossible = verb.target(from: mirror.state) != nil
-            return MirrorChange(
-                mirror: mirror, refusal: isPossible ? nil : "'\(mirror.name)' is \(mirror.state.rawValue), which \(verb.rawValue) does not fit")
+            let refusal = "'\(mirror.name)' is \(mirror.state.rawValue), which \(verb.rawValue) does not fit"
+            return MirrorChange(mirror: mirror, refusal: isPossible ? nil : refusal)
         }
     }
 

@@ -29,7 +29,7 @@ public struct LinkImage: Sendable, Hashable {
     public func mirrors(of link: String) -> [MirrorTopic] { mirrors.values.filter { $0.link == link } }
 
     /// All records that make up the image.
-    public var records: [LinkRecord] { 
+    public var records: [LinkRecord] {
         links.values.map { .link($0) } + mirrors.values.map { .mirror($0) } + fences.values.map { .fence($0) }
     }
 

@@ -147,7 +147,8 @@ public struct LinkSettings: Sendable, Hashable {
         if autoCreatesMirrors, autoCreateFilter.isEmpty {
             throw LinkSettingError(
                 "auto.create.mirror.topics.filters",
-                "is missing: say which topics, such as {\"topicFilters\":[{\"name\":\"*\",\"patternType\":\"LITERAL\",\"filterType\":\"INCLUDE\"}]}")
+                "is missing: say which topics, such as {\"topicFilters\":[{\"name\":\"*\",\"patternType\":\"LITERAL\",\"filterType\":\"INCLUDE\"}]}"
+            )
         }
         if syncsOffsets, groupFilter.isEmpty { groupFilter = .everything(.groups) }
     }

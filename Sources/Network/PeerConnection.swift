@@ -37,6 +37,7 @@ final class PeerConnection {
     }
 
     private static let apiVersionsVersion: Int16 = 3
+    private static let noCredentials = "there is no token to log in with yet"
 
     private let address: PeerAddress
     private let options: PeerOptions
@@ -104,6 +105,7 @@ final class PeerConnection {
         state = .connecting
         attempt += 1
         let current = attempt
+        if let credentials = options.credentials, credentials() == nil { return ended(attempt: current, Self.noCredentials) }
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let timeout = TimeAmount.milliseconds(options.connectTimeoutMilliseconds)
         let bootstrap = ClientBootstrap(group: eventLoop)
@@ -200,8 +202,8 @@ final class PeerConnection {
 
     /// Logs in, for the first time or again. Nothing may be under way then.
     private func authenticate(_ handler: PeerChannelHandler) throws(PeerFailure) {
-        guard let credentials = options.credentials else { return }
-        let authentication = try PeerAuthentication(credentials(), offered: versions)
+        guard let credentials = options.credentials?() else { throw .unreachable(Self.noCredentials) }
+        let authentication = try PeerAuthentication(credentials, offered: versions)
         try perform(try authentication.begin(), authentication, handler)
     }
 

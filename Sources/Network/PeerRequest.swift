@@ -99,8 +99,9 @@ public struct PeerOptions: Sendable {
     public var traffic: PeerTraffic?
     /// Nil for plaintext.
     public var tls: TLSClientContext?
-    /// What to log in with once connected, asked for at every login; nil where there is no SASL.
-    public var credentials: (@Sendable () -> SaslCredentials)?
+    /// What to log in with once connected, asked for at every login; nil where there is no SASL. It gives nil as long as there is nothing to
+    /// log in with, and no connection is made then.
+    public var credentials: (@Sendable () -> SaslCredentials?)?
 
     public init(clientID: String) {
         self.clientID = clientID

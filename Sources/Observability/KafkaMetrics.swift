@@ -114,16 +114,18 @@ public final class KafkaMetrics: Sendable {
             "kafka_controller_controllerstats_uncleanleaderelections_total", .counter, help: "Unclean leader elections.",
             uncleanLeaderElections.value)
         requests.write(to: &text, now: now)
-        writeFlushTimes(to: &text, now: now)
+        logFlushTime.write("kafka_log_logflushstats_logflushrateandtimems", help: "Milliseconds of log flushes.", to: &text, now: now)
     }
+}
 
-    private func writeFlushTimes(to text: inout PrometheusText, now: Int64) {
-        let name = "kafka_log_logflushstats_logflushrateandtimems"
-        text.family(name, .summary, help: "Milliseconds of log flushes.")
-        for (label, value) in zip(["0.50", "0.95", "0.99"], logFlushTime.quantiles([0.5, 0.95, 0.99], now: now)) {
+extension LatencyHistogram {
+    /// Writes the family of a summary in milliseconds.
+    public func write(_ name: String, help: String, to text: inout PrometheusText, now: Int64) {
+        text.family(name, .summary, help: help)
+        for (label, value) in zip(["0.50", "0.95", "0.99"], quantiles([0.5, 0.95, 0.99], now: now)) {
             text.sample(name, ["quantile": label], value / 1_000_000)
         }
-        text.sample(name + "_sum", [:], Double(logFlushTime.sumNanoseconds) / 1_000_000)
-        text.sample(name + "_count", [:], logFlushTime.count)
+        text.sample(name + "_sum", [:], Double(sumNanoseconds) / 1_000_000)
+        text.sample(name + "_count", [:], count)
     }
 }

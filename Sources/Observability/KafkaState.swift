@@ -85,7 +85,10 @@ public struct KafkaState: Sendable {
     public var activeBrokerCount = 0
     public var fencedBrokerCount = 0
     public var offlineLogDirectoryCount = 0
-    public var groupCount = 0
+    /// Of brokers only, as the two after it.
+    public var groups: Groups?
+    public var transactions: Transactions?
+    public var shareGroups: ShareGroups?
     public var raft: Raft?
     /// Nil where nothing is compacted.
     public var cleaner: Cleaner?
@@ -106,6 +109,9 @@ public struct KafkaState: Sendable {
         if isController { writeControllerGauges(to: &text) }
         if isBroker { writePartitionGauges(to: &text) }
         cleaner?.write(to: &text)
+        groups?.write(to: &text)
+        transactions?.write(to: &text)
+        shareGroups?.write(to: &text)
         if let raft { Self.write(raft, to: &text) }
     }
 
@@ -132,8 +138,6 @@ public struct KafkaState: Sendable {
         text.single("kafka_server_kafkaserver_brokerstate", .gauge, help: "State of the broker, 3 is running.", brokerState)
         text.single(
             "kafka_log_logmanager_offlinelogdirectorycount", .gauge, help: "Failed log directories.", offlineLogDirectoryCount)
-        text.single(
-            "kafka_coordinator_group_groupmetadatamanager_numgroups", .gauge, help: "Groups coordinated by this broker.", groupCount)
     }
 
     private func writeControllerGauges(to text: inout PrometheusText) {

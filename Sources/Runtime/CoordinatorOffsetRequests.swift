@@ -1,84 +1,8 @@
-// The forms of offset requests in their versions, brought to the one that the coordinator knows, and back.
+// The forms of OffsetFetch and OffsetDelete in their versions, brought to the one that the coordinator knows, and back.
 import GroupCoordination
 import KafkaMessages
 import KafkaWire
 import Primitives
-
-extension OffsetCommitRequest {
-    /// Gives every topic its name and id and takes out what does not exist.
-    ///
-    /// - Returns: the answers for what was taken out.
-    mutating func resolveTopics(
-        _ lookup: some GroupTopicLookup, version: Int16
-    ) -> [OffsetCommitResponse.OffsetCommitResponseTopic] {
-        var refused: [OffsetCommitResponse.OffsetCommitResponseTopic] = []
-        var known: [OffsetCommitRequestTopic] = []
-        known.reserveCapacity(topics.count)
-        for var topic in topics {
-            if version >= 10 {
-                guard let name = lookup.topicName(for: topic.topicId) else {
-                    refused.append(topic.response(error: .unknownTopicId))
-                    continue
-                }
-                topic.name = name
-            } else {
-                guard let id = lookup.topicID(for: topic.name) else {
-                    refused.append(topic.response(error: .unknownTopicOrPartition))
-                    continue
-                }
-                topic.topicId = id
-            }
-            if topic.partitions.contains(where: { !lookup.hasPartition(topic: topic.name, partition: $0.partitionIndex) }) {
-                var missing = topic
-                missing.partitions.removeAll { lookup.hasPartition(topic: topic.name, partition: $0.partitionIndex) }
-                topic.partitions.removeAll { !lookup.hasPartition(topic: topic.name, partition: $0.partitionIndex) }
-                refused.append(missing.response(error: .unknownTopicOrPartition))
-            }
-            if !topic.partitions.isEmpty { known.append(topic) }
-        }
-        topics = known
-        return refused
-    }
-
-    /// An answer that says the same of every partition.
-    func response(error: ErrorCode) -> OffsetCommitResponse {
-        var response = OffsetCommitResponse()
-        response.topics = topics.map { $0.response(error: error) }
-        return response
-    }
-}
-
-extension OffsetCommitRequest.OffsetCommitRequestTopic {
-    func response(error: ErrorCode) -> OffsetCommitResponse.OffsetCommitResponseTopic {
-        var response = OffsetCommitResponse.OffsetCommitResponseTopic()
-        response.name = name
-        response.topicId = topicId
-        response.partitions = partitions.map { partition in
-            var outcome = OffsetCommitResponse.OffsetCommitResponsePartition()
-            outcome.partitionIndex = partition.partitionIndex
-            outcome.errorCode = error
-            return outcome
-        }
-        return response
-    }
-}
-
-extension OffsetCommitResponse {
-    /// Adds the answers for partitions that never came to the coordinator, each topic once.
-    func merged(with refused: [OffsetCommitResponseTopic], version: Int16) -> OffsetCommitResponse {
-        guard !refused.isEmpty else { return self }
-        var response = self
-        for topic in refused {
-            let index = response.topics.firstIndex { version >= 10 ? $0.topicId == topic.topicId : $0.name == topic.name }
-            if let index {
-                response.topics[index].partitions += topic.partitions
-            } else {
-                response.topics.append(topic)
-            }
-        }
-        return response
-    }
-}
 
 extension OffsetFetchRequest {
     /// The request's groups; before version 8 there is one, outside of the list.

@@ -78,16 +78,27 @@ extension CoordinatorRuntime {
                 }, completion: { gathered.add($0) })
         }
     }
+}
 
-    /// Classic groups by state, over all partitions coordinated here, for metrics.
-    public func classicGroupCounts() -> [(state: ClassicGroupState, count: Int)] {
-        var totals: OrderedDictionary<ClassicGroupState, Int> = [:]
+// MARK: - Metrics
+
+extension CoordinatorRuntime {
+    /// The groups of all partitions coordinated here.
+    public func counts() -> GroupCounts {
+        var counts = GroupCounts()
         for shard in shards {
-            guard case .success(let counts) = shard.read({ $0.classicGroupCounts }) else { continue }
-            for (state, count) in counts { totals[state, default: 0] += count }
+            if case .success(let own) = shard.read({ $0.counts }) { counts += own }
         }
-        return totals.map { (state: $0.key, count: $0.value) }
+        return counts
     }
+
+    /// How often something happened since the start, here.
+    public func reading(of event: GroupEvent) -> EventReading { events[event.rawValue].reading }
+
+    public var partitionCounts: CoordinatorPartitionCounts { CoordinatorPartitionCounts(shards.map(\.condition)) }
+
+    /// How long loading partitions took lately.
+    public var loadTimes: RecentTimes { loading.reading }
 }
 
 /// Collects results of several shards and hands them over when all are there.

@@ -63,12 +63,4 @@ extension CoordinatorRuntime {
         }
         return .success(reasons)
     }
-
-    /// Consumer groups of all partitions coordinated here, for metrics.
-    public var consumerGroupCount: Int {
-        shards.reduce(0) { sum, shard in
-            guard case .success(let count) = shard.read({ $0.consumerGroupCount }) else { return sum }
-            return sum + count
-        }
-    }
 }

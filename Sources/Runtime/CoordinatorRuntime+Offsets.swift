@@ -30,8 +30,8 @@ extension CoordinatorRuntime {
         shard(for: request.groupId).submit(
             now: now,
             step: { $0.commitOffsets(request, context: context, now: now) },
-            failed: { request.response(error: $0) },
-            completion: { completion($0.merged(with: refused, version: context.apiVersion)) })
+            failed: { request.answer($0) },
+            completion: { completion(OffsetCommitRequest.merge($0, with: refused, version: context.apiVersion)) })
     }
 
     /// OffsetFetch, for one group (to version 7) or several.

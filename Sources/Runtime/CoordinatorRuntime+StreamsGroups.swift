@@ -38,12 +38,4 @@ extension CoordinatorRuntime {
             }
         }
     }
-
-    /// Streams groups of all partitions coordinated here, for metrics.
-    public var streamsGroupCount: Int {
-        shards.reduce(0) { sum, shard in
-            guard case .success(let count) = shard.read({ $0.streamsGroupCount }) else { return sum }
-            return sum + count
-        }
-    }
 }

@@ -45,13 +45,13 @@ extension CoordinatorRuntime {
             return completion(response)
         }
         let request = admitted
-        guard !request.groupId.isEmpty else { return completion(request.response(error: .invalidGroupId)) }
+        guard !request.groupId.isEmpty else { return completion(request.answer(.invalidGroupId)) }
         let now = now
         shard(for: request.groupId).submit(
             now: now, transaction: TransactionTerms(verification: verification),
             step: { $0.commitTransactionalOffsets(request, context: context, now: now) },
-            failed: { request.response(error: $0) },
-            completion: { completion($0.merged(with: refused, version: context.apiVersion)) })
+            failed: { request.answer($0) },
+            completion: { completion(TxnOffsetCommitRequest.merge($0, with: refused, version: context.apiVersion)) })
     }
 
     /// Ends a transaction in a partition of __consumer_offsets: offsets come into force, or are forgotten.
@@ -80,78 +80,5 @@ extension CoordinatorShard {
             }
         }
         if let refusal { completion(refusal) }
-    }
-}
-
-extension TxnOffsetCommitRequest {
-    /// Gives every topic its name and id and takes out what does not exist.
-    ///
-    /// - Returns: the answers for what was taken out.
-    mutating func resolveTopics(
-        _ lookup: some GroupTopicLookup, version: Int16
-    ) -> [TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic] {
-        var refused: [TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic] = []
-        var known: [TxnOffsetCommitRequestTopic] = []
-        for var topic in topics {
-            if version >= 6 {
-                guard let name = lookup.topicName(for: topic.topicId) else {
-                    refused.append(topic.response(error: .unknownTopicId))
-                    continue
-                }
-                topic.name = name
-            } else {
-                guard let id = lookup.topicID(for: topic.name) else {
-                    refused.append(topic.response(error: .unknownTopicOrPartition))
-                    continue
-                }
-                topic.topicId = id
-            }
-            var missing = topic
-            missing.partitions.removeAll { lookup.hasPartition(topic: topic.name, partition: $0.partitionIndex) }
-            topic.partitions.removeAll { !lookup.hasPartition(topic: topic.name, partition: $0.partitionIndex) }
-            if !missing.partitions.isEmpty { refused.append(missing.response(error: .unknownTopicOrPartition)) }
-            if !topic.partitions.isEmpty { known.append(topic) }
-        }
-        topics = known
-        return refused
-    }
-
-    /// An answer that says the same of every partition.
-    public func response(error: ErrorCode) -> TxnOffsetCommitResponse {
-        var response = TxnOffsetCommitResponse()
-        response.topics = topics.map { $0.response(error: error) }
-        return response
-    }
-}
-
-extension TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic {
-    func response(error: ErrorCode) -> TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic {
-        var response = TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic()
-        response.name = name
-        response.topicId = topicId
-        response.partitions = partitions.map { partition in
-            var outcome = TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition()
-            outcome.partitionIndex = partition.partitionIndex
-            outcome.errorCode = error
-            return outcome
-        }
-        return response
-    }
-}
-
-extension TxnOffsetCommitResponse {
-    /// Adds the answers for partitions that never came to the coordinator, each topic once.
-    func merged(with refused: [TxnOffsetCommitResponseTopic], version: Int16) -> TxnOffsetCommitResponse {
-        guard !refused.isEmpty else { return self }
-        var response = self
-        for topic in refused {
-            let index = response.topics.firstIndex { version >= 6 ? $0.topicId == topic.topicId : $0.name == topic.name }
-            if let index {
-                response.topics[index].partitions += topic.partitions
-            } else {
-                response.topics.append(topic)
-            }
-        }
-        return response
     }
 }

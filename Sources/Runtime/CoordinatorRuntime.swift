@@ -31,6 +31,9 @@ public final class CoordinatorRuntime: Sendable {
     private let makeUUID: @Sendable () -> KafkaUUID
     /// The cluster's topics as of the last call of ``metadataChanged(_:changedTopics:hasNewTopics:)``.
     let topics = Mutex<any GroupTopics>(NoGroupTopics())
+    /// By ``GroupEvent/rawValue``.
+    let events: [EventMeter]
+    let loading = TimeMeter()
 
     /// - Parameters:
     ///   - clock: the time by both clocks; the system's unless a test brings its own.
@@ -47,7 +50,11 @@ public final class CoordinatorRuntime: Sendable {
         self.clock = clock
         self.makeUUID = makeUUID
         let settings = CoordinatorShardSettings(groups: configuration.groups, compression: configuration.compression)
-        shards = (0..<configuration.partitionCount).map { CoordinatorShard(partition: $0, settings: settings) }
+        let events = GroupEvent.allCases.map { _ in EventMeter() }
+        self.events = events
+        shards = (0..<configuration.partitionCount).map { partition in
+            CoordinatorShard(partition: partition, settings: settings) { event, times in events[event.rawValue].record(times) }
+        }
     }
 
     /// The partition of __consumer_offsets that a group belongs to, for FindCoordinator.
@@ -85,8 +92,11 @@ extension CoordinatorRuntime {
     @discardableResult
     public func load(partition: Int32, term: UInt64, from log: any CoordinatorLog) throws(CoordinatorLogError) -> CoordinatorLoadReport {
         let shard = shards[Int(partition)]
+        let start = SystemClock.monotonicNanoseconds()
         do {
-            return try shard.load(term: term, from: log, topics: { topics.withLock { $0 } }, clock: clock)
+            let report = try shard.load(term: term, from: log, topics: { topics.withLock { $0 } }, clock: clock)
+            loading.record(since: start)
+            return report
         } catch {
             shard.abandonLoading(term: term)
             throw error

@@ -63,6 +63,7 @@ extension CoordinatorShard {
         state.withLock { state in
             guard case .loading(let current) = state.phase, current == term else { return }
             state.phase = .elsewhere
+            state.hasFailed = true
         }
     }
 
@@ -71,6 +72,7 @@ extension CoordinatorShard {
         var outbox: Outbox = []
         state.withLock { state in
             state.phase = .elsewhere
+            state.hasFailed = false
             state.timers = TimerQueue()
             state.history = RebalanceHistory()
             if let core = state.core {

@@ -58,6 +58,8 @@ final class CoordinatorShard: Sendable {
         var nextToken: UInt64 = 0
         var inFlight: Deque<InFlightWrite> = []
         var history = RebalanceHistory()
+        /// Whether the last term began with a log that cannot be read.
+        var hasFailed = false
     }
 
     /// Calls to make once the lock is released.
@@ -68,10 +70,25 @@ final class CoordinatorShard: Sendable {
     let state = Mutex(State())
     /// When the earliest timer is due, so that a tick need not take the lock of every shard.
     let nextDeadline = Atomic<Int64>(.max)
+    /// Counts what happens; called under the lock.
+    private let count: @Sendable (GroupEvent, Int) -> Void
 
-    init(partition: Int32, settings: CoordinatorShardSettings) {
+    init(
+        partition: Int32, settings: CoordinatorShardSettings, count: @escaping @Sendable (GroupEvent, Int) -> Void = { _, _ in }
+    ) {
         self.partition = partition
         self.settings = settings
+        self.count = count
+    }
+
+    var condition: CoordinatorCondition {
+        state.withLock { state in
+            switch state.phase {
+            case .elsewhere: state.hasFailed ? .failed : .elsewhere
+            case .loading: .loading
+            case .active: .active
+            }
+        }
     }
 
     /// Runs `body` on the active coordinator under the lock and makes the calls it left behind after that.
@@ -184,6 +201,8 @@ extension CoordinatorShard {
                 state.timers.cancel(timer)
             case .note(let reason):
                 state.history.note(reason)
+            case .count(let event, let times):
+                count(event, times)
             }
         }
     }

@@ -22,6 +22,9 @@ public final class ShareCoordinatorRuntime: Sendable {
     private let shards: [ShareCoordinatorShard]
     private let clock: @Sendable () -> Timestamp
     private let nextColdSnapshots = Atomic<Timestamp>(0)
+    private let writes = EventMeter()
+    private let writing = TimeMeter()
+    private let loading = TimeMeter()
 
     public init(configuration: ShareCoordinatorRuntimeConfiguration, clock: @escaping @Sendable () -> Timestamp = { SystemClock.now() }) {
         precondition(configuration.partitionCount > 0, "__share_group_state has at least one partition")
@@ -64,7 +67,14 @@ extension ShareCoordinatorRuntime {
 
     /// WriteShareGroupState for one partition.
     public func write(_ key: SharePartitionKey, _ update: SharePartitionUpdate, completion: @escaping Completion<Void>) {
-        submit(key, { core, now throws(ShareStateRefusal) in try core.write(key, update, now: now) }, completion)
+        let start = SystemClock.monotonicNanoseconds()
+        submit(key, { core, now throws(ShareStateRefusal) in try core.write(key, update, now: now) }) { [writes, writing] result in
+            if case .success = result {
+                writes.record()
+                writing.record(since: start)
+            }
+            completion(result)
+        }
     }
 
     /// DeleteShareGroupState for one partition.
@@ -110,8 +120,11 @@ extension ShareCoordinatorRuntime {
     @discardableResult
     public func load(partition: Int32, term: UInt64, from log: any CoordinatorLog) throws(CoordinatorLogError) -> CoordinatorLoadReport {
         let shard = shards[Int(partition)]
+        let start = SystemClock.monotonicNanoseconds()
         do {
-            return try shard.load(term: term, from: log)
+            let report = try shard.load(term: term, from: log)
+            loading.record(since: start)
+            return report
         } catch {
             shard.abandonLoading(term: term)
             throw error
@@ -144,4 +157,19 @@ extension ShareCoordinatorRuntime {
     public var redundantOffsets: [(partition: Int32, offset: Offset)] {
         shards.compactMap { shard in shard.redundantOffset.map { (shard.partition, $0) } }
     }
+}
+
+// MARK: - Metrics
+
+extension ShareCoordinatorRuntime {
+    /// Writes of share partitions' state since the start.
+    public var writeReading: EventReading { writes.reading }
+
+    /// How long such writes took lately, until they were committed.
+    public var writeTimes: RecentTimes { writing.reading }
+
+    public var partitionCounts: CoordinatorPartitionCounts { CoordinatorPartitionCounts(shards.map(\.condition)) }
+
+    /// How long loading partitions took lately.
+    public var loadTimes: RecentTimes { loading.reading }
 }

@@ -36,6 +36,8 @@ final class ShareCoordinatorShard: Sendable {
         /// End of what is replayed, and of what is committed of it.
         var endOffset: Offset = 0
         var committed: Offset = 0
+        /// Whether the last term began with a log that cannot be read.
+        var hasFailed = false
     }
 
     /// Writes that may wait for their commit; beyond it leaders are asked to try again.
@@ -135,6 +137,16 @@ final class ShareCoordinatorShard: Sendable {
         }
     }
 
+    var condition: CoordinatorCondition {
+        state.withLock { state in
+            switch state.phase {
+            case .elsewhere: state.hasFailed ? .failed : .elsewhere
+            case .loading: .loading
+            case .active: .active
+            }
+        }
+    }
+
     // MARK: Terms
 
     func beginTerm() -> UInt64 {
@@ -164,6 +176,7 @@ final class ShareCoordinatorShard: Sendable {
         state.withLock { state in
             guard case .loading = state.phase, state.term == term else { return }
             state.phase = .elsewhere
+            state.hasFailed = true
         }
     }
 
@@ -171,6 +184,7 @@ final class ShareCoordinatorShard: Sendable {
     func endTerm() {
         let waiting = state.withLock { state in
             state.phase = .elsewhere
+            state.hasFailed = false
             state.core = ShareCoordinator(configuration: configuration)
             defer { state.waiting = [] }
             return state.waiting

@@ -134,7 +134,12 @@ extension TransactionRuntime {
         return response
     }
 
-    /// Transactional ids by state, over all partitions coordinated here, for metrics.
+}
+
+// MARK: - Metrics
+
+extension TransactionRuntime {
+    /// Transactional ids by state, over all partitions coordinated here.
     public func counts() -> [(state: TransactionState, count: Int)] {
         var totals: [Int] = TransactionState.allCases.map { _ in 0 }
         for shard in shards {
@@ -143,6 +148,22 @@ extension TransactionRuntime {
         }
         return TransactionState.allCases.map { (state: $0, count: totals[Int($0.rawValue)]) }.filter { $0.count > 0 }
     }
+
+    /// Transactions whose end has to be written again.
+    public var failedCompletionCount: Int {
+        shards.reduce(0) { sum, shard in
+            guard case .success(let count) = shard.read({ $0.failedCompletionCount }) else { return sum }
+            return sum + count
+        }
+    }
+
+    /// Transactions that have ended since the start.
+    public func reading(of outcome: TransactionOutcome) -> EventReading { (outcome == .commit ? committed : aborted).reading }
+
+    public var partitionCounts: CoordinatorPartitionCounts { CoordinatorPartitionCounts(shards.map(\.condition)) }
+
+    /// How long loading partitions took lately.
+    public var loadTimes: RecentTimes { loading.reading }
 }
 
 // MARK: - Waiting for the end of a transaction

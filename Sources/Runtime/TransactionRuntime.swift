@@ -59,13 +59,18 @@ public final class TransactionRuntime: Sendable {
     let environment: TransactionRuntimeEnvironment
     let shards: [TransactionShard]
     private let due = Mutex(Due())
+    let committed = EventMeter()
+    let aborted = EventMeter()
+    let loading = TimeMeter()
 
     public init(configuration: TransactionRuntimeConfiguration, environment: TransactionRuntimeEnvironment) {
         precondition(configuration.partitionCount > 0, "__transaction_state has at least one partition")
         self.configuration = configuration
         self.environment = environment
-        shards = (0..<configuration.partitionCount).map {
-            TransactionShard(partition: $0, settings: configuration, markers: environment.writeMarkers)
+        shards = (0..<configuration.partitionCount).map { [committed, aborted] partition in
+            TransactionShard(partition: partition, settings: configuration, markers: environment.writeMarkers) { outcome in
+                (outcome == .commit ? committed : aborted).record()
+            }
         }
         let now = environment.now()
         due.withLock {
@@ -104,8 +109,11 @@ extension TransactionRuntime {
         partition: Int32, term: UInt64, epoch: LeaderEpoch, from log: any CoordinatorLog
     ) throws(CoordinatorLogError) -> CoordinatorLoadReport {
         let shard = shards[Int(partition)]
+        let start = SystemClock.monotonicNanoseconds()
         do {
-            return try shard.load(term: term, epoch: epoch, from: log, moment: { self.moment })
+            let report = try shard.load(term: term, epoch: epoch, from: log, moment: { self.moment })
+            loading.record(since: start)
+            return report
         } catch {
             shard.abandonLoading(term: term)
             throw error

@@ -51,6 +51,8 @@ final class TransactionShard: Sendable {
         var steps: UInt64 = 0
         /// Requests that are tried again when the next one does.
         var waiting: [Waiter] = []
+        /// Whether the last term began with a log that cannot be read.
+        var hasFailed = false
     }
 
     /// A request about a transaction that is just ending.
@@ -80,11 +82,27 @@ final class TransactionShard: Sendable {
     let state = Mutex(State())
     /// Takes markers to be written.
     private let markers: @Sendable (TransactionMarkerTask) -> Void
+    /// Counts transactions that have ended; called under the lock.
+    private let ended: @Sendable (TransactionOutcome) -> Void
 
-    init(partition: Int32, settings: TransactionRuntimeConfiguration, markers: @escaping @Sendable (TransactionMarkerTask) -> Void) {
+    init(
+        partition: Int32, settings: TransactionRuntimeConfiguration, markers: @escaping @Sendable (TransactionMarkerTask) -> Void,
+        ended: @escaping @Sendable (TransactionOutcome) -> Void
+    ) {
         self.partition = partition
         self.settings = settings
         self.markers = markers
+        self.ended = ended
+    }
+
+    var condition: CoordinatorCondition {
+        state.withLock { state in
+            switch state.phase {
+            case .elsewhere: state.hasFailed ? .failed : .elsewhere
+            case .loading, .confirming: .loading
+            case .active: .active
+            }
+        }
     }
 
     /// Runs `body` on the active coordinator under the lock and makes the calls it left behind after that.
@@ -219,6 +237,7 @@ final class TransactionShard: Sendable {
         state.withLock { state in
             guard case .loading = state.phase, state.term == term else { return }
             state.phase = .elsewhere
+            state.hasFailed = true
         }
     }
 
@@ -226,6 +245,7 @@ final class TransactionShard: Sendable {
     func endTerm() {
         let waiting = state.withLock { state in
             state.phase = .elsewhere
+            state.hasFailed = false
             state.core = nil
             defer { state.inFlight = [] }
             return state.inFlight.compactMap(\.completion)
@@ -296,6 +316,9 @@ extension TransactionShard {
             // Before the answer: who is told that a transaction has ended must find it so.
             if let completion = entry.completion { outbox.append { completion(.none) } }
             guard var core = state.core.take() else { continue }
+            for record in entry.write.records {
+                if let outcome = record.metadata?.state.outcome { ended(outcome) }
+            }
             let result = core.committed(entry.write, moment: moment)
             state.core = core
             perform(result, moment: moment, &state, &outbox)

@@ -106,6 +106,9 @@ public struct SharePartition: Sendable {
     /// How many offsets are between the first that is not done and the last that was given out.
     public var inFlightCount: Int { Int(endOffset - startOffset + 1) }
 
+    /// How many runs of records that share everything these are.
+    public var runCount: Int { runs.count }
+
     /// The first record that somebody may have.
     public var nextFetchOffset: Offset { runs.first { $0.isFree }?.first ?? endOffset + 1 }
 

@@ -50,6 +50,8 @@ public struct ShareSessions: Sendable {
     public init(maximum: Int) { self.maximum = maximum }
 
     public var count: Int { sessions.count }
+    /// Partitions of all sessions.
+    public private(set) var partitionCount = 0
 
     /// Begins a fetch.
     ///
@@ -66,10 +68,10 @@ public struct ShareSessions: Sendable {
         }
         if epoch == Epoch.initial {
             guard !hasAcknowledgements else { throw ShareStateRefusal(.invalidRequest) }
-            sessions[key] = nil
+            set(nil, for: key)
             guard sessions.count < maximum else { throw ShareStateRefusal(.shareSessionLimitReached) }
             let partitions = OrderedSet(adding)
-            sessions[key] = Session(epoch: Epoch.next(Epoch.initial), partitions: partitions, connection: connection)
+            set(Session(epoch: Epoch.next(Epoch.initial), partitions: partitions, connection: connection), for: key)
             return Fetch(partitions: Array(partitions), added: Array(partitions), isFinal: false)
         }
         guard var session = sessions[key] else { throw ShareStateRefusal(.shareSessionNotFound) }
@@ -77,7 +79,7 @@ public struct ShareSessions: Sendable {
         let added = adding.filter { session.partitions.append($0).inserted }
         for partition in forgetting { session.partitions.remove(partition) }
         session.epoch = Epoch.next(epoch)
-        sessions[key] = session
+        set(session, for: key)
         return Fetch(partitions: Array(session.partitions), added: added.filter { session.partitions.contains($0) }, isFinal: false)
     }
 
@@ -97,7 +99,12 @@ public struct ShareSessions: Sendable {
     @discardableResult
     public mutating func end(_ key: ShareSessionKey, of connection: UInt64? = nil) -> Bool {
         guard let session = sessions[key], connection == nil || session.connection == connection else { return false }
-        sessions[key] = nil
+        set(nil, for: key)
         return true
+    }
+
+    private mutating func set(_ session: Session?, for key: ShareSessionKey) {
+        partitionCount += (session?.partitions.count ?? 0) - (sessions[key]?.partitions.count ?? 0)
+        sessions[key] = session
     }
 }

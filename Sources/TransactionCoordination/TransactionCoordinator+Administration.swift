@@ -77,6 +77,9 @@ extension TransactionCoordinator {
         return counts.filter { $0.count > 0 }
     }
 
+    /// Transactions whose last record was lost for the moment and is written again, for metrics.
+    public var failedCompletionCount: Int { hasFailedCompletions ? entries.values.count { $0.mustRetryCompletion } : 0 }
+
     /// What is known of an id, for inspection.
     public func metadata(of id: String) -> TransactionMetadata? { entries[id]?.metadata }
 

@@ -41,6 +41,15 @@ public enum TransactionState: Int8, CaseIterable, Sendable {
     /// Whether the decision has been made and markers are due.
     public var isPrepared: Bool { self == .prepareCommit || self == .prepareAbort }
 
+    /// How the last transaction ended, once it has.
+    public var outcome: TransactionOutcome? {
+        switch self {
+        case .completeCommit: .commit
+        case .completeAbort: .abort
+        default: nil
+        }
+    }
+
     /// Whether an id that nobody uses may be forgotten.
     var mayExpire: Bool { self == .empty || self == .completeCommit || self == .completeAbort }
 }

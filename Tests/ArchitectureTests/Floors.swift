@@ -35,7 +35,7 @@ enum House {
             foreignModules: everywhere.union(["Crypto", "CryptoExtras", "_StringProcessing"])),
         Floor(
             name: "shells",
-            targets: ["Storage", "TransportSecurity", "Network", "Runtime", "Configuration", "Observability"],
+            targets: ["Storage", "TransportSecurity", "IdentityProvider", "Network", "Runtime", "Configuration", "Observability"],
             foreignModules: everywhere.union(system).union(shell).union(["NIOSSL", "NIOTLS", "X509", "SwiftASN1"])),
         Floor(
             name: "services",

@@ -50,7 +50,7 @@ struct JSONWebKeySetTests {
     @Test("The examples of RFC 7515 and RFC 8037", arguments: 0..<4)
     func examples(_ index: Int) throws {
         let (key, algorithm, input, text) = Self.examples[index]
-        let signature = try #require(Base64URL.decode(text.utf8))
+        let signature = try #require(Base64.decodeForAddresses(text.utf8))
         let found = try keySet(key).candidates(id: nil, algorithm)
         #expect(found.count == 1)
         #expect(found[0].verifies(signature, of: Array(input.utf8), algorithm))
@@ -134,10 +134,12 @@ struct JSONWebKeySetTests {
 
     @Test("Base64 for addresses")
     func base64() {
-        #expect(Base64URL.decode("".utf8) == [])
-        #expect(Base64URL.decode("A-z_".utf8) == [0x03, 0xec, 0xff])
-        #expect(Base64URL.decode("AA".utf8) == [0] && Base64URL.decode("AAA".utf8) == [0, 0])
-        for text in ["A", "AB", "AAB", "AAAAA", "AA==", "A+AA", "A/AA", "AA A", "AAA\n"] { #expect(Base64URL.decode(text.utf8) == nil) }
+        #expect(Base64.decodeForAddresses("".utf8) == [])
+        #expect(Base64.decodeForAddresses("A-z_".utf8) == [0x03, 0xec, 0xff])
+        #expect(Base64.decodeForAddresses("AA".utf8) == [0] && Base64.decodeForAddresses("AAA".utf8) == [0, 0])
+        for text in ["A", "AB", "AAB", "AAAAA", "AA==", "A+AA", "A/AA", "AA A", "AAA\n"] {
+            #expect(Base64.decodeForAddresses(text.utf8) == nil)
+        }
     }
 
     @Test("Addresses")

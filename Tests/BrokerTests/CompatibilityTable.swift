@@ -37,7 +37,7 @@ enum CompatibilityTable {
         case .streamsGroupHeartbeat, .streamsGroupDescribe:
             [
                 "GroupCoordinationTests/StreamsGroupTests.swift", "BrokerTests/StreamsGroupRequestTests.swift",
-                "Mixed/test_streams_groups.py",
+                "Cluster/test_streams_groups.py", "Mixed/test_streams_groups.py",
             ]
         case .offsetDelete: ["GroupCoordinationTests/OffsetTests.swift", "Clients/test_kafka_tools.py"]
         case .describeUserScramCredentials, .alterUserScramCredentials: ["Clients/test_security_sasl.py"]

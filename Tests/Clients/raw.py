@@ -84,3 +84,19 @@ def advertised(port: int) -> dict[int, tuple[int, int]]:
         response = connection.ask(ApiVersionsRequest(version=3, client_software_name="raw", client_software_version="1"), ApiVersionsResponse)
         assert response.error_code == 0
         return {entry.api_key: (entry.min_version, entry.max_version) for entry in response.api_keys}
+
+
+def ask(address: str, api: int, version: int, body: bytes) -> bytes:
+    """The body of the answer to a request with a flexible header."""
+    host, port = address.split(",")[0].rsplit(":", 1)
+    frame = struct.pack(">hhih4sb", api, version, 1, 4, b"test", 0) + body
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(struct.pack(">i", len(frame)) + frame)
+        connection.settimeout(30)
+        answer = b""
+        while len(answer) < 4 or len(answer) < 4 + struct.unpack(">i", answer[:4])[0]:
+            received = connection.recv(4096)
+            assert received, "the connection was closed without an answer"
+            answer += received
+    # Size, correlation id, tagged fields of the header.
+    return answer[9:]

@@ -14,6 +14,7 @@ import topics
 from broker import Broker, wait_until
 from confluent import consumer, producer, send, take
 from samples import many
+from test_cli import martlet
 from test_confluent_groups import Member as ClassicMember
 from test_confluent_groups import share_fairly
 
@@ -186,6 +187,13 @@ def test_a_member_that_is_killed_loses_its_share(broker, bootstrap, name):
         status, text = broker.get(f"/groups/history?group={name}")
         assert status == 200
         assert "session timed out" in text and "member joined" in text
+        # The same as people are shown it, oldest first.
+        table = martlet("group", "history", name, "--admin", f"127.0.0.1:{broker.admin_port}").stdout.splitlines()
+        assert table[0].split() == ["TIME", "TYPE", "EPOCH", "REASON", "CLIENT", "HOST", "MEMBER", "DETAIL"]
+        rows = [re.split(r"  +", line) for line in table[1:]]
+        assert [row[3] for row in rows] == ["member joined", "member joined", "session timed out"]
+        assert [row[1] for row in rows] == ["consumer"] * 3 and [int(row[2]) for row in rows] == sorted(int(row[2]) for row in rows)
+        assert all(row[5] == "/127.0.0.1" for row in rows)
     finally:
         lost.kill()
         if member:

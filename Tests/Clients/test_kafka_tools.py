@@ -14,7 +14,8 @@ from kafka_tools import SCRIPTS, script_names, tool
 NAMES = [
     "acls", "broker-api-versions", "cluster", "configs", "console-consumer", "console-producer", "consumer-groups", "consumer-perf-test",
     "delegation-tokens", "delete-records", "dump-log", "features", "get-offsets", "leader-election", "log-dirs", "metadata-quorum",
-    "producer-perf-test", "reassign-partitions", "server-start", "storage", "topics", "transactions",
+    "producer-perf-test", "reassign-partitions", "server-start", "share-groups", "storage", "streams-groups", "topics",
+    "transactions",
 ]
 
 

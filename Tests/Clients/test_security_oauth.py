@@ -1,18 +1,18 @@
 """OAUTHBEARER with the clients people use: tokens of an issuer, right and wrong, sessions that end with the token, keys that change."""
 
-import asyncio
 import struct
 import time
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from kafka.errors import KafkaError as KafkaPythonError
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from broker import wait_until
 from confluent import send, take
+from logins import aiokafka_round, confluent_round, kafka_python_round
 from raw import Closed, RawConnection
 from secured import SecuredBroker, certificates, events
 from test_cli import martlet
@@ -126,31 +126,15 @@ class Bearer(RawConnection):
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256"])
 def test_confluent_writes_and_reads(secured, issuer, algorithm, name):
     create(secured.bootstrap, name)
-    settings = {"bootstrap.servers": secured.address("CLIENTS"), **login(lambda: issuer.token(algorithm=algorithm))}
-    values = [b"%d" % number for number in range(100)]
-    send(Producer(settings), name, values)
-    reader = Consumer({**settings, "group.id": name, "auto.offset.reset": "earliest"})
-    reader.subscribe([name])
-    assert [message.value() for message in take(reader, 100)] == values
-    reader.close()
+    confluent_round(secured.address("CLIENTS"), name, login(lambda: issuer.token(algorithm=algorithm)))
 
 
 def test_kafka_python_writes_and_reads(secured, issuer, name):
     create(secured.bootstrap, name)
-    settings = {
-        "bootstrap_servers": secured.address("CLIENTS"), "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER",
-        "sasl_oauth_token_provider": Provider(issuer.token()),
-    }
-    sender = KafkaProducer(**settings)
-    sender.send(name, b"one").get(30)
-    sender.close()
-    reader = KafkaConsumer(name, auto_offset_reset="earliest", consumer_timeout_ms=20_000, **settings)
-    assert next(reader).value == b"one"
-    reader.close()
+    kafka_python_round(secured.address("CLIENTS"), name, "OAUTHBEARER", sasl_oauth_token_provider=Provider(issuer.token()))
 
 
 def test_aiokafka_writes_and_reads(secured, issuer, name):
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
     from aiokafka.abc import AbstractTokenProvider as AsynchronousProvider
 
     class AioProvider(AsynchronousProvider):
@@ -158,24 +142,7 @@ def test_aiokafka_writes_and_reads(secured, issuer, name):
             return issuer.token(algorithm="ES256")
 
     create(secured.bootstrap, name)
-    settings = {
-        "bootstrap_servers": secured.address("CLIENTS"), "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": "OAUTHBEARER",
-        "sasl_oauth_token_provider": AioProvider(),
-    }
-
-    async def run():
-        sender = AIOKafkaProducer(**settings)
-        await sender.start()
-        await sender.send_and_wait(name, b"one")
-        await sender.stop()
-        reader = AIOKafkaConsumer(name, auto_offset_reset="earliest", **settings)
-        await reader.start()
-        try:
-            return (await asyncio.wait_for(reader.getone(), 30)).value
-        finally:
-            await reader.stop()
-
-    assert asyncio.run(run()) == b"one"
+    aiokafka_round(secured.address("CLIENTS"), name, "OAUTHBEARER", sasl_oauth_token_provider=AioProvider())
 
 
 def unsigned(token: str) -> str:

@@ -1,6 +1,5 @@
 """SASL with the clients people use: PLAIN and SCRAM, right and wrong passwords, sessions that are renewed, users that come and go."""
 
-import asyncio
 import socket
 import struct
 import subprocess
@@ -9,11 +8,12 @@ import time
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from kafka.errors import KafkaError as KafkaPythonError
 
 from broker import binary, wait_until
 from confluent import producer, read_all, send
+from logins import aiokafka_round, confluent_round, kafka_python_round
 from secured import ADMIN_PASSWORD, FILE_PASSWORD, PLAIN, SecuredBroker, events, jaas
 from test_cli import martlet
 from topics import create
@@ -58,51 +58,25 @@ def login(mechanism: str, user: str | None = None, password: str | None = None) 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_confluent_writes_and_reads(secured, mechanism, name):
     create(secured.bootstrap, name)
-    values = [b"%d" % number for number in range(100)]
-    send(producer(secured.address("CLIENTS"), **login(mechanism)), name, values)
-    assert [message.value() for message in read_all(secured.address("CLIENTS"), name, **login(mechanism))] == values
+    confluent_round(secured.address("CLIENTS"), name, login(mechanism))
+
+
+def password(mechanism: str) -> dict[str, str]:
+    """The settings of kafka-python and aiokafka."""
+    known = login(mechanism)
+    return {"sasl_plain_username": known["sasl.username"], "sasl_plain_password": known["sasl.password"]}
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_kafka_python_writes_and_reads(secured, mechanism, name):
     create(secured.bootstrap, name)
-    known = login(mechanism)
-    settings = {
-        "bootstrap_servers": secured.address("CLIENTS"), "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism,
-        "sasl_plain_username": known["sasl.username"], "sasl_plain_password": known["sasl.password"],
-    }
-    sender = KafkaProducer(**settings)
-    sender.send(name, b"one").get(30)
-    sender.close()
-    reader = KafkaConsumer(name, auto_offset_reset="earliest", consumer_timeout_ms=20_000, **settings)
-    assert next(reader).value == b"one"
-    reader.close()
+    kafka_python_round(secured.address("CLIENTS"), name, mechanism, **password(mechanism))
 
 
 @pytest.mark.parametrize("mechanism", MECHANISMS)
 def test_aiokafka_writes_and_reads(secured, mechanism, name):
-    from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-
     create(secured.bootstrap, name)
-    known = login(mechanism)
-    settings = {
-        "bootstrap_servers": secured.address("CLIENTS"), "security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": mechanism,
-        "sasl_plain_username": known["sasl.username"], "sasl_plain_password": known["sasl.password"],
-    }
-
-    async def run():
-        sender = AIOKafkaProducer(**settings)
-        await sender.start()
-        await sender.send_and_wait(name, b"one")
-        await sender.stop()
-        reader = AIOKafkaConsumer(name, auto_offset_reset="earliest", **settings)
-        await reader.start()
-        try:
-            return (await asyncio.wait_for(reader.getone(), 30)).value
-        finally:
-            await reader.stop()
-
-    assert asyncio.run(run()) == b"one"
+    aiokafka_round(secured.address("CLIENTS"), name, mechanism, **password(mechanism))
 
 
 def test_users_of_the_file(secured, name):

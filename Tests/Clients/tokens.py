@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
+import urllib.parse
 from pathlib import Path
 
 ISSUER = "https://issuer.example"
@@ -76,36 +77,91 @@ class Issuer:
         return f"{text}.{encoded(key.sign(text.encode(), algorithm))}"
 
 
-class KeySetServer:
-    """Answers with `body` and `status` by HTTP, or by HTTPS with a file of key and certificate; keeps what it was asked."""
+class WebServer:
+    """Answers `answer(request)` by HTTP, or by HTTPS with a file of key and certificate. `port` to come up again where another was."""
 
-    def __init__(self, certificate: Path | None = None):
-        self.body, self.status, self.requests = b"", 200, []
+    path = "/"
+
+    def __init__(self, certificate: Path | None = None, port: int = 0):
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.requests.append(self.path)
-                self.send_response(outer.status)
-                self.send_header("Content-Length", str(len(outer.body)))
+            def respond(self):
+                self.body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                status, body = outer.answer(self)
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(outer.body)
+                self.wfile.write(body)
+
+            do_GET = do_POST = respond
 
             def log_message(self, *_):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
         if certificate:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate)
             self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
-        scheme = "https" if certificate else "http"
-        self.url = f"{scheme}://127.0.0.1:{self.server.server_address[1]}/certs?kind=jwks"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}{self.path}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.server.shutdown()
-        self.server.server_close()
+        self.close()
+
+
+class KeySetServer(WebServer):
+    """Answers with `body` and `status`; keeps what it was asked."""
+
+    path = "/certs?kind=jwks"
+
+    def __init__(self, certificate: Path | None = None):
+        self.body, self.status, self.requests = b"", 200, []
+        super().__init__(certificate)
+
+    def answer(self, request):
+        self.requests.append(request.path)
+        return self.status, self.body
+
+
+class TokenServer(WebServer):
+    """A token endpoint (RFC 6749 section 4.4): tokens of `seconds` for `clients`, which are ids with a secret, or several. Once `failing` is an
+    HTTP status it answers with that. Keeps what it was asked, and by which secrets."""
+
+    path = "/realms/main/token"
+
+    def __init__(self, issuer: Issuer, clients: dict[str, str | set[str]], seconds: float = 600, certificate: Path | None = None, port: int = 0):
+        self.issuer, self.clients, self.seconds, self.failing = issuer, clients, seconds, 0
+        self.requests: list[tuple[str, str]] = []
+        self.secrets: list[str] = []
+        super().__init__(certificate, port)
+
+    def answer(self, request):
+        scheme, _, basic = request.headers.get("Authorization", "").partition(" ")
+        id, _, secret = base64.b64decode(basic).decode().partition(":")
+        form = urllib.parse.parse_qs(request.body)
+        self.requests.append((id, request.body))
+        self.secrets.append(secret)
+        known = self.clients.get(id, set())
+        if self.failing:
+            return self.failing, b"<html>Out of order</html>"
+        if request.command != "POST" or request.headers.get("Content-Type") != "application/x-www-form-urlencoded":
+            return 405, b""
+        if scheme != "Basic" or secret not in ({known} if isinstance(known, str) else known):
+            return 401, json.dumps({"error": "invalid_client", "error_description": f"{id} is not known by {secret}"}).encode()
+        if form.get("grant_type") != ["client_credentials"]:
+            return 400, json.dumps({"error": "unsupported_grant_type"}).encode()
+        token = self.issuer.token(id, seconds=self.seconds, scope=form.get("scope", []), iat=int(time.time()))
+        return 200, json.dumps({"access_token": token, "token_type": "Bearer", "expires_in": int(self.seconds)}).encode()

@@ -2,12 +2,12 @@
 
 import json
 import os
-import socket
 import struct
 import subprocess
 
 from broker import binary
 from clusters import Cluster
+from raw import ask
 
 
 def martlet(cluster: Cluster, *arguments, check: bool = True) -> subprocess.CompletedProcess:
@@ -20,22 +20,6 @@ def martlet(cluster: Cluster, *arguments, check: bool = True) -> subprocess.Comp
 
 def martlet_json(cluster: Cluster, *arguments, check: bool = True):
     return json.loads(martlet(cluster, *arguments, "--json", check=check).stdout)
-
-
-def ask(address: str, api: int, version: int, body: bytes) -> bytes:
-    """The body of the answer to a request with a flexible header."""
-    host, port = address.split(",")[0].rsplit(":", 1)
-    frame = struct.pack(">hhih4sb", api, version, 1, 4, b"test", 0) + body
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(struct.pack(">i", len(frame)) + frame)
-        connection.settimeout(30)
-        answer = b""
-        while len(answer) < 4 or len(answer) < 4 + struct.unpack(">i", answer[:4])[0]:
-            received = connection.recv(4096)
-            assert received, "the connection was closed without an answer"
-            answer += received
-    # Size, correlation id, tagged fields of the header.
-    return answer[9:]
 
 
 def unregister(address: str, broker: int) -> int:

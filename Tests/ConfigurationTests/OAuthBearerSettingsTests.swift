@@ -61,6 +61,39 @@ struct OAuthBearerSettingsTests {
         #expect(try load(Self.base + text + Self.url + Self.origin).warnings.isEmpty)
     }
 
+    @Test("Where this node's own token comes from: keys of one listener, the JAAS entry, Martlet's own keys for a login")
+    func ownToken() throws {
+        func origin(_ text: String) throws -> TokenOrigin? {
+            let base = Self.base.replacing("inter.broker.protocol=PLAIN", with: "inter.broker.protocol=OAUTHBEARER")
+            let loaded = try load(base + Self.url + Self.origin + text)
+            #expect(loaded.warnings.isEmpty, "\(loaded.warnings)")
+            return loaded.configuration.security.outgoing["CLIENTS"]?.token
+        }
+        #expect(try origin("sasl.oauthbearer.token.endpoint.url=file:///run/token\n") == .file("/run/token"))
+        let endpoint = "sasl.oauthbearer.token.endpoint.url=http://idp:8080/token\n"
+        let address = WebAddress(isSecured: false, host: "idp", port: 8080, target: "/token")
+        var expected = TokenEndpointSettings(
+            address: address, grant: try #require(ClientCredentialsGrant(clientID: "node", clientSecret: "secret")))
+        #expect(try origin(endpoint) == .endpoint(expected))
+        expected.grant = try #require(
+            ClientCredentialsGrant(clientID: "own", clientSecret: "word", scope: "kafka", isEncoded: true))
+        expected.refresh.bufferSeconds = 5
+        expected.retry.backoffMilliseconds = 20
+        expected.tls.trustStore = TLSStore(kind: .pem, location: "/etc/ca.pem")
+        let jaas =
+            "listener.name.clients.oauthbearer.sasl.jaas.config=a.OAuthBearerLoginModule required clientId=own clientSecret=word "
+            + "scope=other ssl.truststore.type=PEM ssl.truststore.location=\"/etc/ca.pem\";\n"
+        let keys = """
+            listener.name.clients.sasl.oauthbearer.scope=kafka
+            sasl.oauthbearer.scope=unused
+            listener.name.clients.oauthbearer.sasl.oauthbearer.header.urlencode=true
+            sasl.login.refresh.buffer.seconds=5
+            listener.name.clients.oauthbearer.sasl.login.retry.backoff.ms=20
+
+            """
+        #expect(try origin(endpoint + jaas + keys) == .endpoint(expected))
+    }
+
     @Test("Without the issuer's keys, or without a word on whose tokens are meant, a node does not start")
     func demands() throws {
         #expect(errors(Self.base + Self.origin).count == 1)
@@ -88,10 +121,23 @@ struct OAuthBearerSettingsTests {
                 "listener.name.clients.oauthbearer.sasl.jaas.config=a.OAuthBearerLoginModule required unsecuredValidatorScopeClaimName=\"x\";\n",
                 "tokens without a signature are not taken"
             ),
-            ("sasl.mechanism.inter.broker.protocol=OAUTHBEARER\n", "sasl.oauthbearer.token.endpoint.url: must be a file: address"),
+            ("sasl.mechanism.inter.broker.protocol=OAUTHBEARER\n", "sasl.oauthbearer.token.endpoint.url: must be set"),
             (
-                "sasl.mechanism.inter.broker.protocol=OAUTHBEARER\nsasl.oauthbearer.token.endpoint.url=https://idp/token\n",
-                "must be a file: address"
+                """
+                sasl.mechanism.inter.broker.protocol=OAUTHBEARER
+                sasl.oauthbearer.token.endpoint.url=https://idp/token
+                sasl.login.refresh.window.factor=2
+
+                """, "sasl.login.refresh.window.factor: must be a number from 0.5 to 1.0"
+            ),
+            (
+                """
+                sasl.mechanism.inter.broker.protocol=OAUTHBEARER
+                sasl.oauthbearer.token.endpoint.url=https://idp/token
+                martlet.sasl.client.username=
+                sasl.oauthbearer.client.credentials.client.id=
+
+                """, "sasl.oauthbearer.client.credentials.client.id: must be set so that https://idp/token gives out a token"
             ),
         ])
     func mistakes(_ text: String, _ expected: String) {

@@ -7,6 +7,7 @@ import Primitives
 import RecordBatches
 import Runtime
 import Storage
+import TestKit
 import Testing
 
 @Suite("Coordinator runtime")
@@ -252,7 +253,9 @@ struct CoordinatorRuntimeTests {
         runtime.leave(leave, context: context(1), completion: left.completion)
         #expect(left.values.map(\.errorCode) == [.none, .unknownMemberId])
         #expect(left.values.allSatisfy { $0.members.isEmpty })
-        #expect(runtime.classicGroupCounts().first { $0.state == .empty }?.count == 1)
+        #expect(runtime.counts().count(of: .classic, in: "Empty") == 1)
+        #expect(runtime.counts().count(of: .classic) == 1)
+        #expect(runtime.reading(of: .completedRebalance).count == 1)
     }
 
     @Test("Groups of several shards are listed, described and deleted together")

@@ -5,6 +5,7 @@ import KafkaMessages
 import KafkaWire
 import NIOCore
 import Runtime
+import TestKit
 import Testing
 
 @Suite("Group Conformance")

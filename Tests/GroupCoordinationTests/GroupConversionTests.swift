@@ -53,7 +53,9 @@ struct GroupConversionTests {
         #expect(held.sorted() == [0, 1])
         #expect(harness.heartbeat(a) == .rebalanceInProgress)
         #expect(harness.heartbeat(b) == .rebalanceInProgress)
-        #expect(harness.reasons.last { $0.kind == .upgraded } != nil)
+        let upgrade = harness.reasons.last { $0.kind == .upgraded }
+        #expect(upgrade?.kind.rawValue == "became a consumer group")
+        #expect(upgrade?.detail == "with 2 classic members")
     }
 
     @Test("A group stays classic where an assignor of somebody's own added data, which would be lost")
@@ -76,7 +78,8 @@ struct GroupConversionTests {
         #expect(harness.consumerHeartbeat("c", epoch: -1).errorCode == .none)
         #expect(harness.core.describeConsumerGroup(GroupHarness.group).errorCode == .groupIdNotFound)
         #expect(harness.core.describe(group: GroupHarness.group, apiVersion: 6).members.count == 2)
-        #expect(harness.reasons.last?.kind == .downgraded)
+        #expect(harness.reasons.last?.kind.rawValue == "became a classic group")
+        #expect(harness.reasons.last?.detail == "with 2 classic members")
         #expect(harness.heartbeat(a) != .unknownMemberId)
     }
 }

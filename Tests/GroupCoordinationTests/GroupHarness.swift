@@ -46,6 +46,8 @@ final class GroupHarness {
     private(set) var unexpectedReplies = 0
     /// Why the group rebalanced.
     private(set) var reasons: [RebalanceReason] = []
+    /// What was counted.
+    private(set) var events: [GroupEvent: Int] = [:]
     /// Requests that have not been answered: token to client.
     private(set) var waiting: [ReplyToken: (client: String, request: String)] = [:]
     /// Set to lose writes instead of committing them.
@@ -203,6 +205,7 @@ final class GroupHarness {
             case .setTimer(let timer, let deadline): timers.set(timer, deadline: deadline)
             case .cancelTimer(let timer): timers.cancel(timer)
             case .note(let reason): reasons.append(reason)
+            case .count(let event, let times): events[event, default: 0] += times
             }
         }
         if let write = result.write {

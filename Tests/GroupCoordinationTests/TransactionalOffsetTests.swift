@@ -7,6 +7,7 @@ import Primitives
 import RecordBatches
 import Runtime
 import Storage
+import TestKit
 import Testing
 
 @Suite("Transactional offsets")

@@ -227,6 +227,32 @@ struct PeerTests {
         }
     }
 
+    @Test("Without anything to log in with no connection is made, and attempts go on")
+    func nothingToLogInWith() throws {
+        let peer = Peer { _, _, _ in VoteResponse() }
+        let asked = Outcomes<VoteResponse>()
+        try withServer(peer.delegate) { _, port in
+            var options = PeerOptions(clientID: "test")
+            options.credentials = {
+                asked.completion(.failure(.closed))
+                return nil
+            }
+            try withPeers(options) { peers in
+                let outcomes = Outcomes<VoteResponse>()
+                for count in 1...3 {
+                    peers.send(vote("c"), to: Self.address(port), timeoutMilliseconds: 5000, completion: outcomes.completion)
+                    guard case .unreachable(let reason)? = outcomes.waitFor(count).last.flatMap(failure) else {
+                        Issue.record("\(outcomes.values)")
+                        return
+                    }
+                    #expect(reason.contains("no token"))
+                }
+                #expect(asked.values.count == 3)
+                #expect(peer.delegate.opened.load(ordering: .sequentiallyConsistent) == 0)
+            }
+        }
+    }
+
     @Test("What waits and what is on its way is bounded, and closing answers everything")
     func bounds() throws {
         let peer = Peer { _, _, _ in nil }

@@ -7,53 +7,8 @@ import Runtime
 import ShareCoordination
 import Storage
 import Synchronization
+import TestKit
 import Testing
-
-/// A partition of __share_group_state in memory.
-private final class StateLog: CoordinatorLog {
-    private struct State {
-        var batches: [ByteBuffer] = []
-        var endOffset: Offset = 0
-        var isReplicated = true
-        var error: ErrorCode?
-    }
-
-    private let state = Mutex(State())
-    let logStartOffset: Offset = 0
-
-    var highWatermark: Offset { state.withLock { $0.isReplicated ? $0.endOffset : 0 } }
-    var endOffset: Offset { state.withLock { $0.endOffset } }
-    func set(isReplicated: Bool = true, error: ErrorCode? = nil) {
-        state.withLock { state in
-            state.isReplicated = isReplicated
-            state.error = error
-        }
-    }
-
-    func append(_ batch: ByteBuffer, transaction: TransactionTerms, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
-        try state.withLock { state throws(CoordinatorLogError) in
-            if let error = state.error { throw CoordinatorLogError(error) }
-            var stored = batch
-            let base = state.endOffset
-            stored.setInteger(base, at: stored.readerIndex)
-            guard let header = try? RecordBatchHeader(from: stored) else { throw CoordinatorLogError(.corruptMessage) }
-            state.batches.append(stored)
-            state.endOffset = header.nextOffset
-            return CoordinatorAppend(baseOffset: base, highWatermark: state.isReplicated ? state.endOffset : 0)
-        }
-    }
-
-    func readCommitted(from offset: Offset, maximumBytes: Int) throws(CoordinatorLogError) -> ByteBuffer {
-        state.withLock { state in
-            var chunk = ByteBuffer()
-            for batch in state.batches {
-                guard let header = try? RecordBatchHeader(from: batch), header.nextOffset > offset else { continue }
-                chunk.writeImmutableBuffer(batch)
-            }
-            return chunk
-        }
-    }
-}
 
 private final class Answers<Value: Sendable>: Sendable {
     private let state = Mutex<[Result<Value, ShareStateRefusal>]>([])
@@ -78,7 +33,7 @@ struct ShareRuntimeTests {
         return ShareCoordinatorRuntime(configuration: configuration, clock: { 1_000 })
     }
 
-    private func start(_ runtime: ShareCoordinatorRuntime, _ log: StateLog) throws {
+    private func start(_ runtime: ShareCoordinatorRuntime, _ log: MemoryCoordinatorLog) throws {
         try runtime.load(partition: 0, term: runtime.beginTerm(partition: 0), from: log)
     }
 
@@ -95,7 +50,7 @@ struct ShareRuntimeTests {
         let term = runtime.beginTerm(partition: 0)
         runtime.initialize(key, stateEpoch: 1, startOffset: 0) { answers.add($0) }
         #expect(answers.code == .coordinatorLoadInProgress)
-        try runtime.load(partition: 0, term: term, from: StateLog())
+        try runtime.load(partition: 0, term: term, from: MemoryCoordinatorLog())
         runtime.initialize(key, stateEpoch: 1, startOffset: 0) { answers.add($0) }
         #expect(answers.code == ErrorCode.none)
     }
@@ -103,9 +58,9 @@ struct ShareRuntimeTests {
     @Test("An answer waits until what it rests on is committed; a lost term says where to look")
     func commits() throws {
         let runtime = runtime()
-        let log = StateLog()
+        let log = MemoryCoordinatorLog()
         try start(runtime, log)
-        log.set(isReplicated: false)
+        log.state.withLock { $0.isReplicated = false }
         let answers = Answers<Void>()
         let reads = Answers<SharePartitionState>()
         runtime.initialize(key, stateEpoch: 1, startOffset: 0) { answers.add($0) }
@@ -121,23 +76,23 @@ struct ShareRuntimeTests {
     @Test("A write that the log does not take is answered so that it is tried again")
     func failures() throws {
         let runtime = runtime()
-        let log = StateLog()
+        let log = MemoryCoordinatorLog()
         try start(runtime, log)
         let answers = Answers<Void>()
-        log.set(error: .notEnoughReplicas)
+        log.state.withLock { $0.error = .notEnoughReplicas }
         runtime.initialize(key, stateEpoch: 1, startOffset: 0) { answers.add($0) }
         #expect(answers.code == .coordinatorNotAvailable)
-        log.set(error: .notLeaderOrFollower)
+        log.state.withLock { $0.error = .notLeaderOrFollower }
         runtime.initialize(key, stateEpoch: 1, startOffset: 0) { answers.add($0) }
         #expect(answers.code == .notCoordinator)
-        log.set()
+        log.state.withLock { $0.error = nil }
         runtime.initialize(key, stateEpoch: 1, startOffset: 0) { answers.add($0) }
         #expect(answers.code == ErrorCode.none)
     }
 
     @Test("The next coordinator knows what the last one wrote")
     func loading() throws {
-        let log = StateLog()
+        let log = MemoryCoordinatorLog()
         let first = runtime()
         try start(first, log)
         let answers = Answers<Void>()

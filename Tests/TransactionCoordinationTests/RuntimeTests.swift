@@ -8,52 +8,10 @@ import RecordBatches
 import Runtime
 import Storage
 import Synchronization
+import TestKit
 import Testing
 
 @testable import TransactionCoordination
-
-/// A partition of __transaction_state in memory.
-final class MemoryTransactionLog: CoordinatorLog {
-    struct State {
-        var batches: [ByteBuffer] = []
-        var endOffset: Offset = 0
-        var highWatermark: Offset = 0
-        var error: ErrorCode?
-        /// Whether appends are committed at once.
-        var isReplicated = true
-    }
-
-    let state = Mutex(State())
-    let logStartOffset: Offset = 0
-
-    var highWatermark: Offset { state.withLock { $0.highWatermark } }
-
-    func append(_ batch: ByteBuffer, transaction: TransactionTerms, now: Timestamp) throws(CoordinatorLogError) -> CoordinatorAppend {
-        try state.withLock { state throws(CoordinatorLogError) in
-            if let error = state.error { throw CoordinatorLogError(error) }
-            var stored = batch
-            let baseOffset = state.endOffset
-            stored.setInteger(baseOffset, at: stored.readerIndex)
-            guard let header = try? RecordBatchHeader(from: stored) else { throw CoordinatorLogError(.corruptMessage) }
-            state.batches.append(stored)
-            state.endOffset = header.nextOffset
-            if state.isReplicated { state.highWatermark = state.endOffset }
-            return CoordinatorAppend(baseOffset: baseOffset, highWatermark: state.highWatermark)
-        }
-    }
-
-    func readCommitted(from offset: Offset, maximumBytes: Int) throws(CoordinatorLogError) -> ByteBuffer {
-        state.withLock { state in
-            var chunk = ByteBuffer()
-            for batch in state.batches {
-                guard let header = try? RecordBatchHeader(from: batch), header.nextOffset > offset else { continue }
-                chunk.writeImmutableBuffer(batch)
-                if chunk.readableBytes >= maximumBytes { break }
-            }
-            return chunk
-        }
-    }
-}
 
 /// A runtime with one partition, and what it asked of its broker.
 final class RuntimeHarness: Sendable {
@@ -69,7 +27,7 @@ final class RuntimeHarness: Sendable {
 
     let state = StateBox()
     let runtime: TransactionRuntime
-    let log = MemoryTransactionLog()
+    let log = MemoryCoordinatorLog()
 
     init() {
         let box = state

@@ -131,7 +131,7 @@ public struct JSONWebKeySet: Sendable {
     }
 
     private static func bytes(_ key: JSONValue, _ name: String) -> [UInt8]? {
-        key[name]?.stringValue.flatMap { Base64URL.decode($0.utf8) }
+        key[name]?.stringValue.flatMap { Base64.decodeForAddresses($0.utf8) }
     }
 }
 

@@ -52,7 +52,7 @@ public struct TokenValidator: Sendable, Hashable {
             guard let text = value.stringValue else { throw .malformed("the key id is no text") }
             id = text
         }
-        guard let signature = Base64URL.decode(parts[2]) else { throw .malformed("the signature is no base64") }
+        guard let signature = Base64.decodeForAddresses(parts[2]) else { throw .malformed("the signature is no base64") }
         let candidates = keys.candidates(id: id, algorithm)
         guard !candidates.isEmpty else { throw .unknownKey(id: id, algorithm: name) }
         let content = Array(parts[0]) + [UInt8(ascii: ".")] + Array(parts[1])
@@ -61,7 +61,7 @@ public struct TokenValidator: Sendable, Hashable {
     }
 
     private func check(_ claims: JSONObject, _ algorithm: SignatureAlgorithm, now: Int64) throws(TokenFailure) -> AccessToken {
-        let user = claims[subClaimName]?.stringValue.map(Self.trimmed)
+        let user = claims[subClaimName]?.stringValue.map(trimmed)
         guard let expiration = try Self.time(claims, "exp") else { throw .missingClaim("exp") }
         guard let issuedAt = try Self.time(claims, "iat") else { throw .missingClaim("iat") }
         let notBefore = try Self.time(claims, "nbf")
@@ -112,7 +112,7 @@ public struct TokenValidator: Sendable, Hashable {
         var scopes: Set<String> = []
         var ordered: [String] = []
         for value in values {
-            guard let text = value.stringValue.map(Self.trimmed), !text.isEmpty else {
+            guard let text = value.stringValue.map(trimmed), !text.isEmpty else {
                 throw .wrongClaim(scopeClaimName, "has a scope that is empty or no text")
             }
             guard scopes.insert(text).inserted else { throw .wrongClaim(scopeClaimName, "names a scope twice") }
@@ -132,7 +132,7 @@ public struct TokenValidator: Sendable, Hashable {
 
     /// A part of the token: base64 of an object in UTF-8, no name of which stands twice at the top.
     private static func object(_ part: ArraySlice<UInt8>, _ what: String) throws(TokenFailure) -> JSONObject {
-        guard let bytes = Base64URL.decode(part) else { throw .malformed("\(what) is no base64") }
+        guard let bytes = Base64.decodeForAddresses(part) else { throw .malformed("\(what) is no base64") }
         guard String(validating: bytes, as: UTF8.self) != nil else { throw .malformed("\(what) is no UTF-8") }
         let value: JSONValue
         do throws(JSONError) {
@@ -146,14 +146,5 @@ public struct TokenValidator: Sendable, Hashable {
             throw .malformed("\(what) names '\(clipped(member.name))' twice")
         }
         return object
-    }
-
-    /// Without white space at both ends, as Java's `trim` takes it.
-    private static func trimmed(_ text: String) -> String {
-        let scalars = text.unicodeScalars
-        guard let first = scalars.firstIndex(where: { $0.value > 0x20 }), let last = scalars.lastIndex(where: { $0.value > 0x20 }) else {
-            return ""
-        }
-        return String(scalars[first...last])
     }
 }

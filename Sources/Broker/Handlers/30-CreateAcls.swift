@@ -11,11 +11,20 @@ extension BrokerServices {
 
 extension ControllerServices {
     func createAcls(_ call: ControllerRequest) throws(WireError) {
-        let request = try call.decode(CreateAclsRequest.self)
+        try changeEntries(call, CreateAclsRequest.self) { (controller, request) throws(RequestFailure) in try controller.createAcls(request)
+        }
+    }
+
+    /// Access control entries change only where there is an authorizer that goes by them.
+    func changeEntries<Request: ControllerDecidedRequest>(
+        _ call: ControllerRequest, _ type: Request.Type,
+        _ step: @escaping @Sendable (inout Controller, Request) throws(RequestFailure) -> ControllerResult<Request.Response>
+    ) throws(WireError) {
+        let request = try call.decode(type)
         guard security.authorizer != nil else {
             return call.refuse(request, RequestFailure(.securityDisabled, "No Authorizer is configured."))
         }
-        decide(call, request) { (controller) throws(RequestFailure) in try controller.createAcls(request) }
+        decide(call, request) { (controller) throws(RequestFailure) in try step(&controller, request) }
     }
 }
 

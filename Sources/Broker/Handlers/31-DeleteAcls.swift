@@ -11,11 +11,8 @@ extension BrokerServices {
 
 extension ControllerServices {
     func deleteAcls(_ call: ControllerRequest) throws(WireError) {
-        let request = try call.decode(DeleteAclsRequest.self)
-        guard security.authorizer != nil else {
-            return call.refuse(request, RequestFailure(.securityDisabled, "No Authorizer is configured."))
+        try changeEntries(call, DeleteAclsRequest.self) { (controller, request) throws(RequestFailure) in try controller.deleteAcls(request)
         }
-        decide(call, request) { (controller) throws(RequestFailure) in try controller.deleteAcls(request) }
     }
 }
 

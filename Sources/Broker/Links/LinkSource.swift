@@ -68,7 +68,7 @@ final class LinkSource: Sendable {
         options.maximumInFlight = 2
         options.maximumResponseBytes = max(64 << 20, Int(settings.fetchResponseMaxBytes) * 2)
         options.tls = configuration.security.peerTLS
-        options.credentials = configuration.security.peerCredentials
+        options.credentials = configuration.security.peerCredentials(on: eventLoopGroup)
         connections = (0..<settings.fetchers).map { _ in PeerConnections(options: options, eventLoopGroup: eventLoopGroup) }
         loops = Array(eventLoopGroup.makeIterator())
         throttle.update(bytesPerSecond: settings.bytesPerSecond)
@@ -97,11 +97,12 @@ final class LinkSource: Sendable {
         let isNews = state.withLock { state -> Bool in
             guard !state.isClosed else { return false }
             let name = partition.topicPartition
-            if let known = state.followed[name], known.leaderEpoch == epoch, known.sourceID == mirror.sourceID, known.partition === partition {
-                return false
-            }
             let former = state.followed[name]
-            former?.fetcher.flatMap { state.fetchers[$0] }?.stop(source: former?.key ?? FetchSessionKey(topicID: .zero, topicName: "", partition: 0))
+            if let former {
+                let isSame = former.leaderEpoch == epoch && former.sourceID == mirror.sourceID && former.partition === partition
+                if isSame { return false }
+                if let fetcher = former.fetcher { state.fetchers[fetcher]?.stop(source: former.key) }
+            }
             let followed = Followed(partition: partition, sourceName: mirror.sourceName, sourceID: mirror.sourceID, leaderEpoch: epoch)
             state.followed[name] = followed
             state.names[followed.key] = mirror.sourceName

@@ -18,8 +18,7 @@ final class NodeSecurity: Sendable {
     let authorizer: Authorizer?
     private let listeners: [String: ListenerSecurity]
     private let outgoing: [String: TLSClientContext]
-    /// By listener of other nodes, where this one logs in by OAUTHBEARER.
-    private let tokens: [String: TokenFile]
+    private let tokens: NodeTokens
     private let settings: SecuritySettings
     private let credentials: MetadataCredentials
     private let logger: Logger
@@ -46,11 +45,7 @@ final class NodeSecurity: Sendable {
             }
         }
         self.outgoing = outgoing
-        var tokens: [String: TokenFile] = [:]
-        for (name, settings) in settings.outgoing {
-            if let path = settings.tokenFile { tokens[name] = try TokenFile(path: path) }
-        }
-        self.tokens = tokens
+        tokens = try NodeTokens(settings.outgoing, logger: logger)
     }
 
     /// What delegation tokens are signed with; nil when there are none.
@@ -66,16 +61,17 @@ final class NodeSecurity: Sendable {
     func peerOptions(clientID: String, listener name: String) -> PeerOptions {
         var options = PeerOptions(clientID: clientID)
         options.tls = outgoing[name]
-        if let token = tokens[name] {
-            options.credentials = { token.credentials }
+        if settings.outgoing[name]?.token != nil {
+            options.credentials = { [tokens] in tokens.credentials(name) }
         } else if let credentials = settings.outgoing[name]?.credentials {
             options.credentials = { credentials }
         }
         return options
     }
 
-    /// Begins to keep the keys of tokens up to date.
+    /// Begins to keep tokens and the keys of tokens up to date.
     func start(on eventLoop: any EventLoop, _ background: BackgroundWork) {
+        tokens.start(on: eventLoop)
         for listener in listeners.values { listener.verificationKeys?.start(on: eventLoop, background) }
     }
 
@@ -96,16 +92,14 @@ final class NodeSecurity: Sendable {
         for (name, outgoing) in settings.outgoing {
             if let tls = outgoing.tls, let context = self.outgoing[name] { reload(context, name, tls) }
         }
+        tokens.update(settings.outgoing)
     }
 
     /// Reads files again that changed.
     func refresh() {
         for listener in listeners.values { listener.refresh() }
         for (name, context) in outgoing { reload(context, name, nil) }
-        for (name, token) in tokens {
-            guard let problem = token.refresh() else { continue }
-            logger.error("the token for other nodes stays as it was", metadata: ["connections": "\(name)", "reason": "\(problem)"])
-        }
+        tokens.refresh()
     }
 
     private func reload(_ context: TLSClientContext, _ name: String, _ settings: TLSSettings?) {

@@ -1,4 +1,4 @@
-// The token that this node logs in with at others by OAUTHBEARER: in a file that something else keeps fresh, such as an agent of the identity
+// A token that this node logs in with at others by OAUTHBEARER, in a file that something else keeps fresh, such as an agent of the identity
 // provider or a mounted token of Kubernetes.
 import Authentication
 import Configuration

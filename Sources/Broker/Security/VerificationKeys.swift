@@ -3,9 +3,9 @@
 // let whoever is at the other end wait for a third party: it is judged by the keys that are there.
 import Authentication
 import Configuration
+import IdentityProvider
 import Logging
 import NIOCore
-import Network
 import Primitives
 import Synchronization
 import TransportSecurity

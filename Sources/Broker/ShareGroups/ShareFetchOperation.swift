@@ -80,6 +80,7 @@ final class ShareFetchOperation {
     private func expire() {
         guard !isFinished else { return }
         acquire()
+        if !isSatisfied { asked.lazy.compactMap(\.entry).first?.metrics.expiredFetches.increment() }
         finish()
     }
 

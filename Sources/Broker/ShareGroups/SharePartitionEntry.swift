@@ -1,6 +1,7 @@
 // A share partition on its leader: the core behind a lock, with those who wait for it, and what it has to read and to store.
 import KafkaWire
 import NIOCore
+import Observability
 import Primitives
 import RecordBatches
 import Replication
@@ -35,6 +36,8 @@ final class SharePartitionEntry: Sendable {
     let key: SharePartitionKey
     let partition: Partition
     let leaderEpoch: LeaderEpoch
+    let metrics: ShareGroupMetrics
+    private let lockTimeouts = Counter()
     private let persister: ShareStatePersister
     private let onEnd: @Sendable (SharePartitionEntry) -> Void
     private let state = Mutex(State())
@@ -44,12 +47,13 @@ final class SharePartitionEntry: Sendable {
     /// - Parameter onEnd: called when it is of no use any more, without its lock.
     init(
         key: SharePartitionKey, partition: Partition, leaderEpoch: LeaderEpoch, persister: ShareStatePersister,
-        onEnd: @escaping @Sendable (SharePartitionEntry) -> Void
+        metrics: ShareGroupMetrics, onEnd: @escaping @Sendable (SharePartitionEntry) -> Void
     ) {
         self.key = key
         self.partition = partition
         self.leaderEpoch = leaderEpoch
         self.persister = persister
+        self.metrics = metrics
         self.onEnd = onEnd
     }
 
@@ -57,7 +61,9 @@ final class SharePartitionEntry: Sendable {
 
     /// Reads the state from the share coordinator.
     func load(_ settings: ShareGroupOverrides) {
+        let start = SystemClock.monotonicNanoseconds()
         persister.read(key, leaderEpoch: leaderEpoch) { [self] result in
+            metrics.loadTime.record(nanoseconds: SystemClock.monotonicNanoseconds() - start)
             switch result {
             case .failure(let refusal): end(refusal.code.asShareError)
             case .success(let stored):
@@ -179,11 +185,15 @@ final class SharePartitionEntry: Sendable {
     /// Takes in what a member says of its records; calls back when it counts.
     func acknowledge(
         _ member: String, _ acknowledgements: [ShareAcknowledgement], settings: ShareGroupOverrides, now: Int64,
-        completion: @escaping @Sendable (ShareStateRefusal?) -> Void
+        completion answer: @escaping @Sendable (ShareStateRefusal?) -> Void
     ) {
         let outcome = step { core throws(ShareStateRefusal) in
             core.settings = settings.partition
             return try core.acknowledge(member, acknowledgements, now: now)
+        }
+        @Sendable func completion(_ refusal: ShareStateRefusal?) {
+            if refusal == nil { metrics.count(acknowledgements) }
+            answer(refusal)
         }
         switch outcome {
         case .failure(let refusal): completion(refusal)
@@ -202,6 +212,7 @@ final class SharePartitionEntry: Sendable {
     func expire(now: Int64) {
         guard nextDeadline.load(ordering: .relaxed) <= now else { return }
         guard case .success(let transition?) = step({ core in core.expire(now: now) }) else { return }
+        lockTimeouts.increment(by: transition.update.batches.reduce(0) { $0 + Int($1.lastOffset - $1.firstOffset + 1) })
         notify()
         store(transition) { _ in }
     }
@@ -223,6 +234,17 @@ final class SharePartitionEntry: Sendable {
             }
         }
     }
+
+    /// Looks at the share partition; nil when it is not active.
+    func read<Value>(_ body: (SharePartition) -> Value) -> Value? {
+        state.withLock { state in
+            guard case .active(let core) = state.phase else { return nil }
+            return body(core)
+        }
+    }
+
+    /// Records that were taken back because nobody acknowledged them in time.
+    var lockTimeoutCount: Int { lockTimeouts.value }
 
     private func store(_ transition: ShareTransition, completion: @escaping @Sendable (ShareStateRefusal?) -> Void) {
         persister.write(key, transition.update) { [self] result in

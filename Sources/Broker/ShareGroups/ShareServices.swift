@@ -6,6 +6,7 @@ import Controlling
 import KafkaWire
 import Logging
 import NIOCore
+import Observability
 import Primitives
 import Runtime
 import ShareCoordination
@@ -24,6 +25,7 @@ final class ShareServices: Sendable {
     let coordinator: ShareCoordinatorRuntime
     let persister: ShareStatePersister
     let epochs = CoordinatedEpochs()
+    let metrics = ShareGroupMetrics(now: SystemClock.monotonicNanoseconds())
     private let state: Mutex<State>
     /// How often the beginning of the state's log is cut off.
     private let pruneIntervalMilliseconds: Int64
@@ -64,7 +66,7 @@ final class ShareServices: Sendable {
             let known = state.partitions[key]
             if let known, known.leaderEpoch >= leaderEpoch, known.partition === partition { return (known, false, nil) }
             let entry = SharePartitionEntry(
-                key: key, partition: partition, leaderEpoch: leaderEpoch, persister: persister,
+                key: key, partition: partition, leaderEpoch: leaderEpoch, persister: persister, metrics: metrics,
                 onEnd: { [weak self] entry in self?.forget(entry) })
             state.partitions[key] = entry
             return (entry, true, known)
@@ -76,6 +78,12 @@ final class ShareServices: Sendable {
 
     /// The share partition, if somebody has fetched from it.
     func existingEntry(_ key: SharePartitionKey) -> SharePartitionEntry? { state.withLock { $0.partitions[key] } }
+
+    /// All share partitions that are served here.
+    var all: [SharePartitionEntry] { state.withLock { Array($0.partitions.values) } }
+
+    /// Members that fetch from this broker, and the partitions that they fetch.
+    var sessionCounts: (sessions: Int, partitions: Int) { state.withLock { ($0.sessions.count, $0.sessions.partitionCount) } }
 
     private func forget(_ entry: SharePartitionEntry) {
         state.withLock { state in

@@ -76,9 +76,6 @@ final class BrokerQueues<Owner: BrokerQueueOwner>: Sendable {
     /// Nil before the start and after the end.
     var services: BrokerServices? { state.withLock { $0.isClosed ? nil : $0.services } }
 
-    /// Items that wait or are being sent.
-    var pendingCount: Int { state.withLock { state in state.inFlight.count + state.waiting.values.reduce(0) { $0 + $1.count } } }
-
     /// Appends an item to the broker's queue.
     ///
     /// - Parameter limit: of items that wait for one broker.

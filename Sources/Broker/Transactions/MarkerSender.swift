@@ -58,8 +58,8 @@ final class MarkerSender: Sendable {
         _ = queues.close()
     }
 
-    /// Markers that wait or are being written, for metrics.
-    var pendingCount: Int { queues.pendingCount + state.withLock { $0.later.count } }
+    /// Markers whose partition has no leader that can be reached at the moment, for metrics.
+    var unknownDestinationCount: Int { state.withLock { $0.later.reduce(0) { $0 + $1.partitions.count } } }
 
     /// Clients may not use these brokers any longer: the markers for them are looked up again.
     func brokersLeft(_ brokers: [NodeID]) { queues.brokersLeft(brokers) }

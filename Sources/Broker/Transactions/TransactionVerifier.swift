@@ -7,6 +7,7 @@ import KafkaWire
 import Logging
 import NIOCore
 import Network
+import Observability
 import Primitives
 import Runtime
 import Synchronization
@@ -56,6 +57,10 @@ final class TransactionVerifier: Sendable {
     /// Questions that may wait for one coordinator; beyond it clients are asked to try again.
     private static let maximumWaiting = 10_000
 
+    /// How long answers took, whoever the coordinator is.
+    private let verificationTime = LatencyHistogram(now: SystemClock.monotonicNanoseconds())
+    /// Questions that were not answered with yes for all partitions.
+    private let verificationFailures = Counter()
     private let queues: BrokerQueues<TransactionVerifier>
     private let nodeID: NodeID
     private let logger: Logger
@@ -74,11 +79,31 @@ final class TransactionVerifier: Sendable {
         for question in queues.close() { question.answer(.notCoordinator) }
     }
 
+    /// Writes Kafka's metrics of these questions.
+    func write(to text: inout PrometheusText, now: Int64) {
+        let prefix = "kafka_server_addpartitionstotxnmanager_"
+        verificationTime.write(prefix + "verificationtimems", help: "Milliseconds that coordinators took to answer.", to: &text, now: now)
+        text.single(
+            prefix + "verificationfailurerate_count", .counter, help: "Questions to coordinators not answered with yes.",
+            verificationFailures.value)
+    }
+
     /// Clients may not use these brokers any longer: what waits for one of them is answered at once, so that clients ask again.
     func brokersLeft(_ brokers: [NodeID]) { queues.brokersLeft(brokers) }
 
     /// Asks the transaction's coordinator, which may be this broker.
     func ask(_ question: TransactionQuestion) {
+        var question = question
+        let start = SystemClock.monotonicNanoseconds()
+        question.completion = { [verificationTime, verificationFailures, completion = question.completion] errors in
+            verificationTime.record(nanoseconds: SystemClock.monotonicNanoseconds() - start)
+            if !errors.isEmpty { verificationFailures.increment() }
+            completion(errors)
+        }
+        send(question)
+    }
+
+    private func send(_ question: TransactionQuestion) {
         guard let services = queues.services else { return question.answer(.coordinatorNotAvailable) }
         let runtime = services.transactions.runtime
         let partition = TopicPartition(TopicName.transactionState, runtime.partition(for: question.transactionalID))

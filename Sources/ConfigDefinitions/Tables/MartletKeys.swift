@@ -2,7 +2,7 @@
 
 extension ConfigTable {
     /// Martlet's own keys of a broker.
-    public static let martlet = ConfigTable(.broker, [martletKeys, authorizerKeys])
+    public static let martlet = ConfigTable(.broker, [martletKeys, authorizerKeys, clientKeys])
 
     private static let martletKeys: [ConfigDefinition] = [
         .list(
@@ -35,5 +35,12 @@ extension ConfigTable {
             "allow.everyone.if.no.acl.found", false, .medium,
             doc: "Whether everybody may use a resource that no access control entry is about."),
         .string("super.users", "", .any, .medium, doc: "Who may do everything, as User:a;User:b."),
+    ]
+
+    // Keys of Kafka's clients that a node needs where it is one.
+    private static let clientKeys: [ConfigDefinition] = [
+        .boolean(
+            "sasl.oauthbearer.header.urlencode", false, .low,
+            doc: "Whether id, secret and scope are encoded as in forms for the token endpoint (RFC 6749 section 2.3.1).")
     ]
 }

@@ -34,14 +34,30 @@ extension ConfigTable {
         .double("sasl.kerberos.ticket.renew.window.factor", 0.8, .any, .medium, mode: .perBroker, support: .noKerberos),
         .className("sasl.login.callback.handler.class", nil, .medium, support: .noPlugins),
         .className("sasl.login.class", nil, .medium, support: .noPlugins),
-        .int("sasl.login.connect.timeout.ms", nil, .any, .low, support: .noOAuth),
-        .int("sasl.login.read.timeout.ms", nil, .any, .low, support: .noOAuth),
-        .short("sasl.login.refresh.buffer.seconds", 300, .any, .medium, mode: .perBroker, support: .noOAuth),
-        .short("sasl.login.refresh.min.period.seconds", 60, .any, .medium, mode: .perBroker, support: .noOAuth),
-        .double("sasl.login.refresh.window.factor", 0.8, .any, .medium, mode: .perBroker, support: .noOAuth),
-        .double("sasl.login.refresh.window.jitter", 0.05, .any, .medium, mode: .perBroker, support: .noOAuth),
-        .long("sasl.login.retry.backoff.max.ms", 10_000, .any, .low, support: .noOAuth),
-        .long("sasl.login.retry.backoff.ms", 100, .any, .low, support: .noOAuth),
+        .int(
+            "sasl.login.connect.timeout.ms", nil, .any, .low,
+            doc: "Milliseconds that connecting to a token endpoint may take; 10 s when not set."),
+        .int(
+            "sasl.login.read.timeout.ms", nil, .any, .low,
+            doc: "Milliseconds that a token endpoint's answer may take; 10 s when not set."),
+        .short(
+            "sasl.login.refresh.buffer.seconds", 300, .any, .medium, mode: .perBroker,
+            doc: "A node's own token is replaced at least this long before it ends."),
+        .short(
+            "sasl.login.refresh.min.period.seconds", 60, .any, .medium, mode: .perBroker,
+            doc: "A node's own token is replaced no sooner than this."),
+        .double(
+            "sasl.login.refresh.window.factor", 0.8, .any, .medium, mode: .perBroker,
+            doc: "The part of its life after which a node's own token is replaced, 0.5 to 1."),
+        .double(
+            "sasl.login.refresh.window.jitter", 0.05, .any, .medium, mode: .perBroker,
+            doc: "Up to this part of its life later, at random, 0 to 0.25."),
+        .long(
+            "sasl.login.retry.backoff.max.ms", 10_000, .any, .low,
+            doc: "The longest time in milliseconds until a token endpoint that gave no token is asked again."),
+        .long(
+            "sasl.login.retry.backoff.ms", 100, .any, .low,
+            doc: "Milliseconds until a token endpoint that gave no token is asked again; doubled each time."),
         .string(
             "sasl.mechanism.inter.broker.protocol", "GSSAPI", .any, .medium, mode: .perBroker,
             doc: "SASL mechanism between brokers."),
@@ -57,19 +73,23 @@ extension ConfigTable {
         .boolean(
             "sasl.oauthbearer.allow.unverified.issuer", false, .medium,
             doc: "Takes tokens of any issuer at a listener without sasl.oauthbearer.expected.issuer."),
-        .string("sasl.oauthbearer.assertion.algorithm", "RS256", .oneOfIgnoringCase(["ES256", "RS256"]), .medium, support: .noOAuth),
-        .string("sasl.oauthbearer.assertion.claim.aud", nil, .any, .medium, support: .noOAuth),
-        .int("sasl.oauthbearer.assertion.claim.exp.seconds", 300, .between(0, 86_400), .low, support: .noOAuth),
-        .string("sasl.oauthbearer.assertion.claim.iss", nil, .any, .medium, support: .noOAuth),
-        .boolean("sasl.oauthbearer.assertion.claim.jti.include", false, .medium, support: .noOAuth),
-        .int("sasl.oauthbearer.assertion.claim.nbf.seconds", 60, .between(0, 3600), .low, support: .noOAuth),
-        .string("sasl.oauthbearer.assertion.claim.sub", nil, .any, .medium, support: .noOAuth),
-        .string("sasl.oauthbearer.assertion.file", nil, .any, .medium, support: .noOAuth),
-        .string("sasl.oauthbearer.assertion.private.key.file", nil, .any, .medium, support: .noOAuth),
-        .password("sasl.oauthbearer.assertion.private.key.passphrase", .medium, support: .noOAuth),
-        .string("sasl.oauthbearer.assertion.template.file", nil, .any, .medium, support: .noOAuth),
-        .string("sasl.oauthbearer.client.credentials.client.id", nil, .any, .medium, support: .noOAuth),
-        .password("sasl.oauthbearer.client.credentials.client.secret", .medium, support: .noOAuth),
+        .string("sasl.oauthbearer.assertion.algorithm", "RS256", .oneOfIgnoringCase(["ES256", "RS256"]), .medium, support: .noAssertions),
+        .string("sasl.oauthbearer.assertion.claim.aud", nil, .any, .medium, support: .noAssertions),
+        .int("sasl.oauthbearer.assertion.claim.exp.seconds", 300, .between(0, 86_400), .low, support: .noAssertions),
+        .string("sasl.oauthbearer.assertion.claim.iss", nil, .any, .medium, support: .noAssertions),
+        .boolean("sasl.oauthbearer.assertion.claim.jti.include", false, .medium, support: .noAssertions),
+        .int("sasl.oauthbearer.assertion.claim.nbf.seconds", 60, .between(0, 3600), .low, support: .noAssertions),
+        .string("sasl.oauthbearer.assertion.claim.sub", nil, .any, .medium, support: .noAssertions),
+        .string("sasl.oauthbearer.assertion.file", nil, .any, .medium, support: .noAssertions),
+        .string("sasl.oauthbearer.assertion.private.key.file", nil, .any, .medium, support: .noAssertions),
+        .password("sasl.oauthbearer.assertion.private.key.passphrase", .medium, support: .noAssertions),
+        .string("sasl.oauthbearer.assertion.template.file", nil, .any, .medium, support: .noAssertions),
+        .string(
+            "sasl.oauthbearer.client.credentials.client.id", nil, .any, .medium,
+            doc: "The id with which the token endpoint is asked for a node's own token."),
+        .password(
+            "sasl.oauthbearer.client.credentials.client.secret", .medium,
+            doc: "The secret with which the token endpoint is asked for a node's own token."),
         .int(
             "sasl.oauthbearer.clock.skew.seconds", 30, .any, .low,
             doc: "Seconds that the identity provider's clock may be off when a token's times are looked at."),
@@ -97,7 +117,9 @@ extension ConfigTable {
         .className(
             "sasl.oauthbearer.jwt.validator.class", "org.apache.kafka.common.security.oauthbearer.DefaultJwtValidator", .medium,
             support: .noPlugins),
-        .string("sasl.oauthbearer.scope", nil, .any, .medium, support: .noOAuth),
+        .string(
+            "sasl.oauthbearer.scope", nil, .any, .medium,
+            doc: "The scope that the token endpoint is asked for."),
         .string(
             "sasl.oauthbearer.scope.claim.name", "scope", .any, .low,
             doc: "The claim with a token's scopes."),
@@ -106,6 +128,6 @@ extension ConfigTable {
             doc: "The claim with the user's name."),
         .string(
             "sasl.oauthbearer.token.endpoint.url", nil, .any, .medium,
-            doc: "The file: address of the token that this node logs in with at others."),
+            doc: "Where the token is that this node logs in with at others: an endpoint (https, http) or a file."),
     ]
 }

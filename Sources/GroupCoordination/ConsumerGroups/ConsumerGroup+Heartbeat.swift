@@ -140,6 +140,7 @@ extension ConsumerGroup {
                 let reason: RebalanceReason.Kind =
                     isNew ? .memberJoined : hasNewSubscription ? .subscriptionChanged : hasNewAssignor ? .assignorChanged : .topicsChanged
                 note(reason, of: changed, epoch: epoch, step: &step)
+                step.count(.consumerGroupRebalance)
             }
             if hasPartitionMetadataRecord { step.records.append(.consumerGroup(.partitionMetadata(group: groupID, nil))) }
             needsMetadataRefresh = false

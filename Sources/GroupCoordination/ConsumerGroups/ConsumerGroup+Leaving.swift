@@ -58,6 +58,7 @@ extension ConsumerGroup {
         }
         let epoch = groupEpoch + 1
         step.records.append(epochRecord(epoch, metadataHash: knowledge.metadataHash(of: subscriptions.topics.keys)))
+        step.count(.consumerGroupRebalance)
         if gone.count == members.count { step.records.append(targetAssignmentMetadataRecord(epoch, timestamp: 0)) }
         for member in gone {
             cancelTimers(of: member.memberID, step: &step)

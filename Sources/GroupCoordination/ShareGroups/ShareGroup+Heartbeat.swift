@@ -68,6 +68,7 @@ extension ShareGroup {
             if mustBump || hash != metadataHash {
                 epoch += 1
                 step.records.append(epochRecord(epoch, metadataHash: hash))
+                step.count(.shareGroupRebalance)
                 note(isNew ? .memberJoined : hasNewTopics ? .subscriptionChanged : .topicsChanged, of: updated, epoch: epoch, step: &step)
             }
             needsMetadataRefresh = false
@@ -232,6 +233,7 @@ extension ShareGroup {
         let epoch = groupEpoch + 1
         let names = subscriptions(replacing: member, with: nil).keys
         step.records.append(epochRecord(epoch, metadataHash: knowledge.metadataHash(of: names)))
+        step.count(.shareGroupRebalance)
         if members.count == 1 { step.records.append(targetAssignmentMetadataRecord(epoch, timestamp: 0)) }
         step.effects.append(.cancelTimer(.session(group: groupID, member: member.memberID)))
         note(kind, of: member, epoch: epoch, step: &step)

@@ -53,6 +53,7 @@ extension StreamsGroup {
             epochRecord(
                 epoch, metadataHash: configuration.metadataHash, validatedTopologyEpoch: validated, settings: assignmentSettings))
         refreshedEpoch = epoch
+        step.count(.streamsGroupRebalance)
         note(reason.kind, of: updated, epoch: epoch, detail: reason.detail, step: &step)
         return epoch
     }

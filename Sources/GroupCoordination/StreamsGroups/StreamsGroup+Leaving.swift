@@ -51,6 +51,7 @@ extension StreamsGroup {
         }
         if member.userEndpoint != nil { endpointEpoch += 1 }
         note(kind, of: member, epoch: epoch, step: &step)
+        step.count(.streamsGroupRebalance)
     }
 
     func note(_ kind: RebalanceReason.Kind, of member: StreamsGroupMember, epoch: Int32, detail: String = "", step: inout GroupStep) {

@@ -4,6 +4,24 @@ import KafkaWire
 import Primitives
 
 extension AdminClient {
+    /// A streams group with its topology and tasks, and who coordinates it.
+    package func streamsGroup(
+        _ group: String
+    ) async throws(KafkaError) -> (group: StreamsGroupDescribeResponse.DescribedGroup, coordinator: NodeID) {
+        var request = StreamsGroupDescribeRequest()
+        request.groupIds = [group]
+        let target = RequestTarget.coordinator(group: group)
+        return try await cluster.retrying(coordinator: target) { [request] () throws(KafkaError) in
+            let coordinator = try await self.cluster.coordinator(group, type: 0)
+            let response = try await self.cluster.send(request, to: target)
+            guard let found = response.groups.first else {
+                throw KafkaError(.protocolViolation, "the answer to StreamsGroupDescribe is empty")
+            }
+            try found.errorCode.check(found.errorMessage)
+            return (found, coordinator)
+        }
+    }
+
     /// A streams group; nil when there is none of that name, or the broker does not know such groups.
     func describeStreamsGroup(_ group: String, coordinator: Int32) async throws(KafkaError) -> GroupDescription? {
         var request = StreamsGroupDescribeRequest()

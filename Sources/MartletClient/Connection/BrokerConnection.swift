@@ -31,6 +31,9 @@ package final class BrokerConnection: Sendable {
     /// Connects and asks for the broker's API versions.
     package static func connect(to address: BrokerAddress, configuration: ClientConfiguration) async throws(KafkaError) -> BrokerConnection
     {
+        // First of all: there is no use for a connection that nobody can log in on.
+        let credentials = try await configuration.security.currentCredentials(
+            on: configuration.eventLoopGroup, within: configuration.requestTimeout)
         let connected: (any Channel, NIOLoopBound<ConnectionHandler>)
         do {
             connected = try await ClientBootstrap(group: configuration.eventLoopGroup)
@@ -59,8 +62,9 @@ package final class BrokerConnection: Sendable {
             let versions = try await bare.negotiate(timeout: configuration.requestTimeout)
             let connection = BrokerConnection(
                 address: address, versions: versions, channel: connected.0, handler: connected.1, clientID: configuration.clientID)
-            if let credentials = try configuration.security.currentCredentials() {
-                try await connection.logIn(credentials, timeout: configuration.requestTimeout)
+            if let credentials {
+                let lifetime = try await connection.logIn(credentials, timeout: configuration.requestTimeout)
+                connection.sessionBegan(lifetimeMilliseconds: lifetime, configuration)
             }
             return connection
         } catch {
@@ -93,20 +97,22 @@ package final class BrokerConnection: Sendable {
     }
 
     /// Sends a request in the highest common version and waits for its response.
+    ///
+    /// - Parameter isLogin: whether it belongs to a login, during which nothing else is sent.
     package func send<Request: KafkaRequest>(
-        _ request: Request, timeout: Duration, allowed: ClosedRange<Int16>? = nil
+        _ request: Request, timeout: Duration, allowed: ClosedRange<Int16>? = nil, isLogin: Bool = false
     ) async throws(KafkaError) -> Request.Response {
         let version = try versions.version(of: Request.apiKey, allowed: allowed)
-        let frame = try await exchange(request, version: version, timeout: timeout)
+        let frame = try await exchange(request, version: version, timeout: timeout, isLogin: isLogin)
         return try Self.decode(frame, as: Request.Response.self, version: version)
     }
 
     private func exchange<Request: KafkaRequest>(
-        _ request: Request, version: Int16, timeout: Duration
+        _ request: Request, version: Int16, timeout: Duration, isLogin: Bool = false
     ) async throws(KafkaError) -> ByteBuffer {
         let frame = try encode(request, version: version)
         let completion = Completion<ByteBuffer>()
-        submit(frame, api: Request.apiKey, timeout: timeout) { completion.finish($0) }
+        submit(frame, api: Request.apiKey, timeout: timeout, isLogin: isLogin) { completion.finish($0) }
         return try await completion.value()
     }
 
@@ -131,12 +137,12 @@ package final class BrokerConnection: Sendable {
 
     /// Sends a frame; `completion` is called once on the event loop. No task, no promise: the producer's way.
     func submit(
-        _ frame: ByteBuffer, api: ApiKey, timeout: Duration, expectsResponse: Bool = true,
+        _ frame: ByteBuffer, api: ApiKey, timeout: Duration, expectsResponse: Bool = true, isLogin: Bool = false,
         completion: @escaping @Sendable (Result<ByteBuffer, KafkaError>) -> Void
     ) {
         let request = OutboundRequest(
             frame: frame, api: api, deadlineNanoseconds: SystemClock.monotonicNanoseconds() &+ timeout.wholeNanoseconds,
-            expectsResponse: expectsResponse, completion: completion)
+            expectsResponse: expectsResponse, isLogin: isLogin, completion: completion)
         if channel.eventLoop.inEventLoop {
             handler.value.submit(request)
         } else {
@@ -146,6 +152,35 @@ package final class BrokerConnection: Sendable {
 
     package func close() {
         channel.eventLoop.execute { [handler] in handler.value.close(.closed) }
+    }
+
+    /// A login was good for that long. The next one is made on the same connection, before the session ends (KIP-368).
+    private func sessionBegan(lifetimeMilliseconds lifetime: Int64, _ configuration: ClientConfiguration) {
+        guard lifetime > 0 else { return }
+        // Some time before the session's end, by Kafka's own range.
+        let part = Double(lifetime) * Double.random(in: 0.85...0.95) * 1_000_000
+        let due = SystemClock.monotonicNanoseconds() + Int64(part)
+        channel.eventLoop.execute { [handler] in
+            handler.value.sessionBegan(dueNanoseconds: due) {
+                Task.detached { await self.logInAgain(configuration) }
+            }
+        }
+    }
+
+    private func logInAgain(_ configuration: ClientConfiguration) async {
+        do throws(KafkaError) {
+            let credentials = try await configuration.security.currentCredentials(
+                on: configuration.eventLoopGroup, within: configuration.requestTimeout)
+            guard let credentials else { return close() }
+            let lifetime = try await logIn(credentials, timeout: configuration.requestTimeout)
+            sessionBegan(lifetimeMilliseconds: lifetime, configuration)
+            channel.eventLoop.execute { [handler] in handler.value.sessionContinues() }
+        } catch {
+            // Whoever waits tries again on another connection, whose login says what is wrong if that goes on.
+            let reason = KafkaError(
+                .disconnected, "the connection to \(address) was closed, for the next login failed: \(error)", isRetriable: true)
+            channel.eventLoop.execute { [handler] in handler.value.close(reason) }
+        }
     }
 
     private static func reason(_ error: any Error) -> String {

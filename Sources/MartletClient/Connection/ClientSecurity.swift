@@ -15,8 +15,8 @@ public struct ClientSecurity: Sendable {
     var tls: TLSClientContext?
     /// Nil without SASL.
     var credentials: SaslCredentials?
-    /// Where the token of OAUTHBEARER is; read again for every login.
-    var tokenFile: String?
+    /// Where the tokens of OAUTHBEARER come from.
+    var tokens: ClientTokens?
 
     /// Plaintext, and nobody in particular.
     public static let none = ClientSecurity(tls: nil, credentials: nil)
@@ -27,18 +27,16 @@ public struct ClientSecurity: Sendable {
     }
 
     /// What to log in with now; nil without SASL.
-    func currentCredentials() throws(KafkaError) -> SaslCredentials? {
-        guard let tokenFile, var credentials else { return credentials }
-        guard let text = TokenFile.text(tokenFile) else { throw KafkaError(.authenticationFailed, "\(tokenFile) cannot be read") }
-        guard let token = SaslCredentials.token(in: text) else {
-            throw KafkaError(.authenticationFailed, "\(tokenFile) does not hold one token")
-        }
-        credentials.password = token
+    ///
+    /// - Parameter limit: how long to wait for an endpoint to give out a token.
+    func currentCredentials(on group: any EventLoopGroup, within limit: Duration) async throws(KafkaError) -> SaslCredentials? {
+        guard let tokens, var credentials else { return credentials }
+        credentials.password = try await tokens.current(on: group, within: limit)
         return credentials
     }
 
-    /// Reads Kafka's client properties: `security.protocol`, `sasl.mechanism`, `sasl.jaas.config`, `ssl.*`; also `sasl.username` and
-    /// `sasl.password` as librdkafka has them.
+    /// Reads Kafka's client properties: `security.protocol`, `sasl.mechanism`, `sasl.jaas.config`, `ssl.*`, for OAUTHBEARER
+    /// `sasl.oauthbearer.*` and `sasl.login.*`; also `sasl.username` and `sasl.password` as librdkafka has them.
     ///
     /// - Parameter property: a property's value, nil when it is not set.
     /// - Throws: `invalidArgument` with the property that cannot be used.
@@ -61,16 +59,29 @@ public struct ClientSecurity: Sendable {
         }
         if name.hasPrefix("SASL") {
             credentials = try Self.credentials(property)
-            if credentials?.mechanism == .oauthBearer { tokenFile = try Self.tokenFile(property) }
+            if credentials?.mechanism == .oauthBearer { tokens = try Self.tokens(property) }
         }
     }
 
-    private static func tokenFile(_ property: (String) -> String?) throws(KafkaError) -> String {
-        let key = "sasl.oauthbearer.token.endpoint.url"
-        guard let text = property(key), case .file(let path)? = try? KeySetAddress(parsing: text) else {
-            throw KafkaError(.invalidArgument, "\(key) must be the file: address of a token; an endpoint that makes tokens is not asked")
+    private static func tokens(_ property: (String) -> String?) throws(KafkaError) -> ClientTokens {
+        var entry: JAASEntry?
+        if let text = property("sasl.jaas.config"), !text.isEmpty {
+            do throws(JAASError) {
+                entry = try JAASConfiguration.parse(text)
+            } catch {
+                throw KafkaError(.invalidArgument, "sasl.jaas.config \(error)")
+            }
         }
-        return path
+        do throws(SecuritySettingError) {
+            let origin = try TokenOrigin(entry, property)
+            do throws(TLSFailure) {
+                return try ClientTokens(origin)
+            } catch {
+                throw SecuritySettingError(key: "sasl.jaas.config:", reason: "\(error)")
+            }
+        } catch {
+            throw KafkaError(.invalidArgument, "\(error)")
+        }
     }
 
     private static func credentials(_ property: (String) -> String?) throws(KafkaError) -> SaslCredentials {
@@ -101,15 +112,16 @@ public struct ClientSecurity: Sendable {
 }
 
 extension BrokerConnection {
-    /// Logs in on a connection whose versions are known.
-    func logIn(_ credentials: SaslCredentials, timeout: Duration) async throws(KafkaError) {
+    /// Logs in on a connection whose versions are known, for the first time or again. Returns how many milliseconds the session lasts, 0 for
+    /// without end.
+    func logIn(_ credentials: SaslCredentials, timeout: Duration) async throws(KafkaError) -> Int64 {
         guard versions.supports(.saslHandshake), versions.supports(.saslAuthenticate) else {
             throw KafkaError(
                 .authenticationFailed, "\(address) offers no SASL: is security.protocol right for this listener?")
         }
         var handshake = SaslHandshakeRequest()
         handshake.mechanism = credentials.mechanism.name
-        let offer = try await send(handshake, timeout: timeout, allowed: 1...1)
+        let offer = try await send(handshake, timeout: timeout, allowed: 1...1, isLogin: true)
         guard offer.errorCode == .none else {
             throw KafkaError(
                 .authenticationFailed,
@@ -120,14 +132,14 @@ extension BrokerConnection {
         while true {
             var request = SaslAuthenticateRequest()
             request.authBytes = ByteBuffer(bytes: token)
-            let response = try await send(request, timeout: timeout)
+            let response = try await send(request, timeout: timeout, isLogin: true)
             guard response.errorCode == .none else {
                 let message = response.errorMessage ?? response.errorCode.defaultMessage
                 throw KafkaError(.authenticationFailed, "\(address) refused the login of \(credentials): \(message)")
             }
             switch exchange.step(Array(response.authBytes.readableBytesView)) {
             case .respond(let next): token = next
-            case .complete: return
+            case .complete: return response.sessionLifetimeMs
             case .failed(let reason): throw KafkaError(.authenticationFailed, "the login at \(address) failed: \(reason)")
             }
         }

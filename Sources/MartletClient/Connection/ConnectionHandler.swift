@@ -14,6 +14,8 @@ struct OutboundRequest: Sendable {
     let deadlineNanoseconds: Int64
     /// False only for Produce with acks=0.
     let expectsResponse: Bool
+    /// Whether it belongs to a login.
+    let isLogin: Bool
     /// Called once, on the event loop: the response's frame without its size.
     let completion: @Sendable (Result<ByteBuffer, KafkaError>) -> Void
 }
@@ -50,6 +52,14 @@ final class ConnectionHandler: ChannelInboundHandler {
         let completion: @Sendable (Result<ByteBuffer, KafkaError>) -> Void
     }
 
+    /// How long the login is good for (KIP-368).
+    private enum Session {
+        case endless
+        /// From that time on the next login comes before anything else, once nothing is on its way: the broker takes nothing else meanwhile.
+        case until(dueNanoseconds: Int64, logIn: () -> Void)
+        case loggingIn
+    }
+
     private let address: BrokerAddress
     private let maximumInFlight: Int
     private let maximumQueued: Int
@@ -58,6 +68,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private var inFlight = Deque<InFlight>()
     private var waiting = Deque<OutboundRequest>()
     private var nextCorrelationID: Int32 = 0
+    private var session = Session.endless
     /// Why the connection ended; nothing is accepted after that.
     private var failure: KafkaError?
     private var timer: Scheduled<Void>?
@@ -81,6 +92,12 @@ final class ConnectionHandler: ChannelInboundHandler {
                 .failure(KafkaError(.timedOut, "\(waiting.count) requests wait for \(address) already", isRetriable: true)))
         }
         guard let context else { return request.completion(.failure(disconnected("is not open"))) }
+        if request.isLogin, case .loggingIn = session {
+            var request = request
+            write(&request, context)
+            context.flush()
+            return scheduleTimer(context, request.deadlineNanoseconds)
+        }
         waiting.append(request)
         if writeWaiting(context) { context.flush() }
         scheduleTimer(context, request.deadlineNanoseconds)
@@ -92,32 +109,64 @@ final class ConnectionHandler: ChannelInboundHandler {
         context?.close(promise: nil)
     }
 
+    /// The login is good until then; `logIn` begins the next one, in which requests of logins are let through.
+    func sessionBegan(dueNanoseconds: Int64, logIn: @escaping () -> Void) {
+        if failure == nil { session = .until(dueNanoseconds: dueNanoseconds, logIn: logIn) }
+    }
+
+    /// The next login was made; what waited for it is sent.
+    func sessionContinues() {
+        guard failure == nil, let context else { return }
+        if case .loggingIn = session { session = .endless }
+        if writeWaiting(context) { context.flush() }
+    }
+
+    /// Whether the next login comes before whatever else is to be written.
+    private func isHeldBack() -> Bool {
+        switch session {
+        case .endless: return false
+        case .loggingIn: return true
+        case .until(let due, let logIn):
+            guard !waiting.isEmpty, SystemClock.monotonicNanoseconds() >= due else { return false }
+            guard inFlight.isEmpty else { return true }
+            session = .loggingIn
+            logIn()
+            return true
+        }
+    }
+
     private func writeWaiting(_ context: ChannelHandlerContext) -> Bool {
+        guard !isHeldBack() else { return false }
         var wrote = false
         while inFlight.count < maximumInFlight, var request = waiting.popFirst() {
-            let correlationID = nextCorrelationID
-            nextCorrelationID = nextCorrelationID == .max ? 0 : nextCorrelationID + 1
-            request.frame.setInteger(correlationID, at: request.frame.readerIndex + 8)
+            write(&request, context)
             wrote = true
-            if request.expectsResponse {
-                inFlight.append(
-                    InFlight(
-                        correlationID: correlationID, api: request.api, deadlineNanoseconds: request.deadlineNanoseconds,
-                        completion: request.completion))
-                context.write(wrapOutboundOut(request.frame), promise: nil)
-            } else {
-                // Without a response the write itself is all that can be known, and what holds the sender back.
-                let completion = request.completion
-                let lost = disconnected("was closed before the request was sent")
-                context.writeAndFlush(wrapOutboundOut(request.frame)).whenComplete { result in
-                    switch result {
-                    case .success: completion(.success(ByteBuffer()))
-                    case .failure: completion(.failure(lost))
-                    }
+        }
+        return wrote
+    }
+
+    /// The frame is changed where it is: a copy of it would be one of all its records.
+    private func write(_ request: inout OutboundRequest, _ context: ChannelHandlerContext) {
+        let correlationID = nextCorrelationID
+        nextCorrelationID = nextCorrelationID == .max ? 0 : nextCorrelationID + 1
+        request.frame.setInteger(correlationID, at: request.frame.readerIndex + 8)
+        if request.expectsResponse {
+            inFlight.append(
+                InFlight(
+                    correlationID: correlationID, api: request.api, deadlineNanoseconds: request.deadlineNanoseconds,
+                    completion: request.completion))
+            context.write(wrapOutboundOut(request.frame), promise: nil)
+        } else {
+            // Without a response the write itself is all that can be known, and what holds the sender back.
+            let completion = request.completion
+            let lost = disconnected("was closed before the request was sent")
+            context.writeAndFlush(wrapOutboundOut(request.frame)).whenComplete { result in
+                switch result {
+                case .success: completion(.success(ByteBuffer()))
+                case .failure: completion(.failure(lost))
                 }
             }
         }
-        return wrote
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -169,6 +218,7 @@ final class ConnectionHandler: ChannelInboundHandler {
     private func fail(_ reason: KafkaError) {
         guard failure == nil else { return }
         failure = reason
+        session = .endless
         timer?.cancel()
         timer = nil
         let (failed, unsent) = (inFlight, waiting)

@@ -34,7 +34,9 @@ enum KafkaTools {
             ("kafka-producer-perf-test", ProducerPerformanceTool.self),
             ("kafka-reassign-partitions", ReassignPartitionsTool.self),
             ("kafka-server-start", ServerStartTool.self),
+            ("kafka-share-groups", ShareGroupsTool.self),
             ("kafka-storage", StorageTool.self),
+            ("kafka-streams-groups", StreamsGroupsTool.self),
             ("kafka-topics", TopicsTool.self),
             ("kafka-transactions", TransactionsTool.self),
         ]

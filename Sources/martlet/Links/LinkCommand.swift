@@ -36,7 +36,7 @@ struct LinkCreateCommand: AsyncParsableCommand {
 
     @Option(
         name: [.customShort("c"), .customLong("config")],
-        help: ArgumentHelp("Properties of the link: its settings, and security.protocol, sasl.* and ssl.* for the source.", valueName: "file"),
+        help: ArgumentHelp("The link's settings, and security.protocol, sasl.* and ssl.* for the source.", valueName: "file"),
         completion: .file())
     var config: String?
 

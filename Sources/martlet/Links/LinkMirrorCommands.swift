@@ -136,7 +136,8 @@ struct MirrorVerbRun {
             let refusal = change["refusal"]?.stringValue
             let now = states.first { $0.topic == topic }?.state ?? change["target"]?.stringValue ?? change["state"]?.stringValue ?? ""
             let lag = change["lag"]?.integerValue
-            table.add(topic, change["state"]?.stringValue ?? "", refusal == nil ? now : "", lag.map { "\($0)" } ?? "?", refusal ?? remark(lag))
+            let was = change["state"]?.stringValue ?? ""
+            table.add(topic, was, refusal == nil ? now : "", lag.map { "\($0)" } ?? "?", refusal ?? remark(lag))
             var object = change.objectValue ?? JSONObject()
             if refusal == nil, !selection.dryRun { object["state"] = .string(now) }
             results.append(.object(object))
@@ -247,13 +248,14 @@ struct LinkRestoreCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        try Confirmation.ask(
-            "Cut \(topics.count) topic\(topics.count == 1 ? "" : "s") back to where they agree with the source of link '\(link)'?", unless: yes)
+        let count = "\(topics.count) topic\(topics.count == 1 ? "" : "s")"
+        try Confirmation.ask("Cut \(count) back to where they agree with the source of link '\(link)'?", unless: yes)
         let answer = try await cluster.withAdmin { admin in
             try await admin.links(.createMirrors, ["link": .string(link), "topics": .strings(topics), "restore": true])
         }
         let names = answer["topics"]?.arrayValue?.compactMap(\.stringValue) ?? []
-        output.show(answer, "Link '\(link)' takes back \(names.joined(separator: ", ")); `martlet link mirrors \(link)` shows how far it is.")
+        output.show(
+            answer, "Link '\(link)' takes back \(names.joined(separator: ", ")); `martlet link mirrors \(link)` shows how far it is.")
     }
 }
 

@@ -91,7 +91,7 @@ struct ClusterOptions: ParsableArguments {
     func explanation(of error: KafkaError) -> String {
         switch error.kind {
         case .authenticationFailed:
-            "\(error.explanation); --command-config names the file with the user and the password"
+            "\(error.explanation); --command-config names the file with what to log in with"
         // Connecting includes asking for the broker's versions, so another protocol shows here.
         case .connectionFailed where error.explanation.contains("did not answer"):
             "\(servers) takes connections and does not answer: \(error.explanation). A port that speaks TLS, or another protocol than "

@@ -122,7 +122,8 @@ struct ToolSyntax: Sendable {
     private static let repeatable: Set<String> = [
         "config", "property", "reader-property", "formatter-property", "producer-property", "consumer-property", "command-property",
         "group",
-        "topic", "entity-name", "entity-type", "operation", "allow-principal", "deny-principal", "allow-host", "deny-host", "principal",
+        "topic", "input-topic", "delete-internal-topic", "entity-name", "entity-type", "operation", "allow-principal", "deny-principal",
+        "allow-host", "deny-host", "principal",
         "cluster", "delegation-token", "transactional-id", "user-principal", "add-scram", "override", "feature", "metadata",
         "exclude-groups", "owner-principal", "renewer-principal",
     ]

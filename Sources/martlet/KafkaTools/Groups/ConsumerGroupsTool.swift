@@ -1,4 +1,4 @@
-// `kafka-consumer-groups`: list, describe and delete groups, delete and reset their offsets. Resetting is in OffsetReset.swift.
+// `kafka-consumer-groups`: list, describe and delete groups, delete and reset their offsets.
 import MartletClient
 import Primitives
 
@@ -48,9 +48,10 @@ enum ConsumerGroupsTool: KafkaTool {
                 } else if options.has("delete") {
                     try await delete(options, admin)
                 } else if options.has("reset-offsets") {
-                    try await OffsetReset(options: options, admin: admin).run()
+                    try await reset(options, admin)
                 } else {
-                    try await deleteOffsets(options, admin)
+                    let partitions = try await TopicArguments.partitions(options.values("topic"), admin)
+                    await GroupOffsetDeletion.run(options.value("group") ?? "", partitions, admin)
                 }
             } catch let error as KafkaError {
                 // Kafka's tool says so and ends with status 0.
@@ -108,7 +109,7 @@ enum ConsumerGroupsTool: KafkaTool {
                     + "without prompting.")
         }
         try needsGroup(options, "reset-offsets")
-        for one in OffsetReset.scenarios { try syntax.exclude(options, one, OffsetReset.scenarios.filter { $0 != one }) }
+        for one in OffsetScenario.names { try syntax.exclude(options, one, OffsetScenario.names.filter { $0 != one }) }
     }
 
     private static func validate(_ text: String) {
@@ -181,54 +182,5 @@ enum ConsumerGroupsTool: KafkaTool {
             Terminal.print("* Group '\(outcome.item)' could not be deleted due to: \(outcome.error?.javaText ?? "")")
         }
         if !deleted.isEmpty { Terminal.print("\nThese consumer groups were deleted successfully: \(deleted)") }
-    }
-
-    private static func deleteOffsets(_ options: ToolOptions, _ admin: AdminClient) async throws {
-        let group = options.value("group") ?? ""
-        let partitions = try await TopicArguments.partitions(options.values("topic"), admin)
-        var rows: [(partition: TopicPartition, error: KafkaError?)] = []
-        do {
-            rows = try await admin.deleteGroupOffsets(group, partitions).map { ($0.item, $0.error) }
-            let hasFailed = rows.contains { $0.error != nil }
-            Terminal.print(
-                hasFailed
-                    ? "\nError: Encountered some partition-level error, see the follow-up details."
-                    : "Request succeeded for deleting offsets from group \(group).")
-        } catch {
-            let known = ["INVALID_GROUP_ID", "GROUP_ID_NOT_FOUND", "GROUP_AUTHORIZATION_FAILED", "NON_EMPTY_GROUP"].contains(error.codeName)
-            Terminal.print("\nError: " + (known ? error.message : "Encountered some unknown error: \(error.codeName)"))
-            rows = partitions.map { ($0, error) }
-        }
-        let width = rows.map(\.partition.topic.count).max().map { max(15, $0) } ?? 15
-        Terminal.print("\n" + JavaFormat.row([("TOPIC", width), ("PARTITION", 10), ("STATUS", 15)]))
-        for (partition, error) in rows.sorted(by: { $0.partition < $1.partition }) {
-            let status = error.map { "Error: \($0.javaText)" } ?? "Successful"
-            Terminal.print(JavaFormat.row([(partition.topic, width), ("\(partition.partition)", 10), (status, 15)]))
-        }
-    }
-}
-
-/// `topic` and `topic:0,1,2` as arguments.
-enum TopicArguments {
-    static func partitions(_ arguments: [String], _ admin: AdminClient) async throws -> [TopicPartition] {
-        var partitions: [TopicPartition] = []
-        for argument in arguments {
-            let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
-            if parts.count == 1 {
-                let topic = try await admin.describeTopics([argument]).values()
-                partitions += topic.flatMap { topic in topic.partitions.map { TopicPartition(topic.name, $0.partition) } }
-                continue
-            }
-            guard parts.count == 2 else {
-                throw CommandFailure("Invalid topic arg '\(argument)', expected topic name and partitions")
-            }
-            for part in parts[1].split(separator: ",") {
-                guard let number = Int32(part) else {
-                    throw CommandFailure("Invalid partition '\(part)' specified in topic arg '\(argument)''")
-                }
-                partitions.append(TopicPartition(String(parts[0]), number))
-            }
-        }
-        return partitions
     }
 }

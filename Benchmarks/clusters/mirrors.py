@@ -1,0 +1,139 @@
+"""What links cost: mirroring beside the replication of a follower, a planned and an unplanned take-over of many partitions, and how far
+mirrors are behind over a distance."""
+
+import time
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from clusters import Cluster
+from commands import martlet, martlet_json
+from figures import Figures
+from links import destination_cluster, link, source_cluster, wait_end
+from load import QUIET
+from nodes import wait_until
+
+TOPIC, PARTITIONS = "mirrored", 6
+
+
+def fill(cluster: Cluster, total: int, memory) -> None:
+    from scenarios import produce
+    produce(cluster, total, PARTITIONS, memory, acks=1)
+
+
+def mirroring(options, figures: Figures):
+    """CPU of the destination per GB mirrored, and of a follower per GB replicated, both catching up with what is there."""
+    from scenarios import TOPIC as topic, UsedMemory
+    total = int(options.gigabytes * 1e9)
+    mirrors, followers, ratios, memory_used, rates = [], [], [], [], []
+    for _ in range(options.rounds):
+        with source_cluster(1) as source, destination_cluster(1) as destination:
+            source.create(topic, PARTITIONS)
+            memory = UsedMemory(source.directory, total * 3)
+            fill(source, total, memory)
+            link(destination, source)
+            node, before, began = destination.node(1), destination.node(1).cpu_seconds, time.monotonic()
+            memory.give(total)
+            martlet(destination, "link", "mirror", "link", topic)
+            for partition in range(PARTITIONS):
+                wait_end(destination, topic, source.node(1).log_end(topic, partition), partition, 300)
+            rates.append(options.gigabytes / (time.monotonic() - began))
+            mirrors.append((node.cpu_seconds - before) / options.gigabytes)
+            memory_used.append(node.resident_megabytes)
+        with Cluster(2, controllers=1, proxied=False, settings={"default.replication.factor": "1", "min.insync.replicas": "1"}) as cluster:
+            first, second = cluster.brokers
+            cluster.create(topic, PARTITIONS, copies=1)
+            for partition in range(PARTITIONS):
+                martlet(cluster, "partition", "reassign", f"{topic}:{partition}", "--replicas", str(first.number))
+            memory = UsedMemory(cluster.directory, total * 3)
+            fill(cluster, total, memory)
+            before = second.cpu_seconds
+            memory.give(total)
+            for partition in range(PARTITIONS):
+                martlet(cluster, "partition", "reassign", f"{topic}:{partition}", "--replicas", f"{first.number},{second.number}", "--no-wait")
+            cluster.wait_whole(300)
+            wait_until(lambda: all(len(each.isrs) == 2 for each in cluster.partitions(topic).values()), "the follower has caught up", 300)
+            followers.append((second.cpu_seconds - before) / options.gigabytes)
+        ratios.append(mirrors[-1] / followers[-1])
+    figures.add("mirroring: CPU of the destination per GB", mirrors, "s")
+    figures.add("replication: CPU of a follower per GB", followers, "s")
+    figures.add("mirroring: ratio", ratios, "", 2)
+    figures.add("mirroring: rate", rates, "GB/s")
+    figures.add("mirroring: resident memory of the destination", memory_used, "MB")
+
+
+def takeover(options, figures: Figures):
+    """1,000 partitions taken over, as planned and at once: from the command until all are writable."""
+    topics = [f"over-{number}" for number in range(10)]
+    planned, unplanned = [], []
+    for _ in range(min(3, options.rounds)):
+        with source_cluster(1) as source, destination_cluster(1) as destination:
+            link(destination, source)
+            for topic in topics:
+                source.create(topic, 100)
+            writer = Producer({"bootstrap.servers": source.bootstrap, "linger.ms": 5, **QUIET})
+            for topic in topics:
+                for partition in range(100):
+                    writer.produce(topic, b"x" * 100, partition=partition)
+            assert writer.flush(60) == 0
+            martlet(destination, "link", "mirror", "link", *topics)
+            wait_until(
+                lambda: all(each["lag"] == 0 and each["state"] == "ACTIVE" for each in martlet_json(destination, "link", "mirrors")),
+                "all mirrors have all", 120, 0.5)
+            began = time.monotonic()
+            martlet(destination, "link", "promote", "link", *topics[:5], *topics[5:], "--timeout", "60")
+            planned.append(time.monotonic() - began)
+            martlet(destination, "link", "delete", "link", "--force")
+        with source_cluster(1) as source, destination_cluster(1) as destination:
+            link(destination, source)
+            for topic in topics:
+                source.create(topic, 100)
+            martlet(destination, "link", "mirror", "link", *topics)
+            wait_until(
+                lambda: all(each["lag"] == 0 and each["state"] == "ACTIVE" for each in martlet_json(destination, "link", "mirrors")),
+                "all mirrors have all", 120, 0.5)
+            source.node(1).kill()
+            began = time.monotonic()
+            martlet(destination, "link", "failover", "link", "--all", "--timeout", "60")
+            unplanned.append(time.monotonic() - began)
+    figures.add("1,000 partitions promoted", planned, "s", 5)
+    figures.add("1,000 partitions failed over", unplanned, "s", 3)
+
+
+def lag(options, figures: Figures):
+    """From a record's acknowledgement at the source to its arrival at a consumer of the mirror, 25 ms each way between the clusters."""
+    waits: list[float] = []
+    with source_cluster(1, proxied=True) as source, destination_cluster(1) as destination:
+        source.create(TOPIC, 6)
+        # Everybody reaches the source by its proxy; only the destination is far away.
+        name = source.node(1).name
+        for process in destination.nodes:
+            source.network.started("far", process.process.pid)
+        source.network.shape("far", name, 0.025)
+        source.network.shape(name, "far", 0.025)
+        link(destination, source)
+        martlet(destination, "link", "mirror", "link", TOPIC)
+        wait_until(lambda: len(destination.partitions(TOPIC)) == 6, "the mirror is there", 30)
+        reader = Consumer({"bootstrap.servers": destination.bootstrap, "group.id": "lag", "fetch.wait.max.ms": 10, **QUIET})
+        reader.assign([TopicPartition(TOPIC, partition, 0) for partition in range(6)])
+        writer = Producer({"bootstrap.servers": source.bootstrap, "linger.ms": 0, **QUIET})
+        acknowledged: dict[bytes, float] = {}
+
+        def delivered(error, message):
+            assert error is None, error
+            acknowledged[message.value()[:20]] = time.monotonic()
+
+        arrived: dict[bytes, float] = {}
+        number, began = 0, time.monotonic()
+        while time.monotonic() - began < 20:
+            while number < (time.monotonic() - began) * 1000:
+                writer.produce(TOPIC, f"{number:020d}".encode() + b"x" * 980, partition=number % 6, on_delivery=delivered)
+                number += 1
+            writer.poll(0)
+            for message in reader.consume(500, timeout=0.001):
+                if not message.error():
+                    arrived[message.value()[:20]] = time.monotonic()
+        writer.flush(30)
+        waits = sorted((arrived[key] - acknowledged[key]) * 1000 for key in arrived if key in acknowledged)
+        reader.close()
+    figures.add("lag at 50 ms round trip, 1,000 records/s: p50", [waits[len(waits) // 2]], "ms")
+    figures.add("lag at 50 ms round trip, 1,000 records/s: p99", [waits[len(waits) * 99 // 100]], "ms", 250)

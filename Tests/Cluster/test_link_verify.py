@@ -1,6 +1,8 @@
 """`martlet link verify`: mirrors are compared with their sources by reading both, and what differs is named."""
 
 import json
+import os
+import pty
 import subprocess
 
 import pytest
@@ -135,6 +137,16 @@ def test_what_is_the_same_is_called_the_same(source, destination):
     assert seeded[0] == seeded[1]
     assert 0 < seeded[0][0]["records"] < 6000
     assert "--seed 7" in verify(destination, "same", "--sample", "20%", "--seed", "7")
+
+
+def test_a_person_sees_how_far_it_is(source, destination):
+    ours, theirs = pty.openpty()
+    command = [str(binary()), "link", "verify", "link", "same", "-b", destination.bootstrap]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, timeout=60)
+    assert done.returncode == 0
+    assert b"MB read" in os.read(ours, 65536)
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_again_and_again_until_something_differs(source, destination):

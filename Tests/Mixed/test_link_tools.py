@@ -7,7 +7,7 @@ from confluent_kafka import Producer
 
 from commands import martlet
 from contents import CODECS, transact
-from kafka_nodes import KAFKA, kafka_tool
+from kafka_nodes import KAFKA, kafka_release, kafka_tool
 from links import destination_cluster, link, wait_end, wait_mirror
 from load import QUIET
 from mixed_clusters import MixedCluster
@@ -70,8 +70,9 @@ def test_a_topic_that_kafka_has_compacted(source, destination):
 
 def test_what_differs_from_kafka(source, destination):
     found = json.loads(martlet(destination, "link", "drift", "link", "--json", check=False).stdout)
-    # Users and quotas are compared with what Kafka has; it has no access control here, as this cluster has none.
-    assert found["notCompared"] == [] and not [each for each in found["differences"] if each["kind"] != "configs"], found
+    # Neither has access control. Settings that nobody set have the same values in both programs, but for a default that Kafka 4.0 changed.
+    changed = {"message.timestamp.after.max.ms"} if kafka_release().startswith("3.") else set()
+    assert found["notCompared"] == [] and {each["what"] for each in found["differences"]} == changed
     alter = ["--bootstrap-server", source.bootstrap, "--alter", "--add-config"]
     kafka_tool("configs", *alter, "producer_byte_rate=1000", "--entity-type", "clients", "--entity-name", "noisy")
     kafka_tool("configs", *alter, "SCRAM-SHA-256=[iterations=8192,password=secret]", "--entity-type", "users", "--entity-name", "alice")

@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed client-suites conformance bench bench-cluster soak torment fuzz fuzz-decoders simulate simulate-mutations simulate-scale generate format lint clean
+.PHONY: help setup build run test test-swift test-clients test-cluster test-mixed client-suites conformance bench bench-cluster soak torment demo-dr fuzz fuzz-decoders simulate simulate-mutations simulate-scale generate format lint clean
 
 # Where `make run` listens and keeps its data.
 PORT ?= 9092
@@ -85,6 +85,10 @@ soak: build ## Kill the broker under load, ROUNDS=50 times, and check every ackn
 torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, then check its history (ARGS=--seed=1 ...)
 	@Scripts/setup clients
 	@Scripts/torment "$(MINUTES)" $(ARGS)
+
+demo-dr: build ## Two linked clusters under load: kill the primary, fail over, fail back, print RTO and RPO (ARGS=--nodes=1 ...)
+	@Scripts/setup clients
+	@Scripts/demo-dr $(ARGS)
 
 fuzz: build ## Send mutated requests to a broker for SECONDS_EACH=60 seconds (SEED=)
 	@Scripts/setup clients

@@ -29,7 +29,7 @@ struct Martlet: AsyncParsableCommand {
                     TopicCommand.self, PartitionCommand.self, GroupCommand.self, TransactionCommand.self, ConfigCommand.self,
                     ClusterCommand.self, BrokerCommand.self, QuorumCommand.self, DoctorCommand.self,
                 ]),
-            CommandGroup(name: "Several clusters", subcommands: [LinkCommand.self, MirrorCommand.self]),
+            CommandGroup(name: "Several clusters", subcommands: [LinkCommand.self, DrillCommand.self, MirrorCommand.self]),
             CommandGroup(
                 name: "Security",
                 subcommands: [

@@ -205,6 +205,22 @@ def test_metrics_tell_how_far_mirrors_are(source, destination):
         assert 'martlet_link_mirror_topics{link="link",state="ACTIVE"}' in node.get("/metrics")[1]
 
 
+def test_a_mirror_topic_that_is_deleted_here_is_forgotten(source, destination):
+    admin = destination.admin()
+    for topic in ("forgotten", "forgotten-later"):
+        source.create(topic, 1)
+        martlet(destination, "link", "mirror", "link", topic)
+        wait_mirror(destination, topic)
+    martlet(destination, "link", "failover", "link", "forgotten-later")
+    for topic in ("forgotten", "forgotten-later"):
+        admin.delete_topics([topic])[topic].result(30)
+        wait_until(
+            lambda: not [each for each in martlet_json(destination, "link", "mirrors") if each["topic"] == topic], f"{topic} is forgotten",
+            20, 0.1)
+    destination.create("forgotten", 1)
+    assert produce(destination, "forgotten", ["an ordinary topic"]) == [0]
+
+
 def test_promoting_loses_nothing_and_fences_the_source(source, destination):
     source.create("promoted", 3)
     for partition in range(3):

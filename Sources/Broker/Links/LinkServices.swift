@@ -127,11 +127,25 @@ final class LinkServices: Sendable {
     func metadataChanged(_ image: MetadataImage, touched: [TopicImage], deleted: [TopicImage]) {
         let hasTopic = image.topics.topic(named: TopicName.clusterLinks) != nil
         if hasTopic, state.withLock({ !$0.isFollowing }) { follow() }
+        if !deleted.isEmpty { forget(deleted) }
         let names = Set((touched + deleted).map(\.name))
         let concerned = state.withLock { state in
             state.publication?.image.mirrors.keys.contains { names.contains($0) } ?? false
         }
         if concerned { reconcile() }
+    }
+
+    /// Topics are gone here, and with them what links had to say of them.
+    private func forget(_ topics: [TopicImage]) {
+        guard let image = runtime.image else { return }
+        let fenced = topics.map(\.name).filter { image.fences[$0] != nil }
+        let mirrored = topics.filter { image.mirrors[$0.name]?.topicID == $0.id }.map(\.name)
+        guard !fenced.isEmpty || !mirrored.isEmpty else { return }
+        runtime.submit(now: SystemClock.now()) { coordinator in
+            ((), coordinator.unfence(fenced) + mirrored.flatMap { coordinator.removeMirror($0) })
+        } _: { _ in
+            // Who does not coordinate any more leaves it to the next, which looks at topics too.
+        }
     }
 
     /// Asks the coordinator for news, again and again.

@@ -83,7 +83,7 @@ extension LinkWorker {
     private func followExisting(_ topics: [String: TopicDescription], _ settings: LinkSettings, _ source: LinkSource) async throws {
         guard let services = links.services else { return }
         var living: [MirrorTopic] = []
-        for mirror in mirrors where mirror.state != .stopped && mirror.state != .pendingMirror {
+        for mirror in mirrors where mirror.state != .pendingMirror {
             guard let own = services.image.topics.topic(named: mirror.name), own.id == mirror.topicID else {
                 // Somebody deleted the mirror topic here. Not by looking at metadata that may be behind what has just been created.
                 if SystemClock.now() - mirror.since > Self.announcementMilliseconds {

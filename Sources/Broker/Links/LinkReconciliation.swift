@@ -42,7 +42,12 @@ extension LinkServices {
             }
             for name in image.fences.keys { closed.insert(name) }
             reopen(services, image, closed)
-            if needsBarrier { askNow() }
+            let mustAsk = needsBarrier
+            state.withLock { state in
+                state.awaitsNewerImage = mustAsk
+                state.leading = state.leading.filter { image.mirrors[$0.key.topic] != nil }
+            }
+            if mustAsk { askNow() }
         }
     }
 

@@ -30,6 +30,8 @@ final class LinkServices: Sendable {
         var sources: [String: LinkSource] = [:]
         /// Topics that clients may not write to, by the image taken over last.
         var closedTopics: Set<String> = []
+        /// Whether a mirror waits for a newer image than the one that is known.
+        var awaitsNewerImage = false
         /// Since when this broker leads a mirror under which epoch.
         var leading: [TopicPartition: (epoch: LeaderEpoch, since: Int64)] = [:]
     }
@@ -221,12 +223,8 @@ final class LinkServices: Sendable {
             return (isNews, isFirst)
         }
         if isFirst { openUndecided() }
-        if isNews || isWaitingForBarrier { reconcile() }
+        if isNews || state.withLock({ $0.awaitsNewerImage }) { reconcile() }
         if isNews { workers.imageChanged() }
-    }
-
-    private var isWaitingForBarrier: Bool {
-        state.withLock { state in state.leading.values.contains { $0.since <= state.askedAt } }
     }
 }
 

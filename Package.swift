@@ -92,7 +92,7 @@ let services: [Target] = [
         "MartletClient",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ClusterMetadata", "Authentication",
-            "Authorization", "TransportSecurity", "IdentityProvider", nioCore, nioPosix, collections, logging,
+            "Authorization", "Linking", "TransportSecurity", "IdentityProvider", nioCore, nioPosix, collections, logging,
         ]),
     library(
         "Broker",

@@ -240,24 +240,3 @@ extension ManageLinksResponse {
     /// The answer's body; nil when it is no JSON.
     var json: JSONValue? { try? JSONValue(parsing: Array(body.readableBytesView)) }
 }
-
-/// What ManageLinks can be asked for.
-enum LinkOperation: String, Sendable, CaseIterable {
-    // Of the coordinator, by operators.
-    case createLink = "create-link"
-    case alterLink = "alter-link"
-    case deleteLink = "delete-link"
-    case createMirrors = "create-mirrors"
-    case changeMirrors = "change-mirrors"
-    case describe
-    case fence
-    case unfence
-    // Of any broker, by operators and by the coordinator.
-    case progress
-    /// Copies committed offsets once more, now.
-    case syncOffsets = "sync-offsets"
-    // Between brokers.
-    case follow
-    // Of the controller.
-    case newEpoch = "new-leader-epoch"
-}

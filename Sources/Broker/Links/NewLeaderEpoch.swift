@@ -2,6 +2,7 @@
 import Controlling
 import KafkaMessages
 import KafkaWire
+import Linking
 import Primitives
 
 extension ControllerServices {

@@ -1,27 +1,15 @@
 // Links to other clusters: Martlet's own API, in JSON (docs/links.md).
 import KafkaMessages
 import KafkaWire
+import Linking
 import NIOCore
 import Primitives
-
-/// What a cluster of Martlet's can be asked about its links.
-package enum LinkAdministration: String, Sendable {
-    case createLink = "create-link"
-    case alterLink = "alter-link"
-    case deleteLink = "delete-link"
-    case createMirrors = "create-mirrors"
-    case changeMirrors = "change-mirrors"
-    case describe
-    case fence
-    case unfence
-    case progress
-}
 
 extension AdminClient {
     /// Asks the broker that coordinates links, wherever it is.
     ///
     /// - Throws: `unsupportedVersion` where the cluster is no Martlet's.
-    package func manageLinks(_ operation: LinkAdministration, _ body: JSONValue) async throws(KafkaError) -> JSONValue {
+    package func manageLinks(_ operation: LinkOperation, _ body: JSONValue) async throws(KafkaError) -> JSONValue {
         try await cluster.retrying { () throws(KafkaError) in
             var target = RequestTarget.any
             // The first broker names the coordinator, which may just have moved.
@@ -56,7 +44,7 @@ extension AdminClient {
     }
 
     private func send(
-        _ operation: LinkAdministration, _ body: JSONValue, to target: RequestTarget
+        _ operation: LinkOperation, _ body: JSONValue, to target: RequestTarget
     ) async throws(KafkaError) -> ManageLinksResponse {
         var request = ManageLinksRequest()
         request.operation = operation.rawValue

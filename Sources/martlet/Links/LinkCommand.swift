@@ -173,7 +173,7 @@ struct LinkDeleteCommand: AsyncParsableCommand {
 
 extension AdminClient {
     /// Asks the cluster about links; a cluster that is no Martlet's is told apart.
-    func links(_ operation: LinkAdministration, _ body: JSONValue) async throws -> JSONValue {
+    func links(_ operation: LinkOperation, _ body: JSONValue) async throws -> JSONValue {
         do throws(KafkaError) {
             return try await manageLinks(operation, body)
         } catch {

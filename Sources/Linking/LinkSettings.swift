@@ -62,7 +62,6 @@ public struct LinkSettings: Sendable, Hashable {
     public var fetchWaitMaxMilliseconds: Int32 = 500
     public var bytesPerSecond: Int64 = .max
     public var gapPolicy = GapPolicy.fail
-    public var metadataMaxAgeMilliseconds: Int64 = 30_000
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
@@ -116,9 +115,6 @@ public struct LinkSettings: Sendable, Hashable {
         LinkSetting(
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
-        LinkSetting(
-            key: "metadata.max.age.ms", kind: .integer(100...Int64(Int32.max)), defaultValue: "30000",
-            meaning: "How often the source's leaders are looked up when nothing hints at a change."),
     ]
 
     /// Settings that say where replicas are and how safe they have to be belong to each cluster.
@@ -174,7 +170,6 @@ public struct LinkSettings: Sendable, Hashable {
         case "replica.fetch.wait.max.ms": fetchWaitMaxMilliseconds = Int32(clamping: number)
         case "cluster.link.bytes.per.second": bytesPerSecond = number < 0 ? .max : number
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
-        case "metadata.max.age.ms": metadataMaxAgeMilliseconds = number
         default: preconditionFailure("a setting of the table that nobody reads: \(key)")
         }
     }

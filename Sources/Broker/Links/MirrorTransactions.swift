@@ -7,11 +7,6 @@ import Runtime
 import Storage
 
 extension Partition {
-    /// Transactions without a marker: their decision is at the source.
-    var openTransactionCount: Int {
-        state.withLock { state in state.log.activeProducers.count { $0.currentTransactionFirstOffset >= 0 } }
-    }
-
     /// Whether clients will find nothing of the source's left open: no open transactions, and their markers are committed.
     var hasEndedMirroring: Bool {
         state.withLock { state in

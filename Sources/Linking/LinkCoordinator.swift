@@ -31,10 +31,15 @@ public struct MirrorChange: Sendable, Hashable {
 /// The coordinator's decisions.
 public struct LinkCoordinator: Sendable {
     public private(set) var image = LinkImage()
+    /// By link. Nobody but the coordinator needs to know.
+    public internal(set) var transactions: [String: RecordedTransactions] = [:]
 
     public init() {}
 
-    public mutating func replay(_ record: LinkRecord) { image.replay(record) }
+    public mutating func replay(_ record: LinkRecord) {
+        image.replay(record)
+        replayTransactions(record)
+    }
 
     // MARK: Links
 
@@ -73,7 +78,7 @@ public struct LinkCoordinator: Sendable {
                 "link '\(name)' has \(live.count) mirror topic\(live.count == 1 ? "" : "s"), such as '\(live[0].name)'; promote or fail over "
                     + "them first, or --force to make them writable as they are")
         }
-        return mirrors.map { .mirrorRemoved($0.name) } + [.linkRemoved(name)]
+        return mirrors.map { .mirrorRemoved($0.name) } + forgetTransactions(of: name) + [.linkRemoved(name)]
     }
 
     // MARK: Mirrors

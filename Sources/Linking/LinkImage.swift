@@ -22,6 +22,7 @@ public struct LinkImage: Sendable, Hashable {
         case .mirrorRemoved(let name): mirrors[name] = nil
         case .fence(let fence): fences[fence.topic] = fence
         case .fenceRemoved(let name): fences[name] = nil
+        case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: break
         }
     }
 

@@ -17,6 +17,12 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case syncOffsets = "sync-offsets"
     // Between brokers.
     case follow
+    /// Which of the commit markers that a leader holds may be appended: answered when some may.
+    case permitMarkers = "permit-markers"
+    /// How transactions end that a mirror has open when it stops.
+    case endTransactions = "end-transactions"
+    /// Answered when all transactions that the source has committed by now are committed here.
+    case awaitTransactions = "await-transactions"
     // Of the controller.
     case newEpoch = "new-leader-epoch"
 }

@@ -13,8 +13,14 @@ public enum LinkRecord: Sendable, Hashable {
     /// A topic of this cluster that another cluster has taken over: nobody may write to it.
     case fence(TopicFence)
     case fenceRemoved(String)
+    /// Transactions of a link's source that are committed here from now on; by a number, under which they are let go of again.
+    case transactionsReleased(String, Int64, [TransactionRelease])
+    case releasesRemoved(String, Int64)
+    /// How far the decisions of a link's source have been carried out, by partition of its `__transaction_state`.
+    case transactionPositions(String, OrderedDictionary<Int32, Offset>)
+    case transactionPositionsRemoved(String)
 
-    private static let version: Int64 = 1
+    static let version: Int64 = 1
 
     /// Key and value as they stand in the log; the value is nil for a removal.
     public var encoded: (key: JSONValue, value: JSONValue?) {
@@ -29,6 +35,11 @@ public enum LinkRecord: Sendable, Hashable {
                 ["version": .integer(Self.version), "by": .string(fence.by), "since": .integer(fence.since)]
             )
         case .fenceRemoved(let name): (["type": "fence", "name": .string(name)], nil)
+        case .transactionsReleased(let link, let number, let releases):
+            (Self.releasesKey(link, number), Self.json(releases))
+        case .releasesRemoved(let link, let number): (Self.releasesKey(link, number), nil)
+        case .transactionPositions(let link, let positions): (Self.positionsKey(link), Self.json(positions))
+        case .transactionPositionsRemoved(let link): (Self.positionsKey(link), nil)
         }
     }
 
@@ -57,7 +68,17 @@ public enum LinkRecord: Sendable, Hashable {
             }
             self = .fence(
                 TopicFence(topic: name, by: value["by"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0))
-        default: return nil
+        default:
+            guard let record = LinkRecord(ofTransactions: type, link: name, key: key, value: value) else { return nil }
+            self = record
+        }
+    }
+
+    /// Whether other brokers have to know, too.
+    public var concernsAllBrokers: Bool {
+        switch self {
+        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved: true
+        case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: false
         }
     }
 

@@ -62,6 +62,8 @@ public struct LinkSettings: Sendable, Hashable {
     public var fetchWaitMaxMilliseconds: Int32 = 500
     public var bytesPerSecond: Int64 = .max
     public var gapPolicy = GapPolicy.fail
+    public var keepsTransactionsWhole = true
+    public var transactionHoldMilliseconds: Int64 = 10_000
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
@@ -115,6 +117,12 @@ public struct LinkSettings: Sendable, Hashable {
         LinkSetting(
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
+        LinkSetting(
+            key: "mirror.transactions.atomic.enable", kind: .boolean, defaultValue: "true",
+            meaning: "Shows a transaction once it has arrived at all mirrors that it touched, and otherwise aborts it on all at a fail-over."),
+        LinkSetting(
+            key: "mirror.transactions.hold.max.ms", kind: .integer(100...3_600_000), defaultValue: "10000",
+            meaning: "How long the mirrors of a transaction wait for one of them that does not get on."),
     ]
 
     /// Settings that say where replicas are and how safe they have to be belong to each cluster.
@@ -170,6 +178,8 @@ public struct LinkSettings: Sendable, Hashable {
         case "replica.fetch.wait.max.ms": fetchWaitMaxMilliseconds = Int32(clamping: number)
         case "cluster.link.bytes.per.second": bytesPerSecond = number < 0 ? .max : number
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
+        case "mirror.transactions.atomic.enable": keepsTransactionsWhole = value == "true"
+        case "mirror.transactions.hold.max.ms": transactionHoldMilliseconds = number
         default: preconditionFailure("a setting of the table that nobody reads: \(key)")
         }
     }

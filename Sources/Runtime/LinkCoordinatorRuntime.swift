@@ -65,9 +65,11 @@ public final class LinkCoordinatorRuntime: Sendable {
         /// End of what is replayed, and of what is committed of it.
         var endOffset: Offset = 0
         var committed: Offset = 0
+        /// End of what the image is made of: other records concern nobody but the coordinator.
+        var imageEnd: Offset = 0
 
         var publication: LinkPublication? {
-            committed >= endOffset ? LinkPublication(revision: endOffset, image: core.image) : nil
+            committed >= imageEnd ? LinkPublication(revision: imageEnd, image: core.image) : nil
         }
     }
 
@@ -94,10 +96,10 @@ public final class LinkCoordinatorRuntime: Sendable {
         }
     }
 
-    /// The end of what is known here, committed or not; -1 unless links are coordinated here.
+    /// The end of what the image is made of, committed or not; -1 unless links are coordinated here.
     public var revision: Offset {
         state.withLock { state in
-            if case .active = state.phase { return state.endOffset }
+            if case .active = state.phase { return state.imageEnd }
             return -1
         }
     }
@@ -146,6 +148,7 @@ public final class LinkCoordinatorRuntime: Sendable {
             let appended = try log.append(builder.buildUncompressed(), transaction: TransactionTerms(), now: now)
             for record in records { state.core.replay(record) }
             state.endOffset = appended.baseOffset + Offset(records.count)
+            if records.contains(where: \.concernsAllBrokers) { state.imageEnd = state.endOffset }
             state.committed = max(state.committed, appended.highWatermark)
         } catch {
             throw .coordinator(error.code == .notLeaderOrFollower ? .notCoordinator : error.code)
@@ -202,7 +205,7 @@ public final class LinkCoordinatorRuntime: Sendable {
     public func behind(_ brokers: [NodeID]) -> [NodeID]? {
         state.withLock { state in
             guard case .active = state.phase else { return nil }
-            return brokers.filter { (state.acknowledged[$0] ?? -1) < state.endOffset }
+            return brokers.filter { (state.acknowledged[$0] ?? -1) < state.imageEnd }
         }
     }
 
@@ -244,6 +247,7 @@ public final class LinkCoordinatorRuntime: Sendable {
                 guard case .loading = state.phase, state.term == term else { return }
                 state.core = core
                 state.endOffset = end
+                state.imageEnd = end
                 state.committed = log.highWatermark
                 state.phase = .active(log)
                 Self.answer(&state, &outbox)

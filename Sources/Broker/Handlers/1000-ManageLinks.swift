@@ -30,6 +30,9 @@ extension BrokerServices {
         case .progress: responder.send(ManageLinksResponse(links.progress))
         case .syncOffsets:
             links.tasks.begin { [links] in responder.send(ManageLinksResponse(await links.syncOffsetsNow(body))) }
+        case .permitMarkers: links.permitMarkers(body) { responder.send($0) }
+        case .endTransactions, .awaitTransactions:
+            links.tasks.begin { [links] in responder.send(await links.answerAboutTransactions(operation, body)) }
         case .newEpoch: break
         default:
             ensureInternalTopic(TopicName.clusterLinks) { [self] in
@@ -41,7 +44,7 @@ extension BrokerServices {
     /// Operators need ALTER on the cluster, or DESCRIBE to look; brokers CLUSTER_ACTION. A cluster that takes over topics needs ALTER on each.
     private func mayManage(_ operation: LinkOperation, _ body: JSONValue, _ access: Access) -> Bool {
         switch operation {
-        case .follow, .syncOffsets: return access.allowsCluster(.clusterAction)
+        case .follow, .syncOffsets, .permitMarkers, .endTransactions, .awaitTransactions: return access.allowsCluster(.clusterAction)
         case .describe: return access.allowsCluster(.describe)
         case .progress:
             return access.allowsCluster(.clusterAction, isLogged: false) || access.allowsCluster(.describe)

@@ -108,11 +108,12 @@ extension LinkServices {
 
     private static func json(_ partition: Partition, _ entry: MirrorProgress?, now: Int64) -> JSONValue {
         func ago(_ time: Int64?) -> JSONValue { time.map { .integer(now - $0) } ?? .null }
-        let end = (try? partition.withLog { log in log.logEndOffset }) ?? 0
+        let (end, highWatermark) = (try? partition.withLog { log in (log.logEndOffset, log.highWatermark) }) ?? (0, 0)
         var object = JSONObject()
         object.append("topic", .string(partition.topicPartition.topic))
         object.append("partition", .integer(Int64(partition.topicPartition.partition)))
         object.append("logEndOffset", .integer(end))
+        object.append("highWatermark", .integer(highWatermark))
         object.append("sourceEndOffset", .integer(entry?.sourceEndOffset ?? -1))
         object.append("caughtUpAgoMs", ago(entry?.upToDateAt))
         object.append("answeredAgoMs", ago(entry?.answeredAt))
@@ -145,6 +146,7 @@ extension LinkServices {
 struct MirrorSurvey: Sendable {
     struct Entry: Sendable {
         var logEndOffset: Offset
+        var highWatermark: Offset
         var sourceEndOffset: Offset
         var caughtUpAgoMilliseconds: Int64?
         var isEnded: Bool
@@ -162,7 +164,8 @@ struct MirrorSurvey: Sendable {
             for value in answer["partitions"]?.arrayValue ?? [] {
                 guard let topic = value["topic"]?.stringValue, let number = value["partition"]?.integerValue else { continue }
                 entries[TopicPartition(topic, Int32(clamping: number))] = Entry(
-                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
+                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? 0,
+                    sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
                     caughtUpAgoMilliseconds: value["caughtUpAgoMs"]?.integerValue, isEnded: value["isEnded"]?.boolValue ?? false,
                     failure: value["failure"]?.stringValue, problem: value["problem"]?.stringValue ?? "", revision: revision)
             }

@@ -45,7 +45,8 @@ extension LinkServices {
             case .describe: answer = try await described()
             case .fence: answer = try await fence(body)
             case .unfence: answer = try await unfence(body)
-            case .progress, .follow, .syncOffsets, .newEpoch: preconditionFailure("not the coordinator's: \(operation)")
+            case .progress, .follow, .syncOffsets, .newEpoch, .permitMarkers, .endTransactions, .awaitTransactions:
+                preconditionFailure("answered elsewhere: \(operation)")
             }
             if operation != .describe { logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"]) }
             return ManageLinksResponse(answer)
@@ -292,6 +293,7 @@ extension LinkServices {
                         "name": .string(link.name), "id": .string("\(link.id)"), "sourceClusterId": .string(link.sourceClusterID),
                         "createdAt": .integer(link.createdAt),
                         "configuration": .object(link.readableConfiguration.map { ($0.key, .string($0.value)) }),
+                        "transactions": watches.withLock { $0[link.name] }?.status ?? .null,
                     ]
                 }),
             "mirrors": .array(

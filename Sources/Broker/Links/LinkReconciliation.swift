@@ -31,7 +31,7 @@ extension LinkServices {
                         needsBarrier = true
                         continue
                     }
-                    if mirror.state == .stopping { abortOpenTransactions(partition) }
+                    if mirror.state == .stopping { endOpenTransactions(partition, link: mirror.link) }
                     guard mirror.state.fetches, let source = sources[mirror.link], !source.settings.isPaused else { continue }
                     source.follow(partition, of: mirror)
                     wanted[mirror.link, default: []].insert(partition.topicPartition)
@@ -116,20 +116,6 @@ extension LinkServices {
             }
         }
         return state.withLock { $0.sources }
-    }
-
-    private func abortOpenTransactions(_ partition: Partition) {
-        do throws(PartitionError) {
-            let count = try partition.abortMirroredTransactions(now: SystemClock.now())
-            guard count > 0 else { return }
-            logger.info(
-                "transactions that the source had open are aborted",
-                metadata: ["partition": "\(partition.topicPartition)", "transactions": "\(count)"])
-        } catch {
-            logger.error(
-                "transactions that the source had open cannot be aborted",
-                metadata: ["partition": "\(partition.topicPartition)", "reason": "\(error)"])
-        }
     }
 }
 

@@ -34,11 +34,15 @@ final class LinkServices: Sendable {
         var awaitsNewerImage = false
         /// Since when this broker leads a mirror under which epoch.
         var leading: [TopicPartition: (epoch: LeaderEpoch, since: Int64)] = [:]
+        /// Mirrors whose open transactions are being ended.
+        var ending: Set<TopicPartition> = []
     }
 
     let runtime = LinkCoordinatorRuntime()
     let epochs = CoordinatedEpochs()
     let workers: LinkWorkers
+    /// The source's transactions of each link, while this broker coordinates links.
+    let watches = Mutex<[String: TransactionWatch]>([:])
     let tasks: LinkTasks
     let nodeID: NodeID
     let logger: Logger

@@ -47,6 +47,7 @@ final class LinkSource: Sendable {
     let admin: AdminClient
     let board = MirrorBoard()
     let throttle = ReplicationThrottle(samples: 11, milliseconds: 1000)
+    private let markers: MarkerKeeper
     private let events: any LinkEvents
     private let connections: [PeerConnections]
     private let loops: [any EventLoop]
@@ -63,6 +64,7 @@ final class LinkSource: Sendable {
         admin = AdminClient(configuration)
         cluster = admin.cluster
         self.events = events
+        markers = MarkerKeeper(link: definition.name, events: events, eventLoop: eventLoopGroup.next())
         self.logger = logger
         var options = PeerOptions(clientID: "\(configuration.clientID)-fetcher")
         options.maximumInFlight = 2
@@ -119,6 +121,7 @@ final class LinkSource: Sendable {
         }
         guard let (fetcher, key) = stopped else { return }
         fetcher?.stop(source: key)
+        markers.forget(name)
         board.remove(name)
     }
 
@@ -132,6 +135,7 @@ final class LinkSource: Sendable {
             return Array(state.fetchers.values)
         }
         for fetcher in fetchers { fetcher.close() }
+        markers.close()
         for connections in connections { connections.close() }
         admin.close()
     }
@@ -233,6 +237,8 @@ extension LinkSource: MirrorFetcherOwner {
         events.willCut(partition, to: offset, end: end, done: done)
     }
 
+    func holds(_ held: [HeldMarker], of key: FetchSessionKey, fetcher: MirrorFetcher) { markers.hold(held, of: key, fetcher: fetcher) }
+
     func sourceName(_ key: FetchSessionKey) -> String? { state.withLock { $0.names[key] } }
 }
 
@@ -242,4 +248,6 @@ protocol LinkEvents: AnyObject, Sendable {
     /// A mirror topic cannot go on by itself.
     func mirrorFailed(_ partition: TopicPartition, _ reason: String)
     func willCut(_ partition: Partition, to offset: Offset, end: Offset, done: @escaping @Sendable (Bool) -> Void)
+    /// Asks which markers may be appended: calls back, from anywhere, with those that may, or nil when nobody could be asked.
+    func askAbout(_ markers: [HeldMarker], link: String, done: @escaping @Sendable ([HeldMarker]?) -> Void)
 }

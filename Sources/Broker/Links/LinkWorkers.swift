@@ -11,6 +11,7 @@ final class LinkWorkers: Sendable {
         /// By link, with the definition that each was begun with.
         var workers: [String: (LinkDefinition, Task<Void, Never>)] = [:]
         var offsets: [String: (LinkDefinition, Task<Void, Never>)] = [:]
+        var transactions: [String: (LinkDefinition, Task<Void, Never>)] = [:]
         var isStopped = false
     }
 
@@ -28,10 +29,10 @@ final class LinkWorkers: Sendable {
     func stop() {
         state.withLock { state in
             state.isStopped = true
-            for (_, task) in state.workers.values { task.cancel() }
-            for (_, task) in state.offsets.values { task.cancel() }
+            for (_, task) in Array(state.workers.values) + Array(state.offsets.values) + Array(state.transactions.values) { task.cancel() }
             state.workers = [:]
             state.offsets = [:]
+            state.transactions = [:]
         }
     }
 
@@ -43,6 +44,9 @@ final class LinkWorkers: Sendable {
         state.withLock { state in
             Self.adjust(&state.workers, coordinated) { [logger, tasks] link in
                 tasks.begin { await LinkWorker(link: link, links: links, logger: logger).run() }
+            }
+            Self.adjust(&state.transactions, coordinated) { [logger, tasks] link in
+                tasks.begin { await TransactionWatch.run(link, links: links, logger: logger) }
             }
             Self.adjust(&state.offsets, Array(image.links.values)) { [logger, tasks] link in
                 tasks.begin { await OffsetSynchronizer(link: link, links: links, logger: logger).run() }

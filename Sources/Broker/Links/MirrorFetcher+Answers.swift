@@ -26,31 +26,63 @@ extension MirrorFetcher {
             return search(key, sourceStart: data.logStartOffset, sourceEnd: data.highWatermark)
         }
         switch mirror.phase {
-        case .following: append(data, key, mirror, asked)
+        case .following:
+            append(
+                FetchedMirror(
+                    records: data.records ?? ByteBuffer(), sourceStart: data.logStartOffset, sourceEnd: data.highWatermark), key, mirror)
         case .comparing, .searching: compare(data, key, mirror, asked)
         }
     }
 
     // MARK: Following
 
-    private func append(_ data: FetchResponse.PartitionData, _ key: FetchSessionKey, _ mirror: Mirror, _ asked: FetchPosition) {
-        let records = data.records ?? ByteBuffer()
+    /// Appends what was fetched, up to the first transaction that may not be shown as committed yet.
+    func append(_ fetched: FetchedMirror, _ key: FetchSessionKey, _ mirror: Mirror) {
+        var summary = FetchedBatches(fetched.records)
+        var (records, held) = (fetched.records, [HeldMarker]())
+        if settings.keepsTransactionsWhole, let first = summary.commits.first(where: { !mirror.permitted.contains($0.offset) }) {
+            records = fetched.records.getSlice(at: records.readerIndex, length: first.position - records.readerIndex) ?? ByteBuffer()
+            held = summary.commits.filter { !mirror.permitted.contains($0.offset) }.prefix(Self.markersPerQuestion).map {
+                HeldMarker(partition: mirror.partition.topicPartition, producer: $0.producer, offset: $0.offset)
+            }
+            summary = FetchedBatches(records)
+        }
         do throws(PartitionError) {
             let taken = try mirror.partition.appendMirrored(
-                records, leaderEpoch: mirror.leaderEpoch, sourceStartOffset: data.logStartOffset, now: SystemClock.now())
+                records, leaderEpoch: mirror.leaderEpoch, sourceStartOffset: fetched.sourceStart, now: SystemClock.now())
             var changed = mirror
             changed.failures = 0
-            let summary = FetchedBatches(records)
             if let epoch = summary.lastEpoch { changed.sourceEpoch = epoch }
-            mirrors[key] = changed
             if taken.bytes > 0, throttle.isLimited { throttle.record(bytes: taken.bytes) }
-            note(mirror.partition, sourceEnd: data.highWatermark, logEnd: taken.position.logEndOffset, summary)
+            note(mirror.partition, sourceEnd: fetched.sourceEnd, logEnd: taken.position.logEndOffset, summary)
+            guard held.isEmpty else {
+                changed.held = fetched
+                changed.held?.records.moveReaderIndex(forwardBy: records.readableBytes)
+                mirrors[key] = changed
+                plan.stop(key)
+                owner?.holds(held, of: key, fetcher: self)
+                return
+            }
+            changed.permitted = []
+            mirrors[key] = changed
             plan.advance(key, to: fetchPosition(taken.position.logEndOffset, changed.sourceEpoch))
         } catch {
             // Another broker leads the mirror by now, or the topic is no mirror any more: whoever knows says so to this fetcher.
             if case .notLeader = error { return drop(key) }
             rest(key, "\(error)")
         }
+    }
+
+    /// Markers that were held may be appended now.
+    func permit(_ offsets: [Offset], of key: FetchSessionKey) {
+        guard var mirror = mirrors[key], let fetched = mirror.held else { return }
+        mirror.permitted.formUnion(offsets)
+        mirror.held = nil
+        mirrors[key] = mirror
+        guard let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.leaderEpoch else { return drop(key) }
+        plan.follow(key, from: fetchPosition(position.logEndOffset, mirror.sourceEpoch))
+        append(fetched, key, mirror)
+        resume()
     }
 
     /// Notes where the source's committed records end, and the mirror's.
@@ -251,6 +283,15 @@ extension Partition {
     var isCompacted: Bool { state.withLock { $0.log.configuration.cleanupPolicy.contains(.compact) } }
 }
 
+/// What was fetched of a mirror.
+struct FetchedMirror {
+    var records: ByteBuffer
+    /// What lies before is gone at the source.
+    var sourceStart: Offset
+    /// Of the committed records.
+    var sourceEnd: Offset
+}
+
 /// What the whole batches of an answer amount to, by their headers.
 struct FetchedBatches {
     var bytes = 0
@@ -259,6 +300,7 @@ struct FetchedBatches {
     var lastEpoch: LeaderEpoch?
     /// The newest timestamp; -1 without any.
     var maxTimestamp: Timestamp = -1
+    var commits: [CommitMarker] = []
 
     init(_ buffer: ByteBuffer) {
         var position = buffer.readerIndex
@@ -267,6 +309,7 @@ struct FetchedBatches {
             records += Int64(header.recordCount)
             lastEpoch = header.partitionLeaderEpoch
             maxTimestamp = max(maxTimestamp, header.maxTimestamp)
+            if header.isControl, let marker = CommitMarker(header, in: buffer, at: position) { commits.append(marker) }
             position += header.sizeInBytes
         }
     }

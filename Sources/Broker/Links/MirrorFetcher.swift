@@ -22,6 +22,8 @@ protocol MirrorFetcherOwner: AnyObject, Sendable {
     func failed(_ partition: Partition, _ reason: String)
     /// The source's name of a topic that is fetched by its id.
     func sourceName(_ key: FetchSessionKey) -> String?
+    /// Commit markers have been fetched that may not be shown yet; ``MirrorFetcher/permit(_:of:)`` says when they may.
+    func holds(_ markers: [HeldMarker], of key: FetchSessionKey, fetcher: MirrorFetcher)
     /// Records are about to be cut off: calls back, from anywhere, when they are kept aside; with false when they could not be.
     func willCut(_ partition: Partition, to offset: Offset, end: Offset, done: @escaping @Sendable (Bool) -> Void)
 }
@@ -32,6 +34,8 @@ final class MirrorFetcher: @unchecked Sendable {
     private static let firstBackoffMilliseconds: Int64 = 10
     private static let maximumBackoffMilliseconds: Int64 = 1_000
     private static let timeoutMilliseconds: Int64 = 30_000
+    /// Markers that are asked about at a time, of one mirror.
+    static let markersPerQuestion = 500
     /// Topics are named by their ids, which came with version 13 (Apache Kafka 3.1).
     private static let versions: ClosedRange<Int16> = 13...17
     /// Enough for the header of a batch and for most batches.
@@ -52,6 +56,10 @@ final class MirrorFetcher: @unchecked Sendable {
         var failures = 0
         /// Of the last batch, in the source's count; -1 when unknown.
         var sourceEpoch: LeaderEpoch = -1
+        /// Fetched, and not appended: begins with a commit marker that waits for its like in other mirrors.
+        var held: FetchedMirror?
+        /// Offsets of markers that may be appended.
+        var permitted: Set<Offset> = []
     }
 
     let link: String

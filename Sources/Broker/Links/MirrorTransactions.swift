@@ -15,17 +15,28 @@ extension Partition {
         }
     }
 
-    /// Writes abort markers for all open transactions.
+    /// Producers whose transactions a mirror has open, and the end of its log; nil when there is none.
+    var openMirroredTransactions: (producers: [ProducerID], end: Offset)? {
+        state.withLock { state in
+            guard state.writes == .mirror, state.replica.isLeader else { return nil }
+            let open = state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 }.map(\.producerID)
+            return open.isEmpty ? nil : (open, state.log.logEndOffset)
+        }
+    }
+
+    /// Writes markers for all open transactions: of commit for those that were committed, else of abort.
     ///
+    /// - Parameter committed: by producer, with the epoch that the source's marker has.
     /// - Returns: how many there were.
-    func abortMirroredTransactions(now: Timestamp) throws(PartitionError) -> Int {
+    func endMirroredTransactions(committed: [ProducerID: Int16], now: Timestamp) throws(PartitionError) -> Int {
         let open = state.withLock { state in
             state.writes == .mirror ? state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 } : []
         }
         for producer in open {
             let end = TransactionEnd(
-                producer: TransactionalProducer(id: producer.producerID, epoch: producer.producerEpoch),
-                coordinatorEpoch: producer.coordinatorEpoch, isCommitted: false, version: 0)
+                producer: TransactionalProducer(
+                    id: producer.producerID, epoch: committed[producer.producerID] ?? producer.producerEpoch),
+                coordinatorEpoch: producer.coordinatorEpoch, isCommitted: committed[producer.producerID] != nil, version: 0)
             _ = try append(end.batch(now: now), origin: .coordinator, requireInSyncReplicas: false, now: now)
         }
         return open.count

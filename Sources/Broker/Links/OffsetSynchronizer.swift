@@ -40,12 +40,15 @@ struct OffsetSynchronizer: Sendable {
                 source.settings.groupFilter.admits(group) && services.coordinates(group: group)
             }
             guard !own.isEmpty else { return }
-            let ends = await links.gatherProgress()
+            var found: [(group: String, offsets: [TopicPartition: MartletClient.CommittedOffset])] = []
             for group in own {
                 if Task.isCancelled { return }
-                let offsets = try await source.admin.listGroupOffsets(group)
-                await commit(translated(offsets, mirrors, ends), group: group, services)
+                found.append((group, try await source.admin.listGroupOffsets(group)))
             }
+            // Offsets may have been committed in transactions: whoever went on from them here would miss what those wrote.
+            guard await links.awaitTransactions(link: link.name) else { return }
+            let ends = await links.gatherProgress()
+            for (group, offsets) in found { await commit(translated(offsets, mirrors, ends), group: group, services) }
         } catch {
             logger.debug("committed offsets cannot be copied", metadata: ["link": "\(link.name)", "reason": "\(error)"])
         }

@@ -1,0 +1,213 @@
+// Reads the source's `__transaction_state` for a link: what was decided about which transactions, and when all that was decided by a time has
+// been read.
+import Collections
+import ClusterMetadata
+import KafkaMessages
+import KafkaWire
+import Linking
+import Logging
+import MartletClient
+import NIOCore
+import Primitives
+import TransactionCoordination
+
+/// The reader of one watch.
+struct TransactionLogReader: Sendable {
+    private static let topic = "__transaction_state"
+    private static let pauseMilliseconds: Int64 = 250
+    private static let surveyMilliseconds: Int64 = 2_000
+    private static let recordMilliseconds: Int64 = 5_000
+    /// Decisions mostly come before the markers.
+    private static let patienceMilliseconds: Int64 = 50
+
+    let watch: TransactionWatch
+
+    func run() async {
+        /// A log that came to be while it was waited for is read from its beginning.
+        var wasMissing = false
+        while !Task.isCancelled, watch.links.runtime.isActive {
+            do {
+                guard let source = watch.links.source(of: watch.link.name) else {
+                    try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
+                    continue
+                }
+                let count = try await partitionCount(source)
+                watch.setProblem(nil)
+                if count == 0 {
+                    wasMissing = true
+                    try await waitForTransactions()
+                } else {
+                    try await read(source, partitions: count, fromBeginning: wasMissing)
+                }
+            } catch is CancellationError {
+                return
+            } catch {
+                note(error)
+                try? await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
+            }
+        }
+    }
+
+    /// A source that refuses will not be waited for; one that cannot be reached decides nothing either.
+    private func note(_ error: any Error) {
+        guard let error = error as? KafkaError, error.errorCode == .topicAuthorizationFailed else { return }
+        watch.setProblem("the source does not let the link read \(Self.topic): \(error.explanation)")
+    }
+
+    private func partitionCount(_ source: LinkSource) async throws(KafkaError) -> Int {
+        let response = try await source.cluster.requestMetadata(topics: [Self.topic], allowAutoCreation: false)
+        guard let topic = response.topics.first(where: { $0.name == Self.topic }) else { return 0 }
+        if topic.errorCode == .unknownTopicOrPartition { return 0 }
+        try topic.errorCode.check(about: "topic '\(Self.topic)'")
+        return topic.partitions.count
+    }
+
+    /// The source has had no transactions yet.
+    private func waitForTransactions() async throws {
+        let now = SystemClock.monotonicMilliseconds()
+        update()
+        watch.take { $0.readThrough(now) }
+        try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
+    }
+
+    private func read(_ source: LinkSource, partitions count: Int, fromBeginning: Bool) async throws {
+        let partitions = (0..<Int32(count)).map { TopicPartition(Self.topic, $0) }
+        var configuration = ConsumerConfiguration(source.cluster.configuration)
+        configuration.offsetReset = .earliest
+        configuration.commitsAutomatically = false
+        configuration.fetchMaximumWait = .milliseconds(Int64(watch.settings.fetchWaitMaxMilliseconds))
+        configuration.bufferMemory = 8 << 20
+        let consumer = try KafkaConsumer(configuration)
+        do {
+            try await begin(consumer, partitions, source, fromBeginning: fromBeginning)
+            try await follow(consumer, partitions, source)
+        } catch {
+            try? await consumer.close()
+            throw error
+        }
+        try? await consumer.close()
+    }
+
+    /// Goes on where the record says that everything before is done with; without one, with what is decided from now on.
+    private func begin(
+        _ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource, fromBeginning: Bool
+    ) async throws {
+        let unknown = watch.state.withLock { state in partitions.filter { state.gate.position(of: $0.partition) == nil } }
+        var begins: [Int32: Offset] = [:]
+        if fromBeginning {
+            for partition in unknown { begins[partition.partition] = 0 }
+        } else {
+            begins = try await ends(of: unknown, source)
+        }
+        let found = begins
+        watch.take { gate in
+            for (partition, offset) in found { gate.begin(partition, at: offset) }
+        }
+        try await consumer.assign(partitions)
+        for partition in partitions {
+            let position = watch.state.withLock { $0.gate.position(of: partition.partition) }
+            if let position { try consumer.seek(partition, to: position) }
+        }
+    }
+
+    /// Where the source's decisions end now.
+    func currentEnds(_ source: LinkSource) async throws -> [Int32: Offset] {
+        let count = try await partitionCount(source)
+        return try await ends(of: (0..<Int32(count)).map { TopicPartition(Self.topic, $0) }, source)
+    }
+
+    private func ends(of partitions: [TopicPartition], _ source: LinkSource) async throws -> [Int32: Offset] {
+        var ends: [Int32: Offset] = [:]
+        guard !partitions.isEmpty else { return ends }
+        for outcome in try await source.cluster.listOffsets(partitions.map { ($0, .latest) }) {
+            ends[outcome.item.partition] = try outcome.result.get().offset
+        }
+        return ends
+    }
+
+    private func follow(_ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource) async throws {
+        var rounds = Rounds()
+        while !Task.isCancelled, watch.links.runtime.isActive, watch.links.source(of: watch.link.name) === source {
+            let records = try await consumer.poll(maximumRecords: 2_000, timeout: .milliseconds(20))
+            update()
+            let now = SystemClock.monotonicMilliseconds()
+            watch.take { gate in
+                for record in records { Self.observe(record, &gate, now: now) }
+            }
+            readOn(partitions, source, now: now)
+            try await keep(&rounds, now: now)
+        }
+    }
+
+    /// For markers that wait though their decisions should have come: finds out how far the source's decisions go, beside the reading,
+    /// for a broker that is away would hold it up.
+    private func readOn(_ partitions: [TopicPartition], _ source: LinkSource, now: Int64) {
+        let goal = watch.goal.withLock { goal -> TransactionWatch.Goal? in
+            if goal == nil, watch.state.withLock({ $0.gate.awaitsDecisions(since: now - Self.patienceMilliseconds) }) {
+                goal = TransactionWatch.Goal(time: now)
+                return goal
+            }
+            if let ends = goal?.ends, hasRead(ends), let time = goal?.time {
+                goal = nil
+                watch.take { $0.readThrough(time) }
+            }
+            return nil
+        }
+        guard let goal else { return }
+        watch.links.tasks.begin {
+            let ends = try? await ends(of: partitions, source)
+            // Without an answer it is asked again.
+            watch.goal.withLock { $0 = ends.map { TransactionWatch.Goal(time: goal.time, ends: $0) } }
+        }
+    }
+
+    private func hasRead(_ ends: [Int32: Offset]) -> Bool {
+        watch.state.withLock { state in ends.allSatisfy { (state.gate.position(of: $0.key) ?? 0) >= $0.value } }
+    }
+
+    private struct Rounds {
+        var nextSurvey: Int64 = 0
+        var nextRecord: Int64 = 0
+    }
+
+    /// Looks at how far mirrors are, and records what is done with.
+    private func keep(_ rounds: inout Rounds, now: Int64) async throws {
+        guard now >= rounds.nextSurvey else { return }
+        rounds.nextSurvey = now + Self.surveyMilliseconds
+        let survey = await watch.links.gatherProgress()
+        let answeredAt = SystemClock.monotonicMilliseconds()
+        var standings: [TopicPartition: MirrorStanding] = [:]
+        for (partition, entry) in survey.entries {
+            standings[partition] = MirrorStanding(
+                highWatermark: entry.highWatermark, caughtUpAt: entry.caughtUpAgoMilliseconds.map { answeredAt - $0 })
+        }
+        let known = standings
+        watch.take { $0.progressed(known) }
+        guard now >= rounds.nextRecord else { return }
+        rounds.nextRecord = now + Self.recordMilliseconds
+        let (name, positions) = (watch.link.name, watch.state.withLock { $0.gate.settledPositions })
+        try await watch.links.change { coordinator in ((), coordinator.settle(positions, link: name)) }
+    }
+
+    /// The mirrors that fetch now.
+    private func update() {
+        guard let image = watch.links.runtime.image else { return }
+        var mirrors: [String: String] = [:]
+        for mirror in image.mirrors(of: watch.link.name) where mirror.state.fetches { mirrors[mirror.sourceName] = mirror.name }
+        let now = mirrors
+        watch.state.withLock { $0.gate.setMirrors(now) }
+    }
+
+    private static func observe(_ record: ConsumerRecord, _ gate: inout TransactionGate, now: Int64) {
+        let id = DecisionID(partition: record.partition, offset: record.offset)
+        guard let key = record.key, let change = try? TransactionRecord(key: key, value: record.value), let metadata = change.metadata else {
+            return gate.pass(id)
+        }
+        guard metadata.state == .prepareCommit else { return gate.observeCompletion(change.transactionalID, at: id, now: now) }
+        gate.observeCompletion(change.transactionalID, at: id, now: now)
+        gate.observe(
+            CommitDecision(
+                id: id, transactionalID: change.transactionalID,
+                producer: TransactionProducer(id: metadata.producerID, epoch: metadata.producerEpoch), partitions: Array(metadata.partitions)))
+    }
+}

@@ -16,12 +16,20 @@ struct TransactionGateTests {
         return gate
     }
 
+    /// By the source's clock it began a hundred milliseconds before it was decided, at a thousand for each offset.
     private static func decision(_ offset: Offset, _ partitions: [TopicPartition] = [a0, b0], id: String = "t") -> CommitDecision {
-        CommitDecision(id: DecisionID(partition: 1, offset: offset), transactionalID: id, producer: producer, partitions: partitions)
+        CommitDecision(
+            id: DecisionID(partition: 1, offset: offset), transactionalID: id, producer: producer, partitions: partitions,
+            startedAt: offset * 1_000 - 100, decidedAt: offset * 1_000)
     }
 
-    private static func marker(_ partition: TopicPartition, _ offset: Offset) -> HeldMarker {
-        HeldMarker(partition: partition, producer: producer, offset: offset)
+    /// - Parameter time: of the source's clock; the default fits every decision that is not complete.
+    private static func marker(_ partition: TopicPartition, _ offset: Offset, at time: Timestamp = 1_000_000) -> HeldMarker {
+        HeldMarker(partition: partition, producer: producer, offset: offset, timestamp: time)
+    }
+
+    private static func complete(_ gate: inout TransactionGate, at offset: Offset, now: Int64, id: String = "t") {
+        gate.observeCompletion(id, at: DecisionID(partition: 1, offset: offset), timestamp: offset * 1_000, now: now)
     }
 
     @Test func markersWaitForEachOther() {
@@ -63,12 +71,33 @@ struct TransactionGateTests {
     @Test func transactionsOfOneEpochAreTakenInOrder() {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
-        gate.observeCompletion("t", at: DecisionID(partition: 1, offset: 6), now: 1)
+        Self.complete(&gate, at: 6, now: 1)
         gate.observe(Self.decision(7))
-        gate.report([Self.marker(Self.a0, 10), Self.marker(Self.a0, 12), Self.marker(Self.b0, 20)], now: 2)
+        gate.report([Self.marker(Self.a0, 10, at: 5_001), Self.marker(Self.a0, 12), Self.marker(Self.b0, 20, at: 5_200)], now: 2)
         #expect(gate.evaluate(now: 2).candidates.map(\.markers) == [[Self.a0: 10, Self.b0: 20]])
         gate.report([Self.marker(Self.b0, 22)], now: 3)
         #expect(gate.evaluate(now: 3).candidates.map(\.markers) == [[Self.a0: 12, Self.b0: 22]])
+    }
+
+    /// The first marker that is seen of a producer may be of a transaction from before.
+    @Test func theFirstMarkerIsTakenByItsTime() {
+        var gate = Self.gate()
+        gate.observe(Self.decision(5))
+        Self.complete(&gate, at: 6, now: 1)
+        gate.observe(Self.decision(7))
+        Self.complete(&gate, at: 8, now: 1)
+        gate.observe(Self.decision(9))
+        // Clocks of brokers differ a little.
+        gate.report([Self.marker(Self.a0, 10, at: 4_850), Self.marker(Self.b0, 20, at: 6_997)], now: 2)
+        let outcome = gate.evaluate(now: 2)
+        #expect(outcome.permitted == [Self.marker(Self.a0, 10, at: 4_850)], "of a transaction that nobody knows")
+        #expect(outcome.candidates.isEmpty)
+        gate.report([Self.marker(Self.a0, 12, at: 8_005)], now: 3)
+        #expect(gate.evaluate(now: 3).candidates.map(\.markers) == [[Self.a0: 12, Self.b0: 20]])
+        #expect(gate.released([DecisionID(partition: 1, offset: 7)]).count == 2)
+        // From here on the order tells, whatever the clocks say.
+        gate.report([Self.marker(Self.a0, 14, at: 5_000), Self.marker(Self.b0, 22, at: 1)], now: 4)
+        #expect(gate.evaluate(now: 4).candidates.map(\.id.offset) == [9])
     }
 
     @Test func topicsThatAreNotMirroredDoNotCount() {
@@ -114,7 +143,7 @@ struct TransactionGateTests {
         gate.report([Self.marker(Self.a0, 10), Self.marker(c0, 3)], now: 1)
         let outcome = gate.evaluate(now: 1)
         #expect(outcome.permitted == [Self.marker(c0, 3)])
-        #expect(outcome.candidates.map(\.markers) == [[Self.a0: 10]])
+        #expect(outcome.candidates.map(\.markers) == [[Self.a0: 10, c0: 3]])
         #expect(gate.laggingMirrors == 1)
         gate.observe(Self.decision(7, [Self.a0, c0], id: "other"))
         gate.progressed([c0: MirrorStanding(highWatermark: 4, caughtUpAt: 2)])
@@ -130,7 +159,7 @@ struct TransactionGateTests {
     @Test func aMirrorThatHasPassedTheMarkerIsNotWaitedFor() {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
-        gate.observeCompletion("t", at: DecisionID(partition: 1, offset: 6), now: 100)
+        Self.complete(&gate, at: 6, now: 100)
         gate.report([Self.marker(Self.a0, 10)], now: 101)
         #expect(gate.evaluate(now: 101).candidates.isEmpty)
         gate.progressed([Self.b0: MirrorStanding(highWatermark: 50, caughtUpAt: 99)])
@@ -146,7 +175,7 @@ struct TransactionGateTests {
         gate.report([Self.marker(Self.a0, 10), Self.marker(Self.b0, 20)], now: 1)
         _ = gate.evaluate(now: 1)
         _ = gate.released([DecisionID(partition: 1, offset: 5)])
-        gate.observeCompletion("t", at: DecisionID(partition: 1, offset: 6), now: 2)
+        Self.complete(&gate, at: 6, now: 2)
         gate.progressed([
             Self.a0: MirrorStanding(highWatermark: 11, caughtUpAt: nil), Self.b0: MirrorStanding(highWatermark: 20, caughtUpAt: nil),
         ])
@@ -166,12 +195,12 @@ struct TransactionGateTests {
         var gate = Self.gate(recorded)
         #expect(gate.position(of: 1) == 5)
         gate.observe(Self.decision(5))
-        gate.observeCompletion("t", at: DecisionID(partition: 1, offset: 6), now: 1)
+        Self.complete(&gate, at: 6, now: 1)
         gate.observe(Self.decision(7))
         // The marker of the second transaction is not taken for that of the first, which this mirror has appended already.
-        gate.report([Self.marker(Self.a0, 12), Self.marker(Self.b0, 20)], now: 2)
+        gate.report([Self.marker(Self.a0, 12), Self.marker(Self.b0, 20, at: 5_500)], now: 2)
         let outcome = gate.evaluate(now: 2)
-        #expect(outcome.permitted == [Self.marker(Self.b0, 20)])
+        #expect(outcome.permitted == [Self.marker(Self.b0, 20, at: 5_500)])
         #expect(outcome.candidates.isEmpty)
     }
 

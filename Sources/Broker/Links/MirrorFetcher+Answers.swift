@@ -43,7 +43,8 @@ extension MirrorFetcher {
         if settings.keepsTransactionsWhole, let first = summary.commits.first(where: { !mirror.permitted.contains($0.offset) }) {
             records = fetched.records.getSlice(at: records.readerIndex, length: first.position - records.readerIndex) ?? ByteBuffer()
             held = summary.commits.filter { !mirror.permitted.contains($0.offset) }.prefix(Self.markersPerQuestion).map {
-                HeldMarker(partition: mirror.partition.topicPartition, producer: $0.producer, offset: $0.offset)
+                HeldMarker(
+                    partition: mirror.partition.topicPartition, producer: $0.producer, offset: $0.offset, timestamp: $0.timestamp)
             }
             summary = FetchedBatches(records)
         }

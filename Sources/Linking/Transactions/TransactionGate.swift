@@ -11,12 +11,20 @@ public struct CommitDecision: Sendable, Hashable {
     public var producer: TransactionProducer
     /// By the source's names.
     public var partitions: [TopicPartition]
+    /// By the clock of the source's coordinator.
+    public var startedAt: Timestamp
+    public var decidedAt: Timestamp
 
-    public init(id: DecisionID, transactionalID: String, producer: TransactionProducer, partitions: [TopicPartition]) {
+    public init(
+        id: DecisionID, transactionalID: String, producer: TransactionProducer, partitions: [TopicPartition], startedAt: Timestamp,
+        decidedAt: Timestamp
+    ) {
         self.id = id
         self.transactionalID = transactionalID
         self.producer = producer
         self.partitions = partitions
+        self.startedAt = startedAt
+        self.decidedAt = decidedAt
     }
 }
 
@@ -37,14 +45,22 @@ public struct TransactionGate: Sendable {
     private struct Decision: Sendable {
         var decision: CommitDecision
         var markers: [TopicPartition: Offset] = [:]
-        /// Mirrors that are not waited for: they have passed the marker, or lag behind.
+        /// Mirrors that are not waited for: they lag behind.
         var skipped: Set<TopicPartition> = []
-        /// When the source had written all markers, as far as is known here.
+        /// Mirrors that had appended the marker before this gate heard of it.
+        var passed: Set<TopicPartition> = []
+        /// When the source had written all markers, as far as is known here: monotonic milliseconds, and by the source's clock.
         var completedAt: Int64?
+        var completionTimestamp: Timestamp?
         var firstMarkerAt: Int64?
         /// Handed out to be recorded.
         var isSubmitted = false
         var isReleased = false
+    }
+
+    private struct Sequence: Hashable, Sendable {
+        var partition: TopicPartition
+        var producer: TransactionProducer
     }
 
     private struct Held: Sendable {
@@ -78,6 +94,8 @@ public struct TransactionGate: Sendable {
     private var held: [TopicPartition: [Offset: Held]] = [:]
     /// Markers without a decision.
     private var unmatched: [HeldMarker] = []
+    /// Producers of mirrors of which markers have been matched: the next marker belongs to the next decision.
+    private var sequenced: Set<Sequence> = []
     /// Recorded before this gate came to be.
     private var recorded: [DecisionID: TransactionRelease] = [:]
     /// Mirror by source topic, and the other way round; nil until they are known.
@@ -120,6 +138,8 @@ public struct TransactionGate: Sendable {
             }
     }
 
+    public var mirrorTopics: Int { sources.count }
+
     /// Mirror partitions and new mirror topics that the others do not wait for.
     public var laggingMirrors: Int { lagging.count + newTopics.count }
 
@@ -151,10 +171,15 @@ public struct TransactionGate: Sendable {
     }
 
     /// A transactional id has gone on: the source has written all markers of what it committed before.
-    public mutating func observeCompletion(_ transactionalID: String, at id: DecisionID, now: Int64) {
+    ///
+    /// - Parameters:
+    ///   - timestamp: by the source's clock.
+    ///   - now: monotonic milliseconds.
+    public mutating func observeCompletion(_ transactionalID: String, at id: DecisionID, timestamp: Timestamp, now: Int64) {
         nextOffsets[id.partition] = id.offset + 1
         guard let earlier = incomplete.removeValue(forKey: transactionalID) else { return }
         decisions[earlier]?.completedAt = now
+        decisions[earlier]?.completionTimestamp = timestamp
     }
 
     /// Something else stands there.
@@ -173,6 +198,7 @@ public struct TransactionGate: Sendable {
         held = held.filter { sources[$0.key.topic] != nil }
         unmatched.removeAll { sources[$0.partition.topic] == nil }
         lagging = lagging.filter { sources[$0.key.topic] != nil }
+        sequenced = sequenced.filter { sources[$0.partition.topic] != nil }
     }
 
     /// Leaders have fetched markers.
@@ -234,7 +260,7 @@ public struct TransactionGate: Sendable {
     /// The mirrors whose markers a transaction waits for; nil when nobody mirrors any of its partitions.
     private func needed(_ entry: Decision) -> Set<TopicPartition>? {
         let mirrored = mirrored(entry.decision.partitions)
-        return mirrored.isEmpty ? nil : Set(mirrored.filter { !entry.skipped.contains($0) && !lags($0) })
+        return mirrored.isEmpty ? nil : Set(mirrored.filter { !entry.skipped.contains($0) && !entry.passed.contains($0) && !lags($0) })
     }
 
     /// Under the names of the mirrors.
@@ -244,33 +270,63 @@ public struct TransactionGate: Sendable {
 
     private func lags(_ partition: TopicPartition) -> Bool { lagging[partition] != nil || newTopics.contains(partition.topic) }
 
-    /// Finds for each marker the decision that it carries out: the first one of its producer that touched the partition and has no marker
-    /// there yet, for the source writes them in this order.
+    /// Finds for each marker the decision that it carries out.
     private mutating func match(now: Int64, _ outcome: inout Outcome) {
         var left: [HeldMarker] = []
         for marker in unmatched {
-            let partition = marker.partition
-            let source = TopicPartition(sources[partition.topic] ?? "", partition.partition)
-            let found = (byProducer[marker.producer] ?? []).first { id in
-                guard let entry = decisions[id], entry.decision.partitions.contains(source) else { return false }
-                return (entry.markers[partition] ?? marker.offset) == marker.offset && !entry.skipped.contains(partition)
-            }
-            if let found {
-                decisions[found]?.markers[partition] = marker.offset
-                if decisions[found]?.firstMarkerAt == nil {
-                    decisions[found]?.firstMarkerAt = held[partition]?[marker.offset]?.reportedAt ?? now
-                }
-                if decisions[found]?.isReleased == true { permit(partition, marker.offset, &outcome) }
-            } else if let reportedAt = held[partition]?[marker.offset]?.reportedAt, reportedAt > readThrough,
-                decisions.count < Self.maximumKept
-            {
-                left.append(marker)
-            } else {
+            guard let entry = held[marker.partition]?[marker.offset] else { continue }
+            switch decision(of: marker) {
+            case .found(let id, let passed):
+                decisions[id]?.markers[marker.partition] = marker.offset
+                for earlier in passed { decisions[earlier]?.passed.insert(marker.partition) }
+                if decisions[id]?.firstMarkerAt == nil { decisions[id]?.firstMarkerAt = entry.reportedAt }
+                if sequenced.count >= Self.maximumKept { sequenced = [] }
+                sequenced.insert(Sequence(partition: marker.partition, producer: marker.producer))
+                if decisions[id]?.isReleased == true { permit(marker.partition, marker.offset, &outcome) }
+            case .unknown: permit(marker.partition, marker.offset, &outcome)
+            case .toCome:
                 // Of a decision from before this link looked at them nothing more will be known.
-                permit(partition, marker.offset, &outcome)
+                if entry.reportedAt > readThrough, decisions.count < Self.maximumKept {
+                    left.append(marker)
+                } else {
+                    permit(marker.partition, marker.offset, &outcome)
+                }
             }
         }
         unmatched = left
+    }
+
+    private enum Match {
+        /// And earlier decisions, which the mirror has passed.
+        case found(DecisionID, passed: [DecisionID])
+        /// Of a decision from before those that are known.
+        case unknown
+        case toCome
+    }
+
+    /// The source writes a producer's markers in the order of its decisions, all of one before the first of the next. From the first
+    /// marker on that this gate has matched, order alone tells them apart; for the first one time has to, unless each decision has an
+    /// epoch of its own (KIP-890).
+    private func decision(of marker: HeldMarker) -> Match {
+        let partition = marker.partition
+        let source = TopicPartition(sources[partition.topic] ?? "", partition.partition)
+        let all = (byProducer[marker.producer] ?? []).filter { decisions[$0]?.decision.partitions.contains(source) == true }
+        if let same = all.first(where: { decisions[$0]?.markers[partition] == marker.offset }) { return .found(same, passed: []) }
+        let anchor = all.lastIndex { id in decisions[id]?.markers[partition].map { $0 < marker.offset } ?? false }
+        let following = all[(anchor.map { $0 + 1 } ?? 0)...].filter { decisions[$0]?.passed.contains(partition) == false }
+        guard let first = following.first, let earliest = decisions[first]?.decision else { return .toCome }
+        if sequenced.contains(Sequence(partition: partition, producer: marker.producer)) { return .found(first, passed: []) }
+        var best: (index: Int, distance: Int64)?
+        for (index, id) in following.enumerated() {
+            guard let entry = decisions[id] else { continue }
+            let distance = max(
+                0, entry.decision.decidedAt - marker.timestamp, entry.completionTimestamp.map { marker.timestamp - $0 } ?? 0)
+            if distance < best?.distance ?? .max { best = (index, distance) }
+        }
+        guard let best else { return .toCome }
+        // An earlier transaction of the producer had ended before this one began.
+        if anchor == nil, max(0, marker.timestamp - earliest.startedAt) < best.distance { return .unknown }
+        return .found(following[best.index], passed: Array(following[..<best.index]))
     }
 
     private mutating func permit(_ partition: TopicPartition, _ offset: Offset, _ outcome: inout Outcome) {
@@ -284,7 +340,6 @@ public struct TransactionGate: Sendable {
         for (partition, entries) in held where lags(partition) {
             for offset in entries.keys { permit(partition, offset, &outcome) }
         }
-        unmatched = unmatched.filter { !lags($0.partition) }
     }
 
     // MARK: Progress
@@ -310,7 +365,7 @@ public struct TransactionGate: Sendable {
             guard let entry = decisions[id], let completedAt = entry.completedAt, let needed = needed(entry) else { continue }
             for partition in needed where entry.markers[partition] == nil {
                 guard let caughtUpAt = standings[partition]?.caughtUpAt, caughtUpAt > completedAt else { continue }
-                decisions[id]?.skipped.insert(partition)
+                decisions[id]?.passed.insert(partition)
             }
         }
     }

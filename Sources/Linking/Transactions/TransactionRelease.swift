@@ -36,11 +36,14 @@ public struct HeldMarker: Sendable, Hashable {
     public var partition: TopicPartition
     public var producer: TransactionProducer
     public var offset: Offset
+    /// When the source's broker wrote it, by its clock.
+    public var timestamp: Timestamp
 
-    public init(partition: TopicPartition, producer: TransactionProducer, offset: Offset) {
+    public init(partition: TopicPartition, producer: TransactionProducer, offset: Offset, timestamp: Timestamp) {
         self.partition = partition
         self.producer = producer
         self.offset = offset
+        self.timestamp = timestamp
     }
 }
 

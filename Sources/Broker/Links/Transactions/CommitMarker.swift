@@ -10,6 +10,7 @@ struct CommitMarker {
     var position: Int
     var offset: Offset
     var producer: TransactionProducer
+    var timestamp: Timestamp
 
     /// Reads a control batch; nil when it is no commit marker.
     init?(_ header: RecordBatchHeader, in buffer: ByteBuffer, at position: Int) {
@@ -19,6 +20,7 @@ struct CommitMarker {
         else { return nil }
         self.position = position
         offset = header.baseOffset
+        timestamp = header.maxTimestamp
         producer = TransactionProducer(id: header.producerId, epoch: header.producerEpoch)
     }
 }

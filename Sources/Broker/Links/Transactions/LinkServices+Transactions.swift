@@ -157,16 +157,17 @@ extension HeldMarker {
     fileprivate var json: JSONValue {
         [
             .string(partition.topic), .integer(Int64(partition.partition)), .integer(producer.id), .integer(Int64(producer.epoch)),
-            .integer(offset),
+            .integer(offset), .integer(timestamp),
         ]
     }
 
     fileprivate init?(_ value: JSONValue) {
-        guard let parts = value.arrayValue, parts.count == 5, let topic = parts[0].stringValue, let partition = parts[1].integerValue,
-            let id = parts[2].integerValue, let epoch = parts[3].integerValue, let offset = parts[4].integerValue
+        guard let parts = value.arrayValue, parts.count == 6, let topic = parts[0].stringValue, let partition = parts[1].integerValue,
+            let id = parts[2].integerValue, let epoch = parts[3].integerValue, let offset = parts[4].integerValue,
+            let timestamp = parts[5].integerValue
         else { return nil }
         self.init(
             partition: TopicPartition(topic, Int32(clamping: partition)),
-            producer: TransactionProducer(id: id, epoch: Int16(clamping: epoch)), offset: offset)
+            producer: TransactionProducer(id: id, epoch: Int16(clamping: epoch)), offset: offset, timestamp: timestamp)
     }
 }

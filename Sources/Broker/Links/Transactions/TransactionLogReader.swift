@@ -16,6 +16,8 @@ struct TransactionLogReader: Sendable {
     private static let topic = "__transaction_state"
     private static let pauseMilliseconds: Int64 = 250
     private static let surveyMilliseconds: Int64 = 2_000
+    /// While mirrors are not waited for.
+    private static let laggingSurveyMilliseconds: Int64 = 250
     private static let recordMilliseconds: Int64 = 5_000
     /// Decisions mostly come before the markers.
     private static let patienceMilliseconds: Int64 = 50
@@ -25,6 +27,7 @@ struct TransactionLogReader: Sendable {
     func run() async {
         /// A log that came to be while it was waited for is read from its beginning.
         var wasMissing = false
+        var rounds = Rounds()
         while !Task.isCancelled, watch.links.runtime.isActive {
             do {
                 guard let source = watch.links.source(of: watch.link.name) else {
@@ -35,9 +38,9 @@ struct TransactionLogReader: Sendable {
                 watch.setProblem(nil)
                 if count == 0 {
                     wasMissing = true
-                    try await waitForTransactions()
+                    try await waitForTransactions(&rounds)
                 } else {
-                    try await read(source, partitions: count, fromBeginning: wasMissing)
+                    try await read(source, partitions: count, fromBeginning: wasMissing, &rounds)
                 }
             } catch is CancellationError {
                 return
@@ -63,14 +66,15 @@ struct TransactionLogReader: Sendable {
     }
 
     /// The source has had no transactions yet.
-    private func waitForTransactions() async throws {
+    private func waitForTransactions(_ rounds: inout Rounds) async throws {
         let now = SystemClock.monotonicMilliseconds()
         update()
         watch.take { $0.readThrough(now) }
+        try await keep(&rounds, now: now)
         try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
     }
 
-    private func read(_ source: LinkSource, partitions count: Int, fromBeginning: Bool) async throws {
+    private func read(_ source: LinkSource, partitions count: Int, fromBeginning: Bool, _ rounds: inout Rounds) async throws {
         let partitions = (0..<Int32(count)).map { TopicPartition(Self.topic, $0) }
         var configuration = ConsumerConfiguration(source.cluster.configuration)
         configuration.offsetReset = .earliest
@@ -80,7 +84,7 @@ struct TransactionLogReader: Sendable {
         let consumer = try KafkaConsumer(configuration)
         do {
             try await begin(consumer, partitions, source, fromBeginning: fromBeginning)
-            try await follow(consumer, partitions, source)
+            try await follow(consumer, partitions, source, &rounds)
         } catch {
             try? await consumer.close()
             throw error
@@ -103,6 +107,8 @@ struct TransactionLogReader: Sendable {
         watch.take { gate in
             for (partition, offset) in found { gate.begin(partition, at: offset) }
         }
+        // Another coordinator would else begin later, and not know what was decided meanwhile.
+        try await record()
         try await consumer.assign(partitions)
         for partition in partitions {
             let position = watch.state.withLock { $0.gate.position(of: partition.partition) }
@@ -125,8 +131,9 @@ struct TransactionLogReader: Sendable {
         return ends
     }
 
-    private func follow(_ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource) async throws {
-        var rounds = Rounds()
+    private func follow(
+        _ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource, _ rounds: inout Rounds
+    ) async throws {
         while !Task.isCancelled, watch.links.runtime.isActive, watch.links.source(of: watch.link.name) === source {
             let records = try await consumer.poll(maximumRecords: 2_000, timeout: .milliseconds(20))
             update()
@@ -166,25 +173,31 @@ struct TransactionLogReader: Sendable {
     }
 
     private struct Rounds {
-        var nextSurvey: Int64 = 0
+        var lastSurvey: Int64 = 0
         var nextRecord: Int64 = 0
     }
 
     /// Looks at how far mirrors are, and records what is done with.
     private func keep(_ rounds: inout Rounds, now: Int64) async throws {
-        guard now >= rounds.nextSurvey else { return }
-        rounds.nextSurvey = now + Self.surveyMilliseconds
+        let pause = watch.state.withLock { $0.gate.laggingMirrors > 0 } ? Self.laggingSurveyMilliseconds : Self.surveyMilliseconds
+        guard now >= rounds.lastSurvey + pause else { return }
+        rounds.lastSurvey = now
+        // Not by the time of the answers: a mirror would seem to have caught up later than it has.
+        let askedAt = SystemClock.monotonicMilliseconds()
         let survey = await watch.links.gatherProgress()
-        let answeredAt = SystemClock.monotonicMilliseconds()
         var standings: [TopicPartition: MirrorStanding] = [:]
         for (partition, entry) in survey.entries {
             standings[partition] = MirrorStanding(
-                highWatermark: entry.highWatermark, caughtUpAt: entry.caughtUpAgoMilliseconds.map { answeredAt - $0 })
+                highWatermark: entry.highWatermark, caughtUpAt: entry.caughtUpAgoMilliseconds.map { askedAt - $0 })
         }
         let known = standings
         watch.take { $0.progressed(known) }
         guard now >= rounds.nextRecord else { return }
         rounds.nextRecord = now + Self.recordMilliseconds
+        try await record()
+    }
+
+    private func record() async throws {
         let (name, positions) = (watch.link.name, watch.state.withLock { $0.gate.settledPositions })
         try await watch.links.change { coordinator in ((), coordinator.settle(positions, link: name)) }
     }
@@ -203,11 +216,12 @@ struct TransactionLogReader: Sendable {
         guard let key = record.key, let change = try? TransactionRecord(key: key, value: record.value), let metadata = change.metadata else {
             return gate.pass(id)
         }
-        guard metadata.state == .prepareCommit else { return gate.observeCompletion(change.transactionalID, at: id, now: now) }
-        gate.observeCompletion(change.transactionalID, at: id, now: now)
+        gate.observeCompletion(change.transactionalID, at: id, timestamp: metadata.lastUpdateTimestamp, now: now)
+        guard metadata.state == .prepareCommit else { return }
         gate.observe(
             CommitDecision(
                 id: id, transactionalID: change.transactionalID,
-                producer: TransactionProducer(id: metadata.producerID, epoch: metadata.producerEpoch), partitions: Array(metadata.partitions)))
+                producer: TransactionProducer(id: metadata.producerID, epoch: metadata.producerEpoch), partitions: Array(metadata.partitions),
+                startedAt: metadata.startTimestamp, decidedAt: metadata.lastUpdateTimestamp))
     }
 }

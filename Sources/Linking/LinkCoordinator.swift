@@ -126,17 +126,6 @@ public struct LinkCoordinator: Sendable {
         }
     }
 
-    /// A mirror comes into another state, unless it has left the one that this follows from.
-    public func advance(
-        _ name: String, from states: Set<MirrorState>, to state: MirrorState, _ reason: String, topicID: TopicID? = nil, now: Timestamp
-    ) -> [LinkRecord] {
-        guard let mirror = image.mirrors[name], states.contains(mirror.state) else { return [] }
-        var changed = mirror.entering(state, reason, at: now)
-        if let topicID { changed.topicID = topicID }
-        if changed.state == mirror.state, changed.reason == mirror.reason, changed.topicID == mirror.topicID { return [] }
-        return [.mirror(changed)]
-    }
-
     /// A mirror topic is gone here.
     public func removeMirror(_ name: String) -> [LinkRecord] { image.mirrors[name] == nil ? [] : [.mirrorRemoved(name)] }
 

@@ -119,7 +119,7 @@ public struct LinkSettings: Sendable, Hashable {
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
         LinkSetting(
             key: "mirror.transactions.atomic.enable", kind: .boolean, defaultValue: "true",
-            meaning: "Shows a transaction once it has arrived at all mirrors that it touched, and otherwise aborts it on all at a fail-over."),
+            meaning: "Shows a transaction once it has arrived at all mirrors that it touched; a fail-over aborts others on all."),
         LinkSetting(
             key: "mirror.transactions.hold.max.ms", kind: .integer(100...3_600_000), defaultValue: "10000",
             meaning: "How long the mirrors of a transaction wait for one of them that does not get on."),

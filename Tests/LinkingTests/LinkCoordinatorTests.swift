@@ -87,9 +87,14 @@ struct LinkCoordinatorTests {
 
     @Test func aStateIsLeftOnlyFromWhereItFollows() throws {
         let coordinator = try coordinator([Self.mirror("t", .paused)])
-        #expect(coordinator.advance("t", from: [.active], to: .failed, "x", now: 2).isEmpty)
-        #expect(coordinator.advance("gone", from: [.paused], to: .failed, "x", now: 2).isEmpty)
-        #expect(coordinator.advance("t", from: [.paused], to: .failed, "x", now: 2).count == 1)
+        func records(_ mirror: MirrorTopic) -> [LinkRecord] {
+            coordinator.records(of: [MirrorStep(mirror, .enter(.failed, reason: "x"))], now: 2)
+        }
+        #expect(records(Self.mirror("t", .active)).isEmpty)
+        #expect(records(Self.mirror("gone", .paused)).isEmpty)
+        // Paused again since: what followed from the first time does not follow from the second.
+        #expect(records(Self.mirror("t", .paused).entering(.paused, at: 9)).isEmpty)
+        #expect(records(Self.mirror("t", .paused)).count == 1)
     }
 
     @Test func restoringTakesAFenceAway() throws {

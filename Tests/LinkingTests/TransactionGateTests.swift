@@ -226,7 +226,8 @@ struct TransactionGateTests {
         #expect(active.settle([1: 5], link: "dr") == [.transactionPositions("dr", [1: 5])])
         for record in active.settle([1: 6], link: "dr") { active.replay(try #require(try Self.reread(record))) }
         #expect(active.transactions["dr"]?.releases.isEmpty == true && active.transactions["dr"]?.positions == [1: 6])
-        for record in coordinator.advance("b", from: [.active], to: .stopping, "", now: 2) { coordinator.replay(record) }
+        let plan = try coordinator.plan(.failover, link: "dr", topics: ["b"])
+        for record in coordinator.records(.failover, plan, reason: "", now: 2) { coordinator.replay(record) }
         #expect(coordinator.release([release], link: "dr").released.isEmpty)
         for record in try active.deleteLink("dr", force: true) { active.replay(record) }
         #expect(active.transactions.isEmpty)
@@ -236,6 +237,7 @@ struct TransactionGateTests {
     private static func reread(_ record: LinkRecord) throws -> LinkRecord? {
         let (key, value) = record.encoded
         return LinkRecord(
-            key: try JSONValue(parsing: Array(key.description.utf8)), value: try value.map { try JSONValue(parsing: Array($0.description.utf8)) })
+            key: try JSONValue(parsing: Array(key.description.utf8)),
+            value: try value.map { try JSONValue(parsing: Array($0.description.utf8)) })
     }
 }

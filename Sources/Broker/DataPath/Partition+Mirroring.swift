@@ -1,28 +1,15 @@
 // What a partition does as leader of a mirror: taking another cluster's batches as they are, at the same offsets, and cutting back what that
 // cluster does not have. Its own followers replicate as always.
+import Linking
 import NIOCore
 import Primitives
 import RecordBatches
 import Replication
 import Storage
 
-/// Where a mirror's leader stands.
-struct MirrorPosition: Sendable, Equatable {
-    var leaderEpoch: LeaderEpoch
-    var logStartOffset: Offset
-    var logEndOffset: Offset
-}
-
-/// A batch as both sides of a link can compare it: everything but the leader epoch, which each cluster has of its own.
-struct BatchIdentity: Sendable, Equatable {
-    var baseOffset: Offset
-    var lastOffset: Offset
-    var crc: UInt32
-
+extension BatchIdentity {
     init(_ header: RecordBatchHeader) {
-        baseOffset = header.baseOffset
-        lastOffset = header.lastOffset
-        crc = header.crc
+        self.init(baseOffset: header.baseOffset, lastOffset: header.lastOffset, crc: header.crc)
     }
 }
 
@@ -36,8 +23,7 @@ extension Partition {
     var mirrorPosition: MirrorPosition? {
         state.withLock { state in
             guard state.replica.isLeader, state.writes == .mirror else { return nil }
-            return MirrorPosition(
-                leaderEpoch: state.replica.leaderEpoch, logStartOffset: state.log.logStartOffset, logEndOffset: state.log.logEndOffset)
+            return state.mirrorPosition
         }
     }
 
@@ -65,9 +51,7 @@ extension Partition {
                 }
                 state.sourceStartOffset = sourceStartOffset
                 state.followSourceStart()
-                let position = MirrorPosition(
-                    leaderEpoch: leaderEpoch, logStartOffset: state.log.logStartOffset, logEndOffset: state.log.logEndOffset)
-                return .success((position, batches.readableBytes))
+                return .success((state.mirrorPosition, batches.readableBytes))
             } catch {
                 return .failure(state.failure(error))
             }
@@ -92,16 +76,6 @@ extension Partition {
         return try outcome.get()
     }
 
-    /// Whether a cut would be noticed by followers: they find out where logs part by leader epochs, so nothing may have been appended in
-    /// the present one.
-    var mayCutMirror: Bool {
-        state.withLock { state in
-            if state.replica.followers.isEmpty { return true }
-            guard let latest = state.log.leaderEpochs.last else { return true }
-            return latest.epoch < state.replica.leaderEpoch || latest.startOffset >= state.log.logEndOffset
-        }
-    }
-
     /// Cuts the mirror back to an offset that the source has too.
     func cutMirror(to offset: Offset, leaderEpoch: LeaderEpoch, now: Timestamp) throws(PartitionError) -> MirrorPosition {
         var effects = PartitionEffects()
@@ -116,9 +90,7 @@ extension Partition {
                 state.log.assignLeaderEpoch(leaderEpoch)
                 state.replica.logWasCut(to: offset)
                 state.takeAll(&effects)
-                return .success(
-                    MirrorPosition(
-                        leaderEpoch: leaderEpoch, logStartOffset: state.log.logStartOffset, logEndOffset: state.log.logEndOffset))
+                return .success(state.mirrorPosition)
             } catch {
                 return .failure(state.failure(error))
             }
@@ -138,7 +110,7 @@ extension Partition {
                 try state.log.truncateFullyAndStart(at: offset, now: now)
                 state.log.assignLeaderEpoch(leaderEpoch)
                 state.replica.logWasCut(to: offset)
-                return .success(MirrorPosition(leaderEpoch: leaderEpoch, logStartOffset: offset, logEndOffset: offset))
+                return .success(state.mirrorPosition)
             } catch {
                 return .failure(state.failure(error))
             }
@@ -148,6 +120,16 @@ extension Partition {
 }
 
 extension Partition.State {
+    fileprivate var mirrorPosition: MirrorPosition {
+        MirrorPosition(
+            leaderEpoch: replica.leaderEpoch, logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset, mayCut: mayCutMirror)
+    }
+
+    private var mayCutMirror: Bool {
+        guard !replica.followers.isEmpty, let latest = log.leaderEpochs.last else { return true }
+        return latest.epoch < replica.leaderEpoch || latest.startOffset >= log.logEndOffset
+    }
+
     /// Lets go of what a mirror's source has let go of, as far as that is committed.
     mutating func followSourceStart() {
         guard writes == .mirror, sourceStartOffset > log.logStartOffset else { return }

@@ -141,39 +141,3 @@ extension LinkServices {
         return MirrorSurvey(answers)
     }
 }
-
-/// What all brokers said of their mirrors.
-struct MirrorSurvey: Sendable {
-    struct Entry: Sendable {
-        var logEndOffset: Offset
-        var highWatermark: Offset
-        var sourceEndOffset: Offset
-        var caughtUpAgoMilliseconds: Int64?
-        var isEnded: Bool
-        var failure: String?
-        var problem: String
-        /// The image that its leader went by.
-        var revision: Offset
-    }
-
-    private(set) var entries: [TopicPartition: Entry] = [:]
-
-    init(_ answers: [JSONValue]) {
-        for answer in answers {
-            let revision = answer["revision"]?.integerValue ?? -1
-            for value in answer["partitions"]?.arrayValue ?? [] {
-                guard let topic = value["topic"]?.stringValue, let number = value["partition"]?.integerValue else { continue }
-                entries[TopicPartition(topic, Int32(clamping: number))] = Entry(
-                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? 0,
-                    sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
-                    caughtUpAgoMilliseconds: value["caughtUpAgoMs"]?.integerValue, isEnded: value["isEnded"]?.boolValue ?? false,
-                    failure: value["failure"]?.stringValue, problem: value["problem"]?.stringValue ?? "", revision: revision)
-            }
-        }
-    }
-
-    /// Whether something holds for every partition of a topic.
-    func holds(_ topic: TopicImage, _ condition: (Entry) -> Bool) -> Bool {
-        topic.partitions.allSatisfy { partition in entries[TopicPartition(topic.name, partition.index)].map(condition) ?? false }
-    }
-}

@@ -10,14 +10,12 @@ import Primitives
 import Runtime
 
 extension LinkWorker {
-    /// How long brokers may take to hear of a mirror before its topic is created: until they know, they would let clients write to it.
-    private static let announcementMilliseconds: Int64 = 10_000
-
     /// Creates the topics of mirrors that have been recorded.
-    func createPending() async throws {
+    func createPending(_ steps: LinkSteps) async throws {
         let pending = mirrors.filter { $0.state == .pendingMirror }
         guard !pending.isEmpty, let source, let services = links.services else { return }
-        let behind = await links.awaitFollowers(milliseconds: Self.announcementMilliseconds)
+        // Until brokers know of a mirror, they would let clients write to it.
+        let behind = await links.awaitFollowers(milliseconds: LinkSteps.announcementMilliseconds)
         guard behind.isEmpty else {
             throw LinkCallFailure(description: "brokers \(behind) have not heard of new mirror topics yet")
         }
@@ -41,16 +39,16 @@ extension LinkWorker {
         }
         let response = try await links.decide(request)
         var ids: [String: TopicID] = [:]
+        var refused: [String: String] = [:]
         for result in response.topics {
             switch result.errorCode {
             case .none: ids[result.name] = result.topicId
             // Created in an attempt whose end was not recorded.
             case .topicAlreadyExists: ids[result.name] = services.image.topics.topic(named: result.name)?.id
-            default:
-                try await move([result.name], from: [.pendingMirror], to: .failed, result.errorMessage ?? result.errorCode.name)
+            default: refused[result.name] = result.errorMessage ?? result.errorCode.name
             }
         }
-        try await move(Array(ids.keys), from: [.pendingMirror], to: .active, ids: ids)
+        try await record(steps.created(pending, ids, refused: refused))
     }
 
     /// Compares the source's topics with their mirrors.
@@ -58,55 +56,36 @@ extension LinkWorker {
         guard let source else { return }
         do {
             let topics = try await source.admin.listTopics()
-            if rounds.failuresOfSource > 0 { logger.notice("a link's source answers again", metadata: ["link": "\(link.name)"]) }
-            rounds.failuresOfSource = 0
-            try await move(mirrors.filter { $0.state == .sourceUnavailable }.map(\.name), from: [.sourceUnavailable], to: .active)
-            var byName: [String: TopicDescription] = [:]
-            for topic in topics { byName[topic.name] = topic }
-            try await followExisting(byName, settings, source)
+            if rounds.steps.failuresOfSource > 0 {
+                logger.notice("a link's source answers again", metadata: ["link": "\(link.name)"])
+            }
+            try await record(rounds.steps.sourceAnswered(mirrors))
+            try await followExisting(topics, settings, source)
             if settings.autoCreatesMirrors { try await mirrorNew(topics, settings) }
         } catch let error as LinkCallFailure {
             // Of this cluster: the source has nothing to do with it.
             logger.warning("mirror topics cannot follow their sources", metadata: ["link": "\(link.name)", "reason": "\(error)"])
         } catch {
-            rounds.failuresOfSource += 1
-            if rounds.failuresOfSource == 1 {
+            let steps = rounds.steps.sourceFailed(mirrors, threshold: settings.availabilityFailureThreshold, "\(error)")
+            if rounds.steps.failuresOfSource == 1 {
                 logger.warning("a link's source cannot be followed", metadata: ["link": "\(link.name)", "reason": "\(error)"])
             }
-            guard rounds.failuresOfSource >= settings.availabilityFailureThreshold else { return }
-            try? await move(
-                mirrors.filter { $0.state == .active }.map(\.name), from: [.active], to: .sourceUnavailable,
-                "the source has not answered \(rounds.failuresOfSource) times in a row: \(error)")
+            try? await record(steps)
         }
     }
 
-    private func followExisting(_ topics: [String: TopicDescription], _ settings: LinkSettings, _ source: LinkSource) async throws {
+    private func followExisting(_ topics: [TopicDescription], _ settings: LinkSettings, _ source: LinkSource) async throws {
         guard let services = links.services else { return }
-        var living: [MirrorTopic] = []
-        for mirror in mirrors where mirror.state != .pendingMirror {
-            guard let own = services.image.topics.topic(named: mirror.name), own.id == mirror.topicID else {
-                // Somebody deleted the mirror topic here. Not by looking at metadata that may be behind what has just been created.
-                if SystemClock.now() - mirror.since > Self.announcementMilliseconds {
-                    try await links.change { coordinator in ((), coordinator.removeMirror(mirror.name)) }
-                }
-                continue
-            }
-            guard mirror.state == .active else { continue }
-            guard let topic = topics[mirror.sourceName] else {
-                try await move([mirror.name], from: [.active], to: .failed, "the source topic '\(mirror.sourceName)' is gone")
-                continue
-            }
-            guard topic.topicID == mirror.sourceID else {
-                try await move(
-                    [mirror.name], from: [.active], to: .failed,
-                    "the source topic '\(mirror.sourceName)' was deleted and created anew; its records have nothing to do with those "
-                        + "mirrored so far: delete the mirror topic and mirror it anew, or fail over to keep what is here")
-                continue
-            }
-            living.append(mirror)
-            if topic.partitions.count > own.partitions.count { await grow(mirror.name, to: Int32(topic.partitions.count)) }
+        let mirrors = mirrors
+        var theirs: [String: LinkedTopic] = [:]
+        for topic in topics {
+            theirs[topic.name] = LinkedTopic(name: topic.name, id: topic.topicID, partitions: topic.partitions.count)
         }
-        try await followConfigs(living, settings, source)
+        let own = services.image.linkedTopics(mirrors.map(\.name))
+        let verdicts = TopicVerdicts(mirrors, own: own, source: theirs, now: SystemClock.now())
+        try await record(verdicts.steps)
+        for growth in verdicts.growing { await grow(growth.topic, to: Int32(growth.partitions)) }
+        try await followConfigs(verdicts.living, settings, source)
     }
 
     private func grow(_ name: String, to count: Int32) async {

@@ -26,10 +26,10 @@ struct LinkWorker: Sendable {
         while !Task.isCancelled, links.runtime.isActive {
             let now = SystemClock.monotonicMilliseconds()
             do {
-                try await createPending()
+                try await createPending(rounds.steps)
                 try await advancePending(&rounds)
                 if !settings.isPaused, rounds.topicsAreDue(now) { await followTopics(settings, &rounds) }
-                if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { try await takeFailures() }
+                if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { try await takeFailures(rounds.steps) }
             } catch {
                 logger.warning("work on a link is put off", metadata: ["link": "\(link.name)", "reason": "\(error)"])
                 try? await Task.sleep(for: Self.idlePause)
@@ -45,51 +45,38 @@ struct LinkWorker: Sendable {
 
     // MARK: States
 
-    func move(
-        _ mirrors: [String], from states: Set<MirrorState>, to state: MirrorState, _ reason: String = "", ids: [String: TopicID] = [:]
-    ) async throws {
-        guard !mirrors.isEmpty else { return }
+    /// Has steps recorded, as far as mirrors are still as they were when that was decided.
+    func record(_ steps: [MirrorStep]) async throws {
+        guard !steps.isEmpty else { return }
         let now = SystemClock.now()
-        try await links.change { coordinator in
-            ((), mirrors.flatMap { coordinator.advance($0, from: states, to: state, reason, topicID: ids[$0], now: now) })
-        }
+        try await links.change { coordinator in ((), coordinator.records(of: steps, now: now)) }
     }
 
     /// Mirrors on their way to being writable, or back to being mirrors.
     private func advancePending(_ rounds: inout LinkRounds) async throws {
-        let promoted = mirrors.filter { $0.state == .pendingStopped }
-        let stopping = mirrors.filter { $0.state == .stopping }
-        let restored = mirrors.filter { $0.state == .pendingRestore }
-        guard !promoted.isEmpty || !stopping.isEmpty || !restored.isEmpty, let image = links.services?.image else { return }
-        if !promoted.isEmpty { await fence(promoted, &rounds) }
+        let mirrors = mirrors
+        let unfenced = rounds.steps.toFence(mirrors)
+        guard mirrors.contains(where: { [.pendingStopped, .stopping, .pendingRestore].contains($0.state) }),
+            let image = links.services?.image
+        else { return }
+        if !unfenced.isEmpty { try await fence(unfenced, &rounds) }
         let askedAt = SystemClock.monotonicMilliseconds()
         let revision = links.runtime.revision
         let survey = await links.gatherProgress()
-        func topics(_ mirrors: [MirrorTopic]) -> [TopicImage] { mirrors.compactMap { image.topics.topic(named: $0.name) } }
-        // What was caught up with before the source was fenced says nothing.
-        let drained = topics(promoted).filter { topic in
-            guard let fencedAt = rounds.fencedAt[topic.name] else { return false }
-            return survey.holds(topic) { $0.caughtUpAgoMilliseconds.map { askedAt - $0 > fencedAt } ?? false }
-        }
+        let topics = image.linkedTopics(mirrors.map(\.name))
+        let drained = rounds.steps.drained(mirrors, topics: topics, survey, askedAt: askedAt)
         if !drained.isEmpty {
             await synchronizeOffsets()
-            try await move(drained.map(\.name), from: [.pendingStopped], to: .stopping, "promoted")
+            try await record(drained)
         }
-        let ended = topics(stopping).filter { topic in survey.holds(topic) { $0.revision >= revision && $0.isEnded } }
-        try await move(ended.map(\.name), from: [.stopping], to: .stopped, stopping.first?.reason ?? "")
-        let followed = topics(restored).filter { topic in survey.holds(topic) { $0.revision >= revision && $0.sourceEndOffset >= 0 } }
-        try await move(followed.map(\.name), from: [.pendingRestore], to: .active)
-        for mirror in stopping where image.topics.topic(named: mirror.name) == nil {
-            try await links.change { coordinator in ((), coordinator.removeMirror(mirror.name)) }
-        }
+        try await record(rounds.steps.settled(mirrors, topics: topics, survey, revision: revision))
     }
 
     /// Has the source refuse further writes, where it is Martlet's and lets us.
-    private func fence(_ mirrors: [MirrorTopic], _ rounds: inout LinkRounds) async {
-        let open = mirrors.filter { rounds.fencedAt[$0.name] == nil }
-        guard !open.isEmpty, let source else { return }
+    private func fence(_ mirrors: [MirrorTopic], _ rounds: inout LinkRounds) async throws {
+        guard let source else { return }
         let body: JSONValue = [
-            "topics": .array(open.map { .string($0.sourceName) }),
+            "topics": .array(mirrors.map { .string($0.sourceName) }),
             "by": .string("cluster \(links.services?.clusterID ?? "") by link \(link.name)"),
         ]
         do throws(KafkaError) {
@@ -97,16 +84,10 @@ struct LinkWorker: Sendable {
         } catch {
             // Of a cluster that is no Martlet's writes cannot be refused: what counts is what is there from now on.
             guard error.kind == .unsupportedVersion || error.errorCode == .unsupportedVersion else {
-                for mirror in open {
-                    try? await move(
-                        [mirror.name], from: [.pendingStopped], to: .pendingStopped,
-                        "the source cannot be fenced: \(error.explanation); fail over if it does not come back")
-                }
-                return
+                return try await record(rounds.steps.fencingFailed(mirrors, error.explanation))
             }
         }
-        let now = SystemClock.monotonicMilliseconds()
-        for mirror in open { rounds.fencedAt[mirror.name] = now }
+        rounds.steps.fenced(mirrors, at: SystemClock.monotonicMilliseconds())
     }
 
     /// Has every broker that coordinates groups copy their offsets once more.
@@ -119,23 +100,28 @@ struct LinkWorker: Sendable {
     }
 
     /// Mirrors that their leaders cannot go on with.
-    private func takeFailures() async throws {
+    private func takeFailures(_ steps: LinkSteps) async throws {
+        let mirrors = mirrors
         guard mirrors.contains(where: \.state.fetches) else { return }
-        let survey = await links.gatherProgress()
-        for (partition, entry) in survey.entries {
-            guard let failure = entry.failure else { continue }
-            try await move(
-                [partition.topic], from: [.active, .sourceUnavailable, .pendingRestore], to: .failed,
-                "partition \(partition.partition): \(failure)")
+        try await record(steps.failures(mirrors, await links.gatherProgress()))
+    }
+}
+
+extension MetadataImage {
+    /// The topics of these names that there are, by name.
+    func linkedTopics(_ names: [String]) -> [String: LinkedTopic] {
+        var found: [String: LinkedTopic] = [:]
+        for name in names {
+            guard let topic = topics.topic(named: name) else { continue }
+            found[name] = LinkedTopic(name: name, id: topic.id, partitions: topic.partitions.count)
         }
+        return found
     }
 }
 
 /// When what was done last for a link.
 struct LinkRounds: Sendable {
-    /// Monotonic milliseconds at which a mirror's source was fenced, or found not to be fenceable.
-    var fencedAt: [String: Int64] = [:]
-    var failuresOfSource: Int64 = 0
+    var steps = LinkSteps()
     private var nextTopics: Int64 = 0
     private var nextSurvey: Int64 = 0
     private let topicsMilliseconds: Int64

@@ -14,7 +14,7 @@ extension MirrorFetcher {
         guard plan.isCurrent(key), let mirror = mirrors[key], let asked = plan.position(of: key) else { return }
         switch data.errorCode {
         case .none: break
-        case .offsetOutOfRange: return resolveOutOfRange(key, mirror, asked)
+        case .offsetOutOfRange: return resolveOutOfRange(key, asked)
         case .notLeaderOrFollower, .leaderNotAvailable, .replicaNotAvailable, .fencedLeaderEpoch, .unknownLeaderEpoch,
             .unknownTopicId, .unknownTopicOrPartition, .inconsistentTopicId, .kafkaStorageError, .offsetNotAvailable:
             rest(key, "\(data.errorCode.name) at the source")
@@ -23,15 +23,14 @@ extension MirrorFetcher {
         default: return rest(key, "\(data.errorCode.name) at the source: \(data.errorCode.defaultMessage)")
         }
         if data.divergingEpoch.endOffset >= 0 || data.divergingEpoch.epoch >= 0 {
-            return search(key, sourceStart: data.logStartOffset, sourceEnd: data.highWatermark)
+            return advance(key) { session, position in
+                session.parted(sourceStart: data.logStartOffset, sourceEnd: data.highWatermark, position)
+            }
         }
-        switch mirror.phase {
-        case .following:
-            append(
-                FetchedMirror(
-                    records: data.records ?? ByteBuffer(), sourceStart: data.logStartOffset, sourceEnd: data.highWatermark), key, mirror)
-        case .comparing, .searching: compare(data, key, mirror, asked)
-        }
+        guard mirror.session.isFollowing else { return compare(data, key, mirror, asked) }
+        append(
+            FetchedMirror(records: data.records ?? ByteBuffer(), sourceStart: data.logStartOffset, sourceEnd: data.highWatermark),
+            key, mirror)
     }
 
     // MARK: Following
@@ -50,27 +49,61 @@ extension MirrorFetcher {
         }
         do throws(PartitionError) {
             let taken = try mirror.partition.appendMirrored(
-                records, leaderEpoch: mirror.leaderEpoch, sourceStartOffset: fetched.sourceStart, now: SystemClock.now())
-            var changed = mirror
-            changed.failures = 0
-            if let epoch = summary.lastEpoch { changed.sourceEpoch = epoch }
+                records, leaderEpoch: mirror.session.leaderEpoch, sourceStartOffset: fetched.sourceStart, now: SystemClock.now())
             if taken.bytes > 0, throttle.isLimited { throttle.record(bytes: taken.bytes) }
             note(mirror.partition, sourceEnd: fetched.sourceEnd, logEnd: taken.position.logEndOffset, summary)
-            guard held.isEmpty else {
-                changed.held = fetched
-                changed.held?.records.moveReaderIndex(forwardBy: records.readableBytes)
-                mirrors[key] = changed
-                plan.stop(key)
-                owner?.holds(held, of: key, fetcher: self)
-                return
-            }
-            changed.permitted = []
-            mirrors[key] = changed
-            plan.advance(key, to: fetchPosition(taken.position.logEndOffset, changed.sourceEpoch))
+            if held.isEmpty { mirrors[key]?.permitted = [] }
+            advance(key) { session, _ in session.appended(upTo: taken.position.logEndOffset, lastSourceEpoch: summary.lastEpoch) }
+            guard !held.isEmpty, mirrors[key] != nil else { return }
+            var rest = fetched
+            rest.records.moveReaderIndex(forwardBy: records.readableBytes)
+            mirrors[key]?.held = rest
+            // Nothing is asked for until the markers may be appended.
+            plan.stop(key)
+            owner?.holds(held, of: key, fetcher: self)
         } catch {
-            // Another broker leads the mirror by now, or the topic is no mirror any more: whoever knows says so to this fetcher.
-            if case .notLeader = error { return drop(key) }
-            rest(key, "\(error)")
+            giveUp(key, error)
+        }
+    }
+
+    /// Another broker leads the mirror by now, or the topic is no mirror any more: whoever knows says so to this fetcher. What else goes wrong
+    /// passes.
+    private func giveUp(_ key: FetchSessionKey, _ error: PartitionError) {
+        if case .notLeader = error { return drop(key) }
+        rest(key, "\(error)")
+    }
+
+    // MARK: What comes next
+
+    /// Lets a partition's session decide, and does what it says.
+    private func advance(_ key: FetchSessionKey, _ decide: (inout MirrorSession, MirrorPosition?) -> MirrorAction) {
+        guard var mirror = mirrors[key] else { return }
+        let action = decide(&mirror.session, mirror.partition.mirrorPosition)
+        if case .ask = action { mirror.failures = 0 }
+        mirrors[key] = mirror
+        perform(action, key, mirror)
+    }
+
+    private func perform(_ action: MirrorAction, _ key: FetchSessionKey, _ mirror: Mirror) {
+        switch action {
+        case .ask(let question): plan.advance(key, to: fetchPosition(question))
+        case .rest(let reason): rest(key, reason)
+        case .needEpoch(let offset, let question):
+            owner?.needsNewEpoch(mirror.partition, mirror.session.leaderEpoch)
+            plan.advance(key, to: fetchPosition(question))
+            rest(key, "records that the source does not have are to be cut off, from offset \(offset) on")
+        case .keep(let offset, let position): keep(key, mirror, from: offset, position)
+        case .cut(let offset): cut(key, mirror, to: offset)
+        case .restart(let offset): restart(key, mirror, at: offset)
+        case .skip(let reason, let question):
+            logger.warning(
+                "a mirror goes on behind a gap", metadata: ["partition": "\(mirror.partition.topicPartition)", "reason": "\(reason)"])
+            plan.advance(key, to: fetchPosition(question))
+        case .fail(let reason):
+            drop(key)
+            note(mirror.partition, problem: reason)
+            owner?.failed(mirror.partition, reason)
+        case .drop: drop(key)
         }
     }
 
@@ -80,8 +113,8 @@ extension MirrorFetcher {
         mirror.permitted.formUnion(offsets)
         mirror.held = nil
         mirrors[key] = mirror
-        guard let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.leaderEpoch else { return drop(key) }
-        plan.follow(key, from: fetchPosition(position.logEndOffset, mirror.sourceEpoch))
+        guard let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.session.leaderEpoch else { return drop(key) }
+        plan.follow(key, from: fetchPosition(.records(from: position.logEndOffset, sourceEpoch: mirror.session.sourceEpoch)))
         append(fetched, key, mirror)
         resume()
     }
@@ -109,152 +142,79 @@ extension MirrorFetcher {
     // MARK: Comparing
 
     private func compare(_ data: FetchResponse.PartitionData, _ key: FetchSessionKey, _ mirror: Mirror, _ asked: FetchPosition) {
+        let offset = asked.fetchOffset
         let header = data.records.flatMap { try? RecordBatchHeader(from: $0) }
         // Left out for want of room in the answer: ask again.
-        if header == nil, data.highWatermark > asked.fetchOffset { return rest(key, "") }
+        if header == nil, data.highWatermark > offset { return rest(key, "") }
         do throws(PartitionError) {
-            let own = try mirror.partition.batchIdentity(at: asked.fetchOffset)
-            let source = header.flatMap { $0.baseOffset <= asked.fetchOffset ? BatchIdentity($0) : nil }
-            // Compaction takes records away on each side in its own time: what is left does not compare.
-            let isCompacted = mirror.partition.isCompacted && data.highWatermark > asked.fetchOffset
-            let isSame = own == source && own != nil || isCompacted
-            switch mirror.phase {
-            case .following: break
-            case .comparing:
-                guard isSame else { return search(key, sourceStart: data.logStartOffset, sourceEnd: data.highWatermark) }
-                // With nothing new there, no later answer will speak of the partition.
-                note(mirror.partition, sourceEnd: data.highWatermark)
-                goOn(key, sourceEpoch: header?.partitionLeaderEpoch ?? -1)
-            case .searching(var search):
-                if isSame {
-                    search.agreed(endingAt: max(own?.lastOffset ?? asked.fetchOffset, asked.fetchOffset) + 1)
-                } else {
-                    search.differed(beginningAt: min(own?.baseOffset ?? asked.fetchOffset, asked.fetchOffset))
-                }
-                proceed(key, search)
+            let own = try mirror.partition.batchIdentity(at: offset)
+            let source = header.flatMap { $0.baseOffset <= offset ? BatchIdentity($0) : nil }
+            let isComparable = !mirror.partition.isCompacted
+            advance(key) { session, position in
+                session.compared(
+                    at: offset, own: own, source: source, sourceEpoch: header?.partitionLeaderEpoch ?? -1, isComparable: isComparable,
+                    sourceStart: data.logStartOffset, sourceEnd: data.highWatermark, position)
             }
+            // With nothing new there, no later answer will speak of the partition.
+            if mirrors[key]?.session.isFollowing == true { note(mirror.partition, sourceEnd: data.highWatermark) }
         } catch {
-            if case .notLeader = error { return drop(key) }
-            rest(key, "\(error)")
+            giveUp(key, error)
         }
     }
 
-    /// Follows from the mirror's end.
-    private func goOn(_ key: FetchSessionKey, sourceEpoch: LeaderEpoch) {
-        guard var mirror = mirrors[key], let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.leaderEpoch else {
-            return drop(key)
-        }
-        mirror.phase = .following
-        mirror.sourceEpoch = sourceEpoch
-        mirror.failures = 0
-        mirrors[key] = mirror
-        plan.advance(key, to: fetchPosition(position.logEndOffset, sourceEpoch))
-    }
+    // MARK: Cutting
 
-    /// The source does not have what the mirror has: finds out where they part.
-    private func search(_ key: FetchSessionKey, sourceStart: Offset, sourceEnd: Offset) {
-        guard let mirror = mirrors[key], let position = mirror.partition.mirrorPosition else { return drop(key) }
-        proceed(
-            key,
-            CommonPointSearch(start: max(position.logStartOffset, sourceStart), end: min(position.logEndOffset, sourceEnd)))
-    }
-
-    private func proceed(_ key: FetchSessionKey, _ search: CommonPointSearch) {
-        guard var mirror = mirrors[key] else { return }
-        switch search.step {
-        case .probe(let offset):
-            mirror.phase = .searching(search)
-            mirrors[key] = mirror
-            plan.advance(key, to: comparePosition(offset))
-        case .found(let offset): cut(key, mirror, to: offset)
-        }
-    }
-
-    private func cut(_ key: FetchSessionKey, _ mirror: Mirror, to offset: Offset) {
-        guard let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.leaderEpoch else { return drop(key) }
-        guard offset < position.logEndOffset else { return goOn(key, sourceEpoch: -1) }
-        guard mirror.partition.mayCutMirror else {
-            owner?.needsNewEpoch(mirror.partition, mirror.leaderEpoch)
-            // With the new epoch it begins anew; until then, or if that comes to nothing, it is tried again.
-            mirrors[key]?.phase = .comparing
-            plan.advance(key, to: comparePosition(position.logEndOffset - 1))
-            return rest(key, "records that the source does not have are to be cut off, from offset \(offset) on")
-        }
+    private func keep(_ key: FetchSessionKey, _ mirror: Mirror, from offset: Offset, _ position: MirrorPosition) {
+        guard let owner else { return }
         // Nothing is asked for until the records are kept.
         plan.stop(key)
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
-        owner?.willCut(mirror.partition, to: offset, end: position.logEndOffset) { [eventLoop] isKept in
-            eventLoop.execute { bound.value.cutKept(key, mirror, position, to: offset, isKept: isKept) }
+        owner.willCut(mirror.partition, to: offset, end: position.logEndOffset) { [eventLoop] isKept in
+            eventLoop.execute { bound.value.kept(isKept, key, mirror, from: offset, position) }
         }
     }
 
-    private func cutKept(_ key: FetchSessionKey, _ mirror: Mirror, _ position: MirrorPosition, to offset: Offset, isKept: Bool) {
-        guard mirrors[key]?.leaderEpoch == mirror.leaderEpoch, !plan.contains(key) else { return }
-        plan.follow(key, from: comparePosition(position.logEndOffset - 1))
-        mirrors[key]?.phase = .comparing
-        guard isKept, mirror.partition.mirrorPosition == position else {
-            rest(key, "records that the source does not have cannot be kept aside")
-            return resume()
-        }
-        do throws(PartitionError) {
-            _ = try mirror.partition.cutMirror(to: offset, leaderEpoch: mirror.leaderEpoch, now: SystemClock.now())
-            board.update(mirror.partition.topicPartition, link: link) { $0.cutRecords += position.logEndOffset - offset }
-            goOn(key, sourceEpoch: -1)
-        } catch {
-            rest(key, "\(error)")
-        }
+    private func kept(_ isKept: Bool, _ key: FetchSessionKey, _ mirror: Mirror, from offset: Offset, _ before: MirrorPosition) {
+        guard mirrors[key]?.session == mirror.session, !plan.contains(key) else { return }
+        plan.follow(key, from: fetchPosition(.batch(at: before.logEndOffset - 1)))
+        advance(key) { session, position in session.kept(isKept, from: offset, before: before, position) }
         resume()
     }
 
-    // MARK: Offsets that the source does not have
-
-    private func resolveOutOfRange(_ key: FetchSessionKey, _ mirror: Mirror, _ asked: FetchPosition) {
-        rest(key, "OFFSET_OUT_OF_RANGE at the source")
-        askOffset(key, timestamp: -2) { [self] start in
-            askOffset(key, timestamp: -1) { [self] end in
-                guard let mirror = mirrors[key], let position = mirror.partition.mirrorPosition,
-                    plan.position(of: key)?.fetchOffset == asked.fetchOffset
-                else { return }
-                resolve(key, mirror, position, start: start, end: end)
-            }
-        }
-    }
-
-    private func resolve(_ key: FetchSessionKey, _ mirror: Mirror, _ position: MirrorPosition, start: Offset, end: Offset) {
-        let isEmpty = position.logStartOffset >= position.logEndOffset
-        // Nothing here yet: the mirror begins where the source does.
-        if isEmpty, start > position.logEndOffset || end < position.logEndOffset { return restart(key, mirror, at: start) }
-        if end < position.logEndOffset { return search(key, sourceStart: start, sourceEnd: end) }
-        // Everything that could be compared is gone at the source, but nothing is missing.
-        if start == position.logEndOffset { return goOn(key, sourceEpoch: -1) }
-        if start < position.logEndOffset {
-            mirrors[key]?.phase = .comparing
-            return plan.advance(key, to: comparePosition(position.logEndOffset - 1))
-        }
-        let missing = "the source has deleted the records from offset \(position.logEndOffset) to \(start - 1) before they were fetched"
-        switch settings.gapPolicy {
-        case .skip:
-            logger.warning(
-                "a mirror goes on behind a gap", metadata: ["partition": "\(mirror.partition.topicPartition)", "reason": "\(missing)"])
-            mirrors[key]?.phase = .following
-            plan.advance(key, to: fetchPosition(start, -1))
-        case .fail:
-            drop(key)
-            note(mirror.partition, problem: missing)
-            owner?.failed(
-                mirror.partition,
-                missing + "; set mirror.gap.policy=skip and resume to go on behind the gap, or delete the topic and mirror it anew")
+    private func cut(_ key: FetchSessionKey, _ mirror: Mirror, to offset: Offset) {
+        let former = mirror.partition.mirrorPosition?.logEndOffset ?? offset
+        do throws(PartitionError) {
+            let position = try mirror.partition.cutMirror(
+                to: offset, leaderEpoch: mirror.session.leaderEpoch, now: SystemClock.now())
+            board.update(mirror.partition.topicPartition, link: link) { $0.cutRecords += former - offset }
+            advance(key) { session, _ in session.wasCut(position) }
+        } catch {
+            rest(key, "\(error)")
         }
     }
 
     private func restart(_ key: FetchSessionKey, _ mirror: Mirror, at offset: Offset) {
         do throws(PartitionError) {
-            let position = try mirror.partition.restartMirror(at: offset, leaderEpoch: mirror.leaderEpoch, now: SystemClock.now())
-            mirrors[key]?.phase = .following
-            plan.advance(key, to: fetchPosition(position.logEndOffset, -1))
+            let position = try mirror.partition.restartMirror(
+                at: offset, leaderEpoch: mirror.session.leaderEpoch, now: SystemClock.now())
+            advance(key) { session, _ in session.restarted(position) }
         } catch {
-            if case .notLeader = error { return drop(key) }
-            rest(key, "\(error)")
+            giveUp(key, error)
+        }
+    }
+
+    // MARK: Offsets that the source does not have
+
+    private func resolveOutOfRange(_ key: FetchSessionKey, _ asked: FetchPosition) {
+        rest(key, "OFFSET_OUT_OF_RANGE at the source")
+        askOffset(key, timestamp: -2) { [self] start in
+            askOffset(key, timestamp: -1) { [self] end in
+                guard plan.position(of: key)?.fetchOffset == asked.fetchOffset else { return }
+                advance(key) { [settings] session, position in
+                    session.bounds(start: start, end: end, policy: settings.gapPolicy, position)
+                }
+                resume()
+            }
         }
     }
 

@@ -41,21 +41,10 @@ final class MirrorFetcher: @unchecked Sendable {
     /// Enough for the header of a batch and for most batches.
     private static let comparedBytes: Int32 = 65_536
 
-    /// What is being done for a partition.
-    enum Phase {
-        /// The last batch is compared.
-        case comparing
-        case searching(CommonPointSearch)
-        case following
-    }
-
     struct Mirror {
         var partition: Partition
-        var leaderEpoch: LeaderEpoch
-        var phase: Phase
+        var session: MirrorSession
         var failures = 0
-        /// Of the last batch, in the source's count; -1 when unknown.
-        var sourceEpoch: LeaderEpoch = -1
         /// Fetched, and not appended: begins with a commit marker that waits for its like in other mirrors.
         var held: FetchedMirror?
         /// Offsets of markers that may be appended.
@@ -127,21 +116,19 @@ final class MirrorFetcher: @unchecked Sendable {
 
     private func begin(_ partition: Partition, _ key: FetchSessionKey) {
         guard let position = partition.mirrorPosition else { return }
-        let isEmpty = position.logStartOffset >= position.logEndOffset
-        mirrors[key] = Mirror(partition: partition, leaderEpoch: position.leaderEpoch, phase: isEmpty ? .following : .comparing)
-        plan.follow(key, from: isEmpty ? fetchPosition(position.logEndOffset, -1) : comparePosition(position.logEndOffset - 1))
+        let (session, question) = MirrorSession.begin(position)
+        mirrors[key] = Mirror(partition: partition, session: session)
+        plan.follow(key, from: fetchPosition(question))
     }
 
-    func fetchPosition(_ offset: Offset, _ sourceEpoch: LeaderEpoch) -> FetchPosition {
-        FetchPosition(
-            fetchOffset: offset, maxBytes: settings.fetchMaxBytes, currentLeaderEpoch: -1, lastFetchedEpoch: sourceEpoch,
-            logStartOffset: -1)
-    }
-
-    func comparePosition(_ offset: Offset) -> FetchPosition {
-        FetchPosition(
-            fetchOffset: offset, maxBytes: min(Self.comparedBytes, settings.fetchMaxBytes), currentLeaderEpoch: -1, lastFetchedEpoch: -1,
-            logStartOffset: -1)
+    func fetchPosition(_ question: MirrorQuestion) -> FetchPosition {
+        let (offset, bytes, epoch) =
+            switch question {
+            case .records(let offset, let sourceEpoch): (offset, settings.fetchMaxBytes, sourceEpoch)
+            case .batch(let offset): (offset, min(Self.comparedBytes, settings.fetchMaxBytes), LeaderEpoch(-1))
+            }
+        return FetchPosition(
+            fetchOffset: offset, maxBytes: bytes, currentLeaderEpoch: -1, lastFetchedEpoch: epoch, logStartOffset: -1)
     }
 
     /// Goes on after something that was not an answer.
@@ -189,7 +176,7 @@ final class MirrorFetcher: @unchecked Sendable {
             plan: request, maxWaitMilliseconds: settings.fetchWaitMaxMilliseconds, maxBytes: settings.fetchResponseMaxBytes)
         message.isolationLevel = 0
         // While logs are compared nobody waits for new records.
-        if mirrors.values.contains(where: { if case .following = $0.phase { false } else { true } }) { message.maxWaitMs = 0 }
+        if mirrors.values.contains(where: { !$0.session.isFollowing }) { message.maxWaitMs = 0 }
         return message
     }
 

@@ -73,7 +73,8 @@ extension LinkServices {
             logger.info("transactions that the source had open are ended", metadata: place.merging(numbers) { first, _ in first })
         } catch {
             logger.error(
-                "transactions that the source had open cannot be ended", metadata: place.merging(["reason": "\(error)"]) { first, _ in first })
+                "transactions that the source had open cannot be ended",
+                metadata: place.merging(["reason": "\(error)"]) { first, _ in first })
         }
     }
 

@@ -213,7 +213,8 @@ struct TransactionLogReader: Sendable {
 
     private static func observe(_ record: ConsumerRecord, _ gate: inout TransactionGate, now: Int64) {
         let id = DecisionID(partition: record.partition, offset: record.offset)
-        guard let key = record.key, let change = try? TransactionRecord(key: key, value: record.value), let metadata = change.metadata else {
+        guard let key = record.key, let change = try? TransactionRecord(key: key, value: record.value), let metadata = change.metadata
+        else {
             return gate.pass(id)
         }
         gate.observeCompletion(change.transactionalID, at: id, timestamp: metadata.lastUpdateTimestamp, now: now)
@@ -221,7 +222,8 @@ struct TransactionLogReader: Sendable {
         gate.observe(
             CommitDecision(
                 id: id, transactionalID: change.transactionalID,
-                producer: TransactionProducer(id: metadata.producerID, epoch: metadata.producerEpoch), partitions: Array(metadata.partitions),
+                producer: TransactionProducer(id: metadata.producerID, epoch: metadata.producerEpoch),
+                partitions: Array(metadata.partitions),
                 startedAt: metadata.startTimestamp, decidedAt: metadata.lastUpdateTimestamp))
     }
 }

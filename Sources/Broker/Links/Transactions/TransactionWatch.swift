@@ -201,7 +201,8 @@ final class TransactionWatch: Sendable {
         state.withLock { state in
             [
                 "held": .integer(Int64(state.gate.heldTransactions)), "released": .integer(Int64(state.released)),
-                "mirrors": .integer(Int64(state.gate.mirrorTopics)), "lagging": .integer(Int64(state.gate.laggingMirrors)), "incomplete": .integer(Int64(state.gate.incompleteReleases)), "problem": .string(state.problem ?? ""),
+                "mirrors": .integer(Int64(state.gate.mirrorTopics)), "lagging": .integer(Int64(state.gate.laggingMirrors)),
+                "incomplete": .integer(Int64(state.gate.incompleteReleases)), "problem": .string(state.problem ?? ""),
             ]
         }
     }

@@ -1,0 +1,46 @@
+// How mirrors stand to the topics of both sides: some are gone, some are others by now, some have to grow.
+import Primitives
+
+/// What follows from comparing mirrors with their topics here and at the source.
+public struct TopicVerdicts: Sendable, Equatable {
+    public struct Growth: Sendable, Equatable {
+        public var topic: String
+        public var partitions: Int
+    }
+
+    public private(set) var steps: [MirrorStep] = []
+    public private(set) var growing: [Growth] = []
+    /// Mirrors whose settings follow the source's.
+    public private(set) var living: [MirrorTopic] = []
+
+    /// - Parameters:
+    ///   - own: the topics here, by name.
+    ///   - source: the source's topics, by name.
+    public init(_ mirrors: [MirrorTopic], own: [String: LinkedTopic], source: [String: LinkedTopic], now: Timestamp) {
+        for mirror in mirrors where mirror.state != .pendingMirror {
+            guard let topic = own[mirror.name], topic.id == mirror.topicID else {
+                // Somebody deleted the mirror topic here. Not by looking at metadata that may be behind what has just been created.
+                if now - mirror.since > LinkSteps.announcementMilliseconds { steps.append(MirrorStep(mirror, .removed)) }
+                continue
+            }
+            guard mirror.state == .active else { continue }
+            guard let theirs = source[mirror.sourceName] else {
+                fail(mirror, "the source topic '\(mirror.sourceName)' is gone")
+                continue
+            }
+            guard theirs.id == mirror.sourceID else {
+                fail(
+                    mirror,
+                    "the source topic '\(mirror.sourceName)' was deleted and created anew; its records have nothing to do with those "
+                        + "mirrored so far: delete the mirror topic and mirror it anew, or fail over to keep what is here")
+                continue
+            }
+            living.append(mirror)
+            if theirs.partitions > topic.partitions { growing.append(Growth(topic: mirror.name, partitions: theirs.partitions)) }
+        }
+    }
+
+    private mutating func fail(_ mirror: MirrorTopic, _ reason: String) {
+        steps.append(MirrorStep(mirror, .enter(.failed, reason: reason)))
+    }
+}

@@ -15,8 +15,16 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case progress
     /// Copies committed offsets once more, now.
     case syncOffsets = "sync-offsets"
+    /// What is stored of SCRAM users' passwords, asked for by the links of other clusters.
+    case credentials
     // Between brokers.
     case follow
+    /// Groups that a link makes here, or that are not its own any more.
+    case claimGroups = "claim-groups"
     // Of the controller.
     case newEpoch = "new-leader-epoch"
+    case putCredentials = "put-credentials"
+
+    /// Whether the controller answers it, and no broker.
+    public var isControllers: Bool { self == .newEpoch || self == .putCredentials }
 }

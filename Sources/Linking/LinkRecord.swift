@@ -13,6 +13,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// A topic of this cluster that another cluster has taken over: nobody may write to it.
     case fence(TopicFence)
     case fenceRemoved(String)
+    /// Something beside the data that a link puts here.
+    case synchronized(SynchronizedItem)
+    case synchronizedRemoved(SynchronizedItem.Key)
 
     private static let version: Int64 = 1
 
@@ -29,6 +32,8 @@ public enum LinkRecord: Sendable, Hashable {
                 ["version": .integer(Self.version), "by": .string(fence.by), "since": .integer(fence.since)]
             )
         case .fenceRemoved(let name): (["type": "fence", "name": .string(name)], nil)
+        case .synchronized(let item): (item.key.json, item.value.json)
+        case .synchronizedRemoved(let key): (key.json, nil)
         }
     }
 
@@ -57,6 +62,14 @@ public enum LinkRecord: Sendable, Hashable {
             }
             self = .fence(
                 TopicFence(topic: name, by: value["by"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0))
+        case "synchronized":
+            guard let key = SynchronizedItem.Key(link: name, key) else { return nil }
+            guard let value else {
+                self = .synchronizedRemoved(key)
+                return
+            }
+            guard let value = SynchronizedItem.Value(value) else { return nil }
+            self = .synchronized(SynchronizedItem(key: key, value: value))
         default: return nil
         }
     }
@@ -73,6 +86,7 @@ public enum LinkRecord: Sendable, Hashable {
             "version": .integer(version), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
             "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+            "replicationFactor": .integer(Int64(mirror.replicationFactor)),
         ]
     }
 }
@@ -98,5 +112,6 @@ extension MirrorTopic {
         self.init(
             name: name, topicID: id("topicId"), link: link, sourceName: source, sourceID: id("sourceTopicId"), state: state,
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
+        replicationFactor = Int16(clamping: value["replicationFactor"]?.integerValue ?? -1)
     }
 }

@@ -62,6 +62,7 @@ public struct LinkSettings: Sendable, Hashable {
     public var fetchWaitMaxMilliseconds: Int32 = 500
     public var bytesPerSecond: Int64 = .max
     public var gapPolicy = GapPolicy.fail
+    public var synchronization = SynchronizationSettings()
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
@@ -115,7 +116,7 @@ public struct LinkSettings: Sendable, Hashable {
         LinkSetting(
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
-    ]
+    ] + SynchronizationSettings.table
 
     /// Settings that say where replicas are and how safe they have to be belong to each cluster.
     public static let defaultConfigExclude =
@@ -147,6 +148,7 @@ public struct LinkSettings: Sendable, Hashable {
             )
         }
         if syncsOffsets, groupFilter.isEmpty { groupFilter = .everything(.groups) }
+        synchronization.complete()
     }
 
     private mutating func set(_ key: String, _ value: String) throws(LinkSettingError) {
@@ -170,7 +172,9 @@ public struct LinkSettings: Sendable, Hashable {
         case "replica.fetch.wait.max.ms": fetchWaitMaxMilliseconds = Int32(clamping: number)
         case "cluster.link.bytes.per.second": bytesPerSecond = number < 0 ? .max : number
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
-        default: preconditionFailure("a setting of the table that nobody reads: \(key)")
+        default:
+            let isKnown = try synchronization.set(key, value)
+            precondition(isKnown, "a setting of the table that nobody reads: \(key)")
         }
     }
 

@@ -39,6 +39,7 @@ final class LinkServices: Sendable {
     let runtime = LinkCoordinatorRuntime()
     let epochs = CoordinatedEpochs()
     let workers: LinkWorkers
+    let synchronizations = SynchronizationBoard()
     let tasks: LinkTasks
     let nodeID: NodeID
     let logger: Logger

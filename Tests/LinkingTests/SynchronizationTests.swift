@@ -177,13 +177,16 @@ struct SynchronizedNamesTests {
         for kind in SynchronizedKind.allCases { #expect(settings.schedule(of: kind)?.isEnabled != true) }
         #expect(!settings.deletesGroups && !settings.allowsPlaintextCredentials && settings.replicationFactor == -1)
         let chosen = try LinkSettings([
-            "bootstrap.servers": "a:1", "acl.sync.enable": "true", "acl.sync.ms": "1000", "user.filters": #"{"userFilters":[{"name":"a"}]}"#,
+            "bootstrap.servers": "a:1", "acl.sync.enable": "true", "acl.sync.ms": "1000",
+            "user.filters": #"{"userFilters":[{"name":"a"}]}"#,
             "mirror.replication.factor": "2",
         ]).synchronization
         #expect(chosen.accessRules == SynchronizationSchedule(isEnabled: true, milliseconds: 1_000))
         #expect(chosen.userFilter.admits("a") && !chosen.userFilter.admits("b"))
         #expect(chosen.replicationFactor == 2)
-        for (key, value) in [("acl.sync.ms", "999"), ("mirror.replication.factor", "0"), ("quota.filters", "{}"), ("user.sync.enable", "1")] {
+        for (key, value) in [
+            ("acl.sync.ms", "999"), ("mirror.replication.factor", "0"), ("quota.filters", "{}"), ("user.sync.enable", "1"),
+        ] {
             let error = #expect(throws: LinkSettingError.self) { try LinkSettings(["bootstrap.servers": "a:1", key: value]) }
             #expect(error?.key == key)
         }

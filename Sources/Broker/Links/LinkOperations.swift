@@ -45,10 +45,13 @@ extension LinkServices {
             case .describe: answer = try await described()
             case .fence: answer = try await fence(body)
             case .unfence: answer = try await unfence(body)
-            case .claimGroups: answer = try await submit { [body] coordinator throws(LinkRefusal) in try coordinator.claimGroups(body) }
-            case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials: preconditionFailure("not the coordinator's: \(operation)")
+            case .claimGroups: answer = try await submit { coordinator throws(LinkRefusal) in try coordinator.claimGroups(body) }
+            case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials:
+                preconditionFailure("not the coordinator's: \(operation)")
             }
-            if operation != .describe, operation != .claimGroups { logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"]) }
+            if ![.describe, .claimGroups].contains(operation) {
+                logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"])
+            }
             return ManageLinksResponse(answer)
         } catch {
             return ManageLinksResponse(error.code, error.message)
@@ -187,7 +190,8 @@ extension LinkServices {
         let brokers = liveBrokers.count
         guard (1...Int64(max(1, brokers))).contains(factor) else {
             throw LinkOperationError(
-                .invalidReplicationFactor, "a replication factor of \(factor) cannot be had: there are \(brokers) brokers that take replicas")
+                .invalidReplicationFactor,
+                "a replication factor of \(factor) cannot be had: there are \(brokers) brokers that take replicas")
         }
         return Int16(factor)
     }

@@ -35,7 +35,9 @@ public struct QuotaName: Sendable, Hashable {
     }
 
     public init?(name: String) {
-        guard let words = (try? JSONValue(parsing: name))?.arrayValue, words.count % 2 == 1, let key = words[0].stringValue else { return nil }
+        guard let words = (try? JSONValue(parsing: name))?.arrayValue, words.count % 2 == 1, let key = words[0].stringValue else {
+            return nil
+        }
         var parts: [Part] = []
         for index in stride(from: 1, to: words.count, by: 2) {
             guard let type = words[index].stringValue else { return nil }

@@ -48,7 +48,7 @@ public struct SynchronizationSettings: Sendable, Hashable {
         LinkSetting(key: "quota.sync.ms", kind: interval, defaultValue: "30000", meaning: "How often."),
         LinkSetting(
             key: "quota.filters", kind: .filters(.quotas), defaultValue: "",
-            meaning: "Which of them, by names such as user:alice or client-id:<default>: JSON, {\"quotaFilters\":[…]}; all when it is empty."),
+            meaning: "Which of them, by names like user:alice, client-id:<default>: JSON, {\"quotaFilters\":[…]}; all when it is empty."),
         LinkSetting(
             key: "share.offset.sync.enable", kind: .boolean, defaultValue: "false",
             meaning: "Copies where share groups stand, of those that have no members here."),

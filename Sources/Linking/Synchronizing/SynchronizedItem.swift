@@ -72,7 +72,9 @@ public struct SynchronizedItems: Sendable, Hashable {
         SynchronizedKind.allCases.flatMap { kind in of(link, kind).keys.sorted().map { .init(link: link, kind: kind, name: $0) } }
     }
 
-    mutating func put(_ item: SynchronizedItem) { byLink[item.key.link, default: [:]][item.key.kind, default: [:]][item.key.name] = item.value }
+    mutating func put(_ item: SynchronizedItem) {
+        byLink[item.key.link, default: [:]][item.key.kind, default: [:]][item.key.name] = item.value
+    }
 
     mutating func remove(_ key: SynchronizedItem.Key) { byLink[key.link]?[key.kind]?[key.name] = nil }
 

@@ -52,6 +52,12 @@ extension BrokerServices {
 
     /// Answers a page of credentials in the order of their names. The sender's rights have been looked at.
     func giveCredentials(_ body: JSONValue, _ context: RequestContext) -> ManageLinksResponse {
+        guard security.authorizer != nil else {
+            return ManageLinksResponse(
+                .policyViolation,
+                "what is stored of passwords is given out to those only who may ALTER the cluster, and without authorizer.class.name everybody "
+                    + "may")
+        }
         let isEncrypted = security.listener(context.listenerName)?.tls != nil
         guard isEncrypted || body["allowPlaintext"]?.boolValue == true else {
             return ManageLinksResponse(

@@ -69,7 +69,10 @@ struct GroupFollower: Sendable {
                 forgotten.append(group)
                 continue
             }
-            guard isEnabled, !listed.contains(group), try await isGone(group), try await topics(group).isSubset(of: mirrors) else { continue }
+            // Once all mirrors are writable the link has no say about groups any more.
+            guard isEnabled, !mirrors.isEmpty, !listed.contains(group), try await isGone(group),
+                try await topics(group).isSubset(of: mirrors)
+            else { continue }
             switch await delete(group) {
             case .none, .groupIdNotFound: deleted.append(group)
             case .nonEmptyGroup: forgotten.append(group)

@@ -41,6 +41,7 @@ struct LinkSynchronizer: Sendable {
     /// Things recorded and put in one step.
     private static let chunk = 500
     private static let longestPause: Int64 = 1_000
+    private static let openingPause: Int64 = 50
     private static let metadataMilliseconds: Int64 = 10_000
     private static let kinds: [SynchronizedKind] = [.acls, .users, .quotas]
 
@@ -56,6 +57,11 @@ struct LinkSynchronizer: Sendable {
         defer { links.synchronizations.end(run) }
         var next: [SynchronizedKind: Int64] = [:]
         while !Task.isCancelled, links.runtime.isActive {
+            guard links.source(of: link.name)?.definition == link else {
+                // Opened in a moment, when this broker has taken over the newest image.
+                try? await Task.sleep(for: .milliseconds(Self.openingPause))
+                continue
+            }
             for kind in enabled where SystemClock.monotonicMilliseconds() >= next[kind] ?? 0 && !Task.isCancelled {
                 await synchronize(kind, settings, run)
                 next[kind] = SystemClock.monotonicMilliseconds() + (settings.synchronization.schedule(of: kind)?.milliseconds ?? 0)

@@ -18,7 +18,8 @@ struct ShareOffsetSynchronizer: Sendable {
     let logger: Logger
 
     func run() async {
-        guard let settings = try? LinkSettings(link.configuration), settings.synchronization.shareOffsets.isEnabled, !settings.isPaused else {
+        guard let settings = try? LinkSettings(link.configuration), settings.synchronization.shareOffsets.isEnabled, !settings.isPaused
+        else {
             return
         }
         let run = links.synchronizations.begin(link.name, [.shareOffsets])

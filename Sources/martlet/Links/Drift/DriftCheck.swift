@@ -150,24 +150,31 @@ struct DriftCheck {
     // MARK: Who may do what
 
     private mutating func accessEntries() async throws(KafkaError) {
-        let source = try await Self.entries(sides.source)
-        let here = try await Self.entries(sides.here)
+        let settings = sides.settings.synchronization
+        let (prefix, filter) = (sides.settings.topicPrefix, settings.accessRules.isEnabled ? settings.accessRuleFilter : .everything)
+        let source = try await Self.entries(sides.source) { filter.admits($0) ? $0.mirrored(prefix: prefix) : nil }
+        let here = try await Self.entries(sides.here) { rule in
+            // What the link leaves out, and what cannot be of its making, says nothing about it.
+            settings.accessRules.isEnabled && rule.source(prefix: prefix).map({ filter.admits($0) }) != true ? nil : rule
+        }
         guard source != nil || here != nil else { return }
         guard let source, let here else {
             return notCompared.append((.acls, "the \(source == nil ? "source" : "cluster here") has no access control"))
         }
         for entry in source.subtracting(here).sorted(by: { "\($0)" < "\($1)" }) {
-            found.append(Drift(kind: .acls, name: entry.subject, what: entry.rule, source: "there", here: nil))
+            found.append(Drift(kind: .acls, name: entry.subject, what: entry.text, source: "there", here: nil))
         }
         for entry in here.subtracting(source).sorted(by: { "\($0)" < "\($1)" }) {
-            found.append(Drift(kind: .acls, name: entry.subject, what: entry.rule, source: nil, here: "there"))
+            found.append(Drift(kind: .acls, name: entry.subject, what: entry.text, source: nil, here: "there"))
         }
     }
 
     /// Nil of a cluster without access control.
-    private static func entries(_ admin: AdminClient) async throws(KafkaError) -> Set<AccessEntry>? {
+    private static func entries(
+        _ admin: AdminClient, _ name: (AccessRule) -> AccessRule?
+    ) async throws(KafkaError) -> Set<AccessEntry>? {
         do throws(KafkaError) {
-            return Set(try await admin.listAccessEntries())
+            return Set(try await admin.listAccessEntries().compactMap { name($0.rule) }.map { AccessEntry($0) })
         } catch {
             if error.codeName == "SECURITY_DISABLED" { return nil }
             throw error
@@ -177,7 +184,8 @@ struct DriftCheck {
     private mutating func users() async throws(KafkaError) {
         func credentials(_ admin: AdminClient) async throws(KafkaError) -> [String: [String: Int32]] {
             var users: [String: [String: Int32]] = [:]
-            for user in try await admin.describeScramUsers().values() {
+            let filter = sides.settings.synchronization.users.isEnabled ? sides.settings.synchronization.userFilter : .everything(.users)
+            for user in try await admin.describeScramUsers().values() where filter.admits(user.user) {
                 for credential in user.credentials { users[user.user, default: [:]][credential.mechanism] = credential.iterations }
             }
             return users
@@ -198,15 +206,16 @@ struct DriftCheck {
     private mutating func quotas() async throws(KafkaError) {
         func values(_ admin: AdminClient) async throws(KafkaError) -> [String: Double] {
             var values: [String: Double] = [:]
+            let filter = sides.settings.synchronization.quotas.isEnabled ? sides.settings.synchronization.quotaFilter : .everything(.quotas)
             for quota in try await admin.describeClientQuotas() {
+                let parts = quota.entity.parts.map { QuotaName.Part(type: $0.type, name: $0.name) }
+                guard filter.admits(oneOf: QuotaName(parts, key: "").filterNames) else { continue }
                 let name = quota.entity.parts.map { "\($0.type) \($0.name ?? "<default>")" }.joined(separator: ", ")
                 for (key, value) in quota.values { values["\(name)\n\(key)"] = value }
             }
             return values
         }
-        func text(_ value: Double?) -> String? {
-            value.map { $0 == $0.rounded() && $0.magnitude < 1e15 ? "\(Int64($0))" : "\($0)" }
-        }
+        func text(_ value: Double?) -> String? { value.map { QuotaName.text($0) } }
         let source = try await values(sides.source)
         let here = try await values(sides.here)
         for name in Set(source.keys).union(here.keys).sorted() where source[name] != here[name] {
@@ -242,5 +251,5 @@ struct DriftCheck {
 extension AccessEntry {
     fileprivate var subject: String { "\(principal) from \(host)" }
 
-    fileprivate var rule: String { "\(permission) \(operation) on \(patternType) \(resourceType) \(resourceName)" }
+    fileprivate var text: String { "\(permission) \(operation) on \(patternType) \(resourceType) \(resourceName)" }
 }

@@ -73,7 +73,7 @@ public struct LinkCoordinator: Sendable {
                 "link '\(name)' has \(live.count) mirror topic\(live.count == 1 ? "" : "s"), such as '\(live[0].name)'; promote or fail over "
                     + "them first, or --force to make them writable as they are")
         }
-        return mirrors.map { .mirrorRemoved($0.name) } + forgetSome(link: name, atMost: .max) + [.linkRemoved(name)]
+        return forgetAll(link: name) + mirrors.map { .mirrorRemoved($0.name) } + [.linkRemoved(name)]
     }
 
     // MARK: Mirrors

@@ -334,6 +334,11 @@ def test_bad_settings_say_what_is_wrong(source, destination):
     assert "user.filters" in refused("user.filters=[]")
     assert "acl.sync.ms" in refused("acl.sync.ms=10")
     assert "mirror.replication.factor" in refused("mirror.replication.factor=0")
+    # Another cluster under the source's address lacks everything: nothing is taken away because of it.
+    quotas = martlet(destination, "quota", "list").stdout
+    martlet(destination, "link", "config", "limits", f"bootstrap.servers={destination.bootstrap}")
+    wait_error(destination, "limits", "quotas", f"the source is cluster {DESTINATION_ID} now")
+    assert martlet(destination, "quota", "list").stdout == quotas
     # A source that is away is said to be, and nothing is taken away because of it.
     before = rules(destination)
     source.node(1).kill()

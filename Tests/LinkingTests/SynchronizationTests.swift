@@ -249,6 +249,6 @@ struct SynchronizedItemsTests {
         #expect(records.count == SynchronizedItems.maximumCount)
         for record in records { coordinator.replay(record) }
         #expect(try coordinator.claim(Self.items(["more"]), .offsets, link: "dr", id: Self.id).isEmpty)
-        #expect(coordinator.forgetSome(link: "dr", atMost: 10).count == 10)
+        #expect(try coordinator.deleteLink("dr", force: false).count == SynchronizedItems.maximumCount + 1)
     }
 }

@@ -146,12 +146,6 @@ extension LinkServices {
     private func deleteLink(_ body: JSONValue) async throws(LinkOperationError) -> JSONValue {
         let name = try text(body, "name")
         let isForced = body["force"]?.boolValue ?? false
-        try await submit { coordinator throws(LinkRefusal) in (_ = try coordinator.deleteLink(name, force: isForced), []) }
-        // In several steps: one batch of records would be too large.
-        while try await submit({ coordinator in
-            let records = coordinator.forgetSome(link: name, atMost: 1_000)
-            return (!records.isEmpty, records)
-        }) {}
         try await submit { coordinator throws(LinkRefusal) in ((), try coordinator.deleteLink(name, force: isForced)) }
         return .object([])
     }

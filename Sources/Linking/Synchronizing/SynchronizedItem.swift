@@ -140,10 +140,8 @@ extension LinkCoordinator {
         return names.compactMap { own[$0] == nil ? nil : .synchronizedRemoved(.init(link: name, kind: kind, name: $0)) }
     }
 
-    /// Some of the items of a link that is to go: what it put here stays, and belongs to nobody.
-    public func forgetSome(link name: String, atMost count: Int) -> [LinkRecord] {
-        image.synchronized.keys(of: name).prefix(count).map { .synchronizedRemoved($0) }
-    }
+    /// The items of a link that is to go: what it put here stays, and belongs to nobody.
+    func forgetAll(link name: String) -> [LinkRecord] { image.synchronized.keys(of: name).map { .synchronizedRemoved($0) } }
 
     private func check(_ name: String, _ id: KafkaUUID) throws(LinkRefusal) {
         guard let link = image.links[name], link.id == id else { throw LinkRefusal(.unknownLink, "link '\(name)' is gone") }

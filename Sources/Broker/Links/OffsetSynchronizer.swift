@@ -58,15 +58,12 @@ struct OffsetSynchronizer: Sendable {
         var outcome = CopyOutcome()
         if !groups.isEmpty, !mirrors.isEmpty {
             let ends = await links.gatherProgress()
-            for group in groups {
-                if Task.isCancelled { return }
-                let present = follower.present[group] != nil
-                try await outcome.record(group, isNew: !present) {
-                    let offsets = try await translated(source.admin.listGroupOffsets(group), mirrors, ends)
-                    if !offsets.isEmpty { try await follower.willMake([group]) }
-                    return try await commit(offsets, group: group, services)
-                }
-            }
+            try await follower.copy(
+                groups, &outcome,
+                wanted: { group in
+                    let offsets = translated(try await source.admin.listGroupOffsets(group), mirrors, ends)
+                    return offsets.isEmpty ? nil : offsets
+                }, put: { group, offsets in try await commit(offsets, group: group, services) })
         }
         let removed = try await follower.followDeletions(
             listed: Set(listed), isEnabled: source.settings.synchronization.deletesGroups, mirrors: Set(mirrors.map(\.name)),

@@ -18,22 +18,27 @@ struct CopyOutcome: Sendable {
     private var foreign = 0
     private var failures: [String] = []
 
-    /// Copies one group.
+    /// Does something for one group; nil when that fails for this group alone.
     ///
     /// - Throws: what the others would meet with too, such as a source that is away.
-    mutating func record(_ group: String, isNew: Bool, _ copy: () async throws -> Result) async throws {
+    mutating func attempt<Value>(_ group: String, _ body: () async throws -> Value) async throws -> Value? {
         do {
-            switch try await copy() {
-            case .same: break
-            case .changed where isNew: created += 1
-            case .changed: changed += 1
-            case .hasMembers: foreign += 1
-            }
+            return try await body()
         } catch let error as KafkaError {
             guard error.kind == .broker else { throw error }
             failures.append("group '\(group)' at the source: \(error.explanation)")
         } catch let failure as SynchronizationFailure {
             failures.append(failure.description)
+        }
+        return nil
+    }
+
+    mutating func count(_ result: Result, isNew: Bool) {
+        switch result {
+        case .same: break
+        case .changed where isNew: created += 1
+        case .changed: changed += 1
+        case .hasMembers: foreign += 1
         }
     }
 

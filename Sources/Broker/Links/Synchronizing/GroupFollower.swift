@@ -13,6 +13,8 @@ import Runtime
 /// The groups of one kind and link that this broker coordinates, as they were found in one round.
 struct GroupFollower: Sendable {
     private static let empty = "Empty"
+    /// Groups whose offsets are held in memory at a time.
+    private static let page = 200
 
     let link: LinkDefinition
     let kind: SynchronizedKind
@@ -38,8 +40,33 @@ struct GroupFollower: Sendable {
         own = try await links.claim(GroupClaims(link: link, kind: kind)).filter { services.coordinates(group: $0) }
     }
 
+    /// Copies groups page by page: asks the source, records those that are new as the link's, and then makes or changes them here.
+    ///
+    /// - Parameters:
+    ///   - wanted: what a group is to have here; nil for nothing.
+    ///   - put: lets it have that.
+    mutating func copy<Wanted: Sendable>(
+        _ groups: [String], _ outcome: inout CopyOutcome, wanted: (String) async throws -> Wanted?,
+        put: (String, Wanted) async throws -> CopyOutcome.Result
+    ) async throws {
+        for start in stride(from: 0, to: groups.count, by: Self.page) {
+            var found: [(group: String, wanted: Wanted)] = []
+            for group in groups[start..<min(start + Self.page, groups.count)] {
+                try Task.checkCancellation()
+                guard case let wanted?? = try await outcome.attempt(group, { try await wanted(group) }) else { continue }
+                found.append((group, wanted))
+            }
+            try await willMake(found.map(\.group))
+            for (group, wanted) in found {
+                try Task.checkCancellation()
+                guard let result = try await outcome.attempt(group, { try await put(group, wanted) }) else { continue }
+                outcome.count(result, isNew: present[group] == nil)
+            }
+        }
+    }
+
     /// Records those of the groups that are not here yet as the link's, before it makes them.
-    mutating func willMake(_ groups: [String]) async throws {
+    private mutating func willMake(_ groups: [String]) async throws {
         let new = groups.filter { present[$0] == nil && !own.contains($0) }
         guard !new.isEmpty else { return }
         own = try await links.claim(GroupClaims(link: link, kind: kind, claim: new)).filter { services.coordinates(group: $0) }

@@ -62,14 +62,12 @@ struct ShareOffsetSynchronizer: Sendable {
         var outcome = CopyOutcome()
         if !groups.isEmpty, !mirrors.isEmpty {
             let survey = await links.gatherProgress()
-            try await follower.willMake(groups)
-            for group in groups {
-                if Task.isCancelled { return }
-                try await outcome.record(group, isNew: follower.present[group] == nil) {
-                    let offsets = try await source.admin.listShareGroupOffsets(group)
-                    return try await put(wanted(offsets, mirrors, survey, services), group, services)
-                }
-            }
+            try await follower.copy(
+                groups, &outcome,
+                wanted: { group in
+                    let offsets = wanted(try await source.admin.listShareGroupOffsets(group), mirrors, survey, services)
+                    return offsets.isEmpty ? nil : offsets
+                }, put: { group, offsets in try await put(offsets, group, services) })
         }
         let removed = try await follower.followDeletions(
             listed: Set(listed), isEnabled: settings.deletesGroups, mirrors: Set(mirrors.map(\.name)),

@@ -230,9 +230,14 @@ struct DriftCheck {
         var names: [String: String] = [:]
         for mirror in mirrors { names[mirror.sourceTopic] = mirror.topic }
         guard !names.isEmpty else { return }
-        let filter = sides.settings.syncsOffsets ? sides.settings.groupFilter : .everything(.groups)
+        // A link that copies share groups alone says nothing about the others.
+        let others = sides.settings.synchronization.shareOffsets.isEnabled ? NameFilter(subject: .groups) : .everything(.groups)
+        let filter = sides.settings.syncsOffsets ? sides.settings.groupFilter : others
         let own = Set(try await sides.here.listGroups().map(\.group))
-        for listing in try await sides.source.listGroups().sorted(by: { $0.group < $1.group }) where filter.admits(listing.group) {
+        let listings = try await sides.source.listGroups().sorted { $0.group < $1.group }
+        let shareGroups = listings.filter { $0.type.lowercased() == "share" }.map(\.group)
+        try await compare(shareGroups: shareGroups, own, names)
+        for listing in listings where filter.admits(listing.group) && listing.type.lowercased() != "share" {
             let source = try await sides.source.listGroupOffsets(listing.group)
             let here = own.contains(listing.group) ? try await sides.here.listGroupOffsets(listing.group) : [:]
             for (partition, committed) in source.sorted(by: { $0.key < $1.key }) {
@@ -243,6 +248,29 @@ struct DriftCheck {
                     Drift(
                         kind: .groups, name: listing.group, what: "offset of \(topic)-\(partition.partition)",
                         source: "\(committed.offset)", here: mine.map { "\($0.offset)" }))
+            }
+        }
+    }
+}
+
+extension DriftCheck {
+    /// Where share groups stand, of those that the link copies.
+    private mutating func compare(shareGroups: [String], _ own: Set<String>, _ names: [String: String]) async throws(KafkaError) {
+        let settings = sides.settings.synchronization
+        guard settings.shareOffsets.isEnabled else { return }
+        for group in shareGroups where settings.shareGroupFilter.admits(group) {
+            var here: [TopicPartition: Offset] = [:]
+            for offset in own.contains(group) ? try await sides.here.listShareGroupOffsets(group) : [] {
+                here[offset.partition] = offset.startOffset
+            }
+            for offset in try await sides.source.listShareGroupOffsets(group) {
+                guard let start = offset.startOffset, let topic = names[offset.partition.topic] else { continue }
+                let partition = TopicPartition(topic, offset.partition.partition)
+                guard here[partition] != start else { continue }
+                found.append(
+                    Drift(
+                        kind: .groups, name: group, what: "start of \(partition.topic)-\(partition.partition)", source: "\(start)",
+                        here: here[partition].map { "\($0)" }))
             }
         }
     }

@@ -149,7 +149,7 @@ let beside: [Target] = [
         ["ClusterMetadata", "Consensus", "Controlling", "KafkaMessages", "KafkaWire", "Network", "Runtime", "Storage", nioCore, nioPosix]),
     tests(
         "ControllingTests",
-        ["Controlling", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
+        ["Controlling", "Authentication", "ClusterMetadata", "KafkaWire", "KafkaMessages", "KafkaRecords", "Primitives", collections]),
     tests(
         "GroupCoordinationTests",
         ["GroupCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "TestKit", nioCore]),

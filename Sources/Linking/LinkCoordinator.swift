@@ -78,7 +78,7 @@ public struct LinkCoordinator: Sendable {
                 "link '\(name)' has \(live.count) mirror topic\(live.count == 1 ? "" : "s"), such as '\(live[0].name)'; promote or fail over "
                     + "them first, or --force to make them writable as they are")
         }
-        return mirrors.map { .mirrorRemoved($0.name) } + forgetTransactions(of: name) + [.linkRemoved(name)]
+        return forgetAll(link: name) + forgetTransactions(of: name) + mirrors.map { .mirrorRemoved($0.name) } + [.linkRemoved(name)]
     }
 
     // MARK: Mirrors

@@ -8,6 +8,8 @@ public struct LinkImage: Sendable, Hashable {
     public private(set) var mirrors: OrderedDictionary<String, MirrorTopic> = [:]
 
     public private(set) var fences: OrderedDictionary<String, TopicFence> = [:]
+    /// What links have put here beside the data. The coordinator alone needs it, so it is not told to other brokers.
+    public private(set) var synchronized = SynchronizedItems()
 
     public init() {}
 
@@ -17,11 +19,15 @@ public struct LinkImage: Sendable, Hashable {
     public mutating func replay(_ record: LinkRecord) {
         switch record {
         case .link(let link): links[link.name] = link
-        case .linkRemoved(let name): links[name] = nil
+        case .linkRemoved(let name):
+            links[name] = nil
+            synchronized.removeAll(of: name)
         case .mirror(let mirror): mirrors[mirror.name] = mirror
         case .mirrorRemoved(let name): mirrors[name] = nil
         case .fence(let fence): fences[fence.topic] = fence
         case .fenceRemoved(let name): fences[name] = nil
+        case .synchronized(let item): synchronized.put(item)
+        case .synchronizedRemoved(let key): synchronized.remove(key)
         case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: break
         }
     }
@@ -29,7 +35,7 @@ public struct LinkImage: Sendable, Hashable {
     /// The mirrors of one link.
     public func mirrors(of link: String) -> [MirrorTopic] { mirrors.values.filter { $0.link == link } }
 
-    /// All records that make up the image.
+    /// The records that make up the image, as far as other brokers need it.
     public var records: [LinkRecord] {
         links.values.map { .link($0) } + mirrors.values.map { .mirror($0) } + fences.values.map { .fence($0) }
     }

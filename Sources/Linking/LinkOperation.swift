@@ -15,6 +15,8 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case progress
     /// Copies committed offsets once more, now.
     case syncOffsets = "sync-offsets"
+    /// What is stored of SCRAM users' passwords, asked for by the links of other clusters.
+    case credentials
     // Between brokers.
     case follow
     /// Which of the commit markers that a leader holds may be appended: answered when some may.
@@ -23,6 +25,12 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case endTransactions = "end-transactions"
     /// Answered when all transactions that the source has committed by now are committed here.
     case awaitTransactions = "await-transactions"
+    /// Groups that a link makes here, or that are not its own any more.
+    case claimGroups = "claim-groups"
     // Of the controller.
     case newEpoch = "new-leader-epoch"
+    case putCredentials = "put-credentials"
+
+    /// Whether the controller answers it, and no broker.
+    public var isControllers: Bool { self == .newEpoch || self == .putCredentials }
 }

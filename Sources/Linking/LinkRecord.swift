@@ -13,6 +13,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// A topic of this cluster that another cluster has taken over: nobody may write to it.
     case fence(TopicFence)
     case fenceRemoved(String)
+    /// Something beside the data that a link puts here.
+    case synchronized(SynchronizedItem)
+    case synchronizedRemoved(SynchronizedItem.Key)
     /// Transactions of a link's source that are committed here from now on; by a number, under which they are let go of again.
     case transactionsReleased(String, Int64, [TransactionRelease])
     case releasesRemoved(String, Int64)
@@ -35,6 +38,8 @@ public enum LinkRecord: Sendable, Hashable {
                 ["version": .integer(Self.version), "by": .string(fence.by), "since": .integer(fence.since)]
             )
         case .fenceRemoved(let name): (["type": "fence", "name": .string(name)], nil)
+        case .synchronized(let item): (item.key.json, item.value.json)
+        case .synchronizedRemoved(let key): (key.json, nil)
         case .transactionsReleased(let link, let number, let releases):
             (Self.releasesKey(link, number), Self.json(releases))
         case .releasesRemoved(let link, let number): (Self.releasesKey(link, number), nil)
@@ -68,6 +73,14 @@ public enum LinkRecord: Sendable, Hashable {
             }
             self = .fence(
                 TopicFence(topic: name, by: value["by"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0))
+        case "synchronized":
+            guard let key = SynchronizedItem.Key(link: name, key) else { return nil }
+            guard let value else {
+                self = .synchronizedRemoved(key)
+                return
+            }
+            guard let value = SynchronizedItem.Value(value) else { return nil }
+            self = .synchronized(SynchronizedItem(key: key, value: value))
         default:
             guard let record = LinkRecord(ofTransactions: type, link: name, key: key, value: value) else { return nil }
             self = record
@@ -77,7 +90,7 @@ public enum LinkRecord: Sendable, Hashable {
     /// Whether other brokers have to know, too.
     public var concernsAllBrokers: Bool {
         switch self {
-        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved: true
+        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved: true
         case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: false
         }
     }
@@ -94,6 +107,7 @@ public enum LinkRecord: Sendable, Hashable {
             "version": .integer(version), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
             "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+            "replicationFactor": .integer(Int64(mirror.replicationFactor)),
         ]
     }
 }
@@ -119,5 +133,6 @@ extension MirrorTopic {
         self.init(
             name: name, topicID: id("topicId"), link: link, sourceName: source, sourceID: id("sourceTopicId"), state: state,
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
+        replicationFactor = Int16(clamping: value["replicationFactor"]?.integerValue ?? -1)
     }
 }

@@ -64,10 +64,13 @@ public struct LinkSettings: Sendable, Hashable {
     public var gapPolicy = GapPolicy.fail
     public var keepsTransactionsWhole = true
     public var transactionHoldMilliseconds: Int64 = 10_000
+    public var synchronization = SynchronizationSettings()
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
-    public static let table: [LinkSetting] = [
+    public static let table = ownTable + SynchronizationSettings.table
+
+    private static let ownTable: [LinkSetting] = [
         LinkSetting(
             key: "bootstrap.servers", kind: .text, defaultValue: nil, meaning: "Brokers of the source cluster to begin with."),
         LinkSetting(
@@ -155,6 +158,7 @@ public struct LinkSettings: Sendable, Hashable {
             )
         }
         if syncsOffsets, groupFilter.isEmpty { groupFilter = .everything(.groups) }
+        synchronization.complete()
     }
 
     private mutating func set(_ key: String, _ value: String) throws(LinkSettingError) {
@@ -180,7 +184,9 @@ public struct LinkSettings: Sendable, Hashable {
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
         case "mirror.transactions.atomic.enable": keepsTransactionsWhole = value == "true"
         case "mirror.transactions.hold.max.ms": transactionHoldMilliseconds = number
-        default: preconditionFailure("a setting of the table that nobody reads: \(key)")
+        default:
+            let isKnown = try synchronization.set(key, value)
+            precondition(isKnown, "a setting of the table that nobody reads: \(key)")
         }
     }
 

@@ -46,6 +46,8 @@ public struct MirrorTopic: Sendable, Hashable {
     public var reason: String
     /// When it came into that state.
     public var since: Timestamp
+    /// Of the topic when it is created; -1 for this cluster's default.
+    public var replicationFactor: Int16 = -1
 
     public init(
         name: String, topicID: TopicID = .zero, link: String, sourceName: String, sourceID: TopicID, state: MirrorState,

@@ -7,6 +7,8 @@ public struct NameFilter: Sendable, Hashable {
     public enum Subject: String, Sendable, Hashable {
         case topics = "topicFilters"
         case groups = "groupFilters"
+        case users = "userFilters"
+        case quotas = "quotaFilters"
     }
 
     private struct Rule: Sendable, Hashable {
@@ -34,9 +36,12 @@ public struct NameFilter: Sendable, Hashable {
 
     public var isEmpty: Bool { rules.isEmpty }
 
-    public func admits(_ name: String) -> Bool {
+    public func admits(_ name: String) -> Bool { admits(oneOf: [name]) }
+
+    /// Whether what goes by several names is taken in by one of them and left out by none.
+    public func admits(oneOf names: [String]) -> Bool {
         var isIncluded = false
-        for rule in rules where rule.matches(name) {
+        for rule in rules where names.contains(where: { rule.matches($0) }) {
             if !rule.isInclusion { return false }
             isIncluded = true
         }

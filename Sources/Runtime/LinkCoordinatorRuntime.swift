@@ -73,6 +73,8 @@ public final class LinkCoordinatorRuntime: Sendable {
         }
     }
 
+    /// Bytes after which records go into another batch: the topic takes batches up to max.message.bytes only.
+    private static let maximumBatchSize = 256 << 10
     /// Steps and followers that may wait.
     private static let maximumWaiting = 10_000
 
@@ -138,18 +140,25 @@ public final class LinkCoordinatorRuntime: Sendable {
         _ records: [LinkRecord], to log: any CoordinatorLog, now: Timestamp, _ state: inout State
     ) throws(LinkFailure) {
         guard state.waiting.count < maximumWaiting else { throw .coordinator(.coordinatorNotAvailable) }
-        var builder = RecordBatchBuilder()
-        for record in records {
-            let (key, value) = record.encoded
-            builder.append(
-                timestamp: now, key: ByteBuffer(string: key.description), value: value.map { ByteBuffer(string: $0.description) })
-        }
+        var rest = records[...]
         do throws(CoordinatorLogError) {
-            let appended = try log.append(builder.buildUncompressed(), transaction: TransactionTerms(), now: now)
-            for record in records { state.core.replay(record) }
-            state.endOffset = appended.baseOffset + Offset(records.count)
-            if records.contains(where: \.concernsAllBrokers) { state.imageEnd = state.endOffset }
-            state.committed = max(state.committed, appended.highWatermark)
+            while !rest.isEmpty {
+                var builder = RecordBatchBuilder()
+                var count = 0
+                for record in rest {
+                    if builder.uncompressedSize >= maximumBatchSize { break }
+                    let (key, value) = record.encoded
+                    builder.append(
+                        timestamp: now, key: ByteBuffer(string: key.description), value: value.map { ByteBuffer(string: $0.description) })
+                    count += 1
+                }
+                let appended = try log.append(builder.buildUncompressed(), transaction: TransactionTerms(), now: now)
+                for record in rest.prefix(count) { state.core.replay(record) }
+                state.endOffset = appended.baseOffset + Offset(count)
+                if rest.prefix(count).contains(where: \.concernsAllBrokers) { state.imageEnd = state.endOffset }
+                state.committed = max(state.committed, appended.highWatermark)
+                rest = rest.dropFirst(count)
+            }
         } catch {
             throw .coordinator(error.code == .notLeaderOrFollower ? .notCoordinator : error.code)
         }

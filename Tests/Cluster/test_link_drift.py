@@ -6,17 +6,19 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from commands import martlet
+from kafka_tools import tool
 from links import destination_cluster, link, source_cluster, wait_mirror
 from load import QUIET
 from nodes import wait_until
 
 ACCESS = {"authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer", "super.users": "User:ANONYMOUS"}
+SHARE = {"share.coordinator.state.topic.replication.factor": "1", "share.coordinator.state.topic.min.isr": "1"}
 FILTERS = json.dumps({"topicFilters": [{"name": "drift", "patternType": "PREFIXED", "filterType": "INCLUDE"}]})
 
 
 @pytest.fixture(scope="module")
 def source():
-    with source_cluster(settings=ACCESS) as cluster:
+    with source_cluster(settings={**ACCESS, **SHARE}) as cluster:
         yield cluster
 
 
@@ -104,3 +106,15 @@ def test_groups(source, destination):
     assert not [each for each in drift(destination) if each[0] == "groups"]
     assert drift(destination, "groups") == [
         ("groups", "absent", "offset of drift-a-0", "2", None), ("groups", "behind", "offset of drift-a-0", "7", "3")]
+
+
+def test_share_groups(source, destination):
+    martlet(source, "cluster", "features", "--set", "share.version=1")
+    tool(
+        "share-groups", "--reset-offsets", "--group", "workers", "--topic", "drift-a", "--to-earliest", "--execute",
+        bootstrap=source.bootstrap)
+    assert not [each for each in drift(destination, "groups") if each[1] == "workers"], "the link does not copy it"
+    # The link is paused, so nothing is copied still.
+    martlet(destination, "link", "config", "link", "share.offset.sync.enable=true")
+    found = drift(destination, "groups")
+    assert ("groups", "workers", "start of drift-a-0", "0", None) in found and {each[1] for each in found} == {"workers"}

@@ -15,7 +15,7 @@ extension BrokerServices {
         let request = try context.decode(ManageLinksRequest.self)
         let responder = context.responder
         let principal = "\(context.principal)"
-        guard let operation = LinkOperation(rawValue: request.operation), operation != .newEpoch else {
+        guard let operation = LinkOperation(rawValue: request.operation), !operation.isControllers else {
             return responder.send(
                 ManageLinksResponse(.invalidRequest, "'\(request.operation)' is no operation of links that this broker knows"))
         }
@@ -33,7 +33,8 @@ extension BrokerServices {
         case .permitMarkers: links.permitMarkers(body) { responder.send($0) }
         case .endTransactions, .awaitTransactions:
             links.tasks.begin { [links] in responder.send(await links.answerAboutTransactions(operation, body)) }
-        case .newEpoch: break
+        case .credentials: responder.send(giveCredentials(body, context))
+        case .newEpoch, .putCredentials: break
         default:
             ensureInternalTopic(TopicName.clusterLinks) { [self] in
                 links.tasks.begin { [links] in responder.send(await links.perform(operation, body, principal: principal)) }
@@ -44,14 +45,15 @@ extension BrokerServices {
     /// Operators need ALTER on the cluster, or DESCRIBE to look; brokers CLUSTER_ACTION. A cluster that takes over topics needs ALTER on each.
     private func mayManage(_ operation: LinkOperation, _ body: JSONValue, _ access: Access) -> Bool {
         switch operation {
-        case .follow, .syncOffsets, .permitMarkers, .endTransactions, .awaitTransactions: return access.allowsCluster(.clusterAction)
+        case .follow, .syncOffsets, .claimGroups, .permitMarkers, .endTransactions, .awaitTransactions:
+            return access.allowsCluster(.clusterAction)
         case .describe: return access.allowsCluster(.describe)
         case .progress:
             return access.allowsCluster(.clusterAction, isLogged: false) || access.allowsCluster(.describe)
         case .fence:
             if access.allowsCluster(.alter, isLogged: false) { return true }
             return (body["topics"]?.arrayValue ?? []).allSatisfy { access.allows(.alter, .topic, $0.stringValue ?? "") }
-        case .createLink, .alterLink, .deleteLink, .createMirrors, .changeMirrors, .unfence, .newEpoch:
+        case .createLink, .alterLink, .deleteLink, .createMirrors, .changeMirrors, .unfence, .credentials, .newEpoch, .putCredentials:
             return access.allowsCluster(.alter)
         }
     }

@@ -1,4 +1,5 @@
 // DeleteGroups: removes empty groups with their offsets; share groups with what share coordinators keep of them.
+import GroupCoordination
 import KafkaMessages
 import KafkaWire
 
@@ -13,14 +14,24 @@ extension BrokerServices {
         let denied = request.groupsNames.filter { !allowed.contains($0) }.map { id in
             DeleteGroupsResponse.DeletableGroupResult(id, .groupAuthorizationFailed)
         }
-        let groupContext = context.group
-        deleteShareState(ofGroups: Set(permitted.groupsNames.filter { groups.isShareGroup($0) })) { [self, permitted] failed in
-            var deletable = permitted
+        deleteGroups(permitted, context.group) { answer in
+            var response = answer
+            response.results += denied
+            responder.send(response)
+        }
+    }
+
+    /// Deletes groups that this broker coordinates, whoever wants it.
+    func deleteGroups(
+        _ request: DeleteGroupsRequest, _ context: GroupRequestContext, completion: @escaping @Sendable (DeleteGroupsResponse) -> Void
+    ) {
+        deleteShareState(ofGroups: Set(request.groupsNames.filter { groups.isShareGroup($0) })) { [self] failed in
+            var deletable = request
             deletable.groupsNames.removeAll { failed[$0] != nil }
-            groups.deleteGroups(deletable, context: groupContext) { answer in
+            groups.deleteGroups(deletable, context: context) { answer in
                 var response = answer
-                response.results += denied + failed.map { DeleteGroupsResponse.DeletableGroupResult($0.key, $0.value) }
-                responder.send(response)
+                response.results += failed.map { DeleteGroupsResponse.DeletableGroupResult($0.key, $0.value) }
+                completion(response)
             }
         }
     }

@@ -103,6 +103,7 @@ extension LinkServices {
         }
         return [
             "broker": .integer(Int64(nodeID)), "revision": .integer(publication?.revision ?? -1), "partitions": .array(partitions),
+            "synchronizations": synchronizations.json,
         ]
     }
 

@@ -12,6 +12,7 @@ extension LinkServices {
         writeStates(image, to: &text)
         writeLags(entries, to: &text)
         writeTraffic(entries, image, to: &text)
+        writeSynchronizations(to: &text)
     }
 
     private func writeStates(_ image: LinkImage, to text: inout PrometheusText) {

@@ -45,10 +45,14 @@ extension LinkServices {
             case .describe: answer = try await described()
             case .fence: answer = try await fence(body)
             case .unfence: answer = try await unfence(body)
-            case .progress, .follow, .syncOffsets, .newEpoch, .permitMarkers, .endTransactions, .awaitTransactions:
+            case .claimGroups: answer = try await submit { coordinator throws(LinkRefusal) in try coordinator.claimGroups(body) }
+            case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials, .permitMarkers, .endTransactions,
+                .awaitTransactions:
                 preconditionFailure("answered elsewhere: \(operation)")
             }
-            if operation != .describe { logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"]) }
+            if ![.describe, .claimGroups].contains(operation) {
+                logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"])
+            }
             return ManageLinksResponse(answer)
         } catch {
             return ManageLinksResponse(error.code, error.message)
@@ -159,10 +163,13 @@ extension LinkServices {
         guard !names.isEmpty, names.count <= Self.maximumTopics else {
             throw LinkOperationError(.invalidRequest, "the request names no topics, or more than \(Self.maximumTopics)")
         }
+        let factor = try replicationFactor(body)
         let found = try await sourceTopics(names, link, settings)
         let isRestoring = body["restore"]?.boolValue ?? false
         let mirrors = try found.map { (topic) throws(LinkOperationError) in
-            try mirror(of: topic, link: linkName, prefix: settings.topicPrefix, isRestoring: isRestoring)
+            var mirror = try mirror(of: topic, link: linkName, prefix: settings.topicPrefix, isRestoring: isRestoring)
+            mirror.replicationFactor = factor
+            return mirror
         }
         try await submit { coordinator throws(LinkRefusal) in
             var records: [LinkRecord] = []
@@ -170,6 +177,18 @@ extension LinkServices {
             return ((), records)
         }
         return ["topics": .array(mirrors.map { .string($0.name) })]
+    }
+
+    /// How many replicas new mirrors are to have; -1 for what the link or else the cluster says.
+    private func replicationFactor(_ body: JSONValue) throws(LinkOperationError) -> Int16 {
+        guard let factor = body["replicationFactor"]?.integerValue, factor != -1 else { return -1 }
+        let brokers = liveBrokers.count
+        guard (1...Int64(max(1, brokers))).contains(factor) else {
+            throw LinkOperationError(
+                .invalidReplicationFactor,
+                "a replication factor of \(factor) cannot be had: there are \(brokers) brokers that take replicas")
+        }
+        return Int16(factor)
     }
 
     /// A new mirror: of a topic that is not here yet, or of one that was written to here and is to follow now.

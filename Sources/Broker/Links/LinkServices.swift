@@ -43,6 +43,7 @@ final class LinkServices: Sendable {
     let workers: LinkWorkers
     /// The source's transactions of each link, while this broker coordinates links.
     let watches = Mutex<[String: TransactionWatch]>([:])
+    let synchronizations = SynchronizationBoard()
     let tasks: LinkTasks
     let nodeID: NodeID
     let logger: Logger

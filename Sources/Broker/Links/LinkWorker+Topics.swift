@@ -28,7 +28,8 @@ extension LinkWorker {
             var created = CreateTopicsRequest.CreatableTopic()
             created.name = mirror.name
             created.numPartitions = Int32(topic.partitions.count)
-            created.replicationFactor = -1
+            created.replicationFactor =
+                mirror.replicationFactor > 0 ? mirror.replicationFactor : source.settings.synchronization.replicationFactor
             created.configs = (configs[mirror.sourceName] ?? [:]).sorted { $0.key < $1.key }.map { name, value in
                 var config = CreateTopicsRequest.CreatableTopicConfig()
                 config.name = name

@@ -43,13 +43,21 @@ final class LinkWorkers: Sendable {
         let coordinated = links.runtime.isActive ? Array(image.links.values) : []
         state.withLock { state in
             Self.adjust(&state.workers, coordinated) { [logger, tasks] link in
-                tasks.begin { await LinkWorker(link: link, links: links, logger: logger).run() }
+                tasks.begin {
+                    async let beside: Void = LinkSynchronizer(link: link, links: links, logger: logger).run()
+                    await LinkWorker(link: link, links: links, logger: logger).run()
+                    await beside
+                }
             }
             Self.adjust(&state.transactions, coordinated) { [logger, tasks] link in
                 tasks.begin { await TransactionWatch.run(link, links: links, logger: logger) }
             }
             Self.adjust(&state.offsets, Array(image.links.values)) { [logger, tasks] link in
-                tasks.begin { await OffsetSynchronizer(link: link, links: links, logger: logger).run() }
+                tasks.begin {
+                    async let ofShareGroups: Void = ShareOffsetSynchronizer(link: link, links: links, logger: logger).run()
+                    await OffsetSynchronizer(link: link, links: links, logger: logger).run()
+                    await ofShareGroups
+                }
             }
         }
     }

@@ -8,8 +8,9 @@ import Primitives
 extension ControllerServices {
     func manageLinks(_ call: ControllerRequest) throws(WireError) {
         let request = try call.decode(ManageLinksRequest.self)
-        guard request.operation == LinkOperation.newEpoch.rawValue,
-            let body = try? JSONValue(parsing: Array(request.body.readableBytesView)),
+        let body = try? JSONValue(parsing: Array(request.body.readableBytesView))
+        if request.operation == LinkOperation.putCredentials.rawValue, let body { return putCredentials(call, request, body) }
+        guard request.operation == LinkOperation.newEpoch.rawValue, let body,
             let id = body["topicId"]?.stringValue.flatMap({ KafkaUUID($0) }), let partition = body["partition"]?.integerValue,
             let epoch = body["leaderEpoch"]?.integerValue, let broker = body["broker"]?.integerValue
         else {

@@ -19,39 +19,72 @@ struct OffsetSynchronizer: Sendable {
 
     func run() async {
         guard let settings = try? LinkSettings(link.configuration), settings.syncsOffsets, !settings.isPaused else { return }
+        let run = links.synchronizations.begin(link.name, [.offsets])
+        defer { links.synchronizations.end(run) }
         while !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(settings.offsetSyncMilliseconds))
             if Task.isCancelled { return }
-            await synchronize()
+            await synchronize(run)
         }
     }
 
     /// Copies once. Failures are tried again with the next round.
-    func synchronize() async {
-        guard let source = links.source(of: link.name), let services = links.services, let image = links.publication?.image else { return }
-        let mirrors = image.mirrors(of: link.name).filter { $0.state.fetches }
-        guard !mirrors.isEmpty else { return }
+    func synchronize(_ run: UInt64 = 0) async {
+        let problem: String
+        do {
+            try await copy(run)
+            problem = ""
+        } catch let error as KafkaError {
+            problem = "the source: \(error.explanation)"
+        } catch {
+            problem = "\(error)"
+        }
+        if !Task.isCancelled { links.note(problem, link, .offsets, run, logger) }
+    }
+
+    private func copy(_ run: UInt64) async throws {
+        guard let services = links.services, let image = links.publication?.image else { return }
         if services.image.topics.topic(named: TopicName.consumerOffsets) == nil {
             // With the next round.
             return services.ensureInternalTopic(TopicName.consumerOffsets) {}
         }
-        do {
-            let own = try await source.admin.listGroups().map(\.group).filter { group in
-                source.settings.groupFilter.admits(group) && services.coordinates(group: group)
-            }
-            guard !own.isEmpty else { return }
-            var found: [(group: String, offsets: [TopicPartition: MartletClient.CommittedOffset])] = []
-            for group in own {
-                if Task.isCancelled { return }
-                found.append((group, try await source.admin.listGroupOffsets(group)))
+        let source = try await links.checkedSource(of: link)
+        let filter = source.settings.groupFilter
+        // Share groups have no committed offsets.
+        let listed = try await source.admin.listGroups().filter { $0.type.lowercased() != "share" }.map(\.group)
+        let groups = listed.filter { filter.admits($0) && services.coordinates(group: $0) }
+        var follower = try await GroupFollower(link, .offsets, links, services, logger)
+        let mirrors = image.mirrors(of: link.name).filter { $0.state.fetches }
+        var outcome = CopyOutcome()
+        if !groups.isEmpty, !mirrors.isEmpty {
+            var found: [String: Result<[TopicPartition: MartletClient.CommittedOffset], KafkaError>] = [:]
+            for group in groups {
+                do throws(KafkaError) {
+                    found[group] = .success(try await source.admin.listGroupOffsets(group))
+                } catch {
+                    found[group] = .failure(error)
+                }
             }
             // Offsets may have been committed in transactions: whoever went on from them here would miss what those wrote.
-            guard await links.awaitTransactions(link: link.name) else { return }
+            guard await links.awaitTransactions(link: link.name) else {
+                throw LinkCallFailure(description: "transactions that the source has committed have not arrived at all mirrors yet")
+            }
             let ends = await links.gatherProgress()
-            for (group, offsets) in found { await commit(translated(offsets, mirrors, ends), group: group, services) }
-        } catch {
-            logger.debug("committed offsets cannot be copied", metadata: ["link": "\(link.name)", "reason": "\(error)"])
+            let offsets = found
+            try await follower.copy(
+                groups, &outcome,
+                wanted: { group in
+                    let offsets = translated(try offsets[group]?.get() ?? [:], mirrors, ends)
+                    return offsets.isEmpty ? nil : offsets
+                }, put: { group, offsets in try await commit(offsets, group: group, services) })
         }
+        let removed = try await follower.followDeletions(
+            listed: Set(listed), isEnabled: source.settings.synchronization.deletesGroups, mirrors: Set(mirrors.map(\.name)),
+            admits: { filter.admits($0) }, isGone: { try await source.admin.isGone(group: $0) },
+            topics: { group in Set(services.committedOffsets(group: group).keys.map(\.topic)) })
+        let own = follower.own.count
+        links.synchronizations.update(link.name, .offsets, run) { outcome.show(in: &$0, groups.count, own, removed) }
+        try outcome.check()
     }
 
     /// The offsets under the names of mirror topics, but for those that the mirrors have not come to yet: a group that went on from there
@@ -59,20 +92,23 @@ struct OffsetSynchronizer: Sendable {
     private func translated(
         _ offsets: [TopicPartition: MartletClient.CommittedOffset], _ mirrors: [MirrorTopic], _ survey: MirrorSurvey
     ) -> [TopicPartition: MartletClient.CommittedOffset] {
+        let names = Dictionary(mirrors.map { ($0.sourceName, $0.name) }, uniquingKeysWith: { first, _ in first })
         var translated: [TopicPartition: MartletClient.CommittedOffset] = [:]
         for (partition, offset) in offsets {
-            guard let mirror = mirrors.first(where: { $0.sourceName == partition.topic }) else { continue }
-            let name = TopicPartition(mirror.name, partition.partition)
+            guard let mirror = names[partition.topic] else { continue }
+            let name = TopicPartition(mirror, partition.partition)
             guard let entry = survey.entries[name], offset.offset <= entry.logEndOffset else { continue }
             translated[name] = offset
         }
         return translated
     }
 
-    private func commit(_ offsets: [TopicPartition: MartletClient.CommittedOffset], group: String, _ services: BrokerServices) async {
+    private func commit(
+        _ offsets: [TopicPartition: MartletClient.CommittedOffset], group: String, _ services: BrokerServices
+    ) async throws(SynchronizationFailure) -> CopyOutcome.Result {
         let present = services.committedOffsets(group: group)
         let changed = offsets.filter { present[$0.key] != $0.value.offset }
-        guard !changed.isEmpty else { return }
+        guard !changed.isEmpty else { return .same }
         var request = OffsetCommitRequest()
         request.groupId = group
         request.generationIdOrMemberEpoch = -1
@@ -93,8 +129,14 @@ struct OffsetSynchronizer: Sendable {
         let context = GroupRequestContext(apiVersion: 9, clientID: "link-\(link.name)", clientHost: "/127.0.0.1")
         let commit = request
         // A group with members here refuses: it has its own offsets.
-        await withCheckedContinuation { continuation in
-            services.groups.commitOffsets(commit, context: context, topics: services.topicLookup) { _ in continuation.resume() }
+        let response = await withCheckedContinuation { continuation in
+            services.groups.commitOffsets(commit, context: context, topics: services.topicLookup) { continuation.resume(returning: $0) }
+        }
+        let errors = response.topics.flatMap(\.partitions).map(\.errorCode).filter { $0 != .none }
+        switch errors.first {
+        case nil: return .changed
+        case .unknownMemberId, .illegalGeneration, .staleMemberEpoch: return .hasMembers
+        case let code?: throw SynchronizationFailure("group '\(group)': \(code.name)")
         }
     }
 }
@@ -102,19 +144,17 @@ struct OffsetSynchronizer: Sendable {
 extension LinkServices {
     /// Copies a link's offsets now, as far as this broker coordinates their groups.
     func syncOffsetsNow(_ body: JSONValue) async -> JSONValue {
-        guard let name = body["link"]?.stringValue, let link = image.links[name], let settings = try? LinkSettings(link.configuration),
-            settings.syncsOffsets
+        guard let name = body["link"]?.stringValue, let link = image.links[name], let settings = try? LinkSettings(link.configuration)
         else { return .object([]) }
-        await OffsetSynchronizer(link: link, links: self, logger: logger).synchronize()
+        if settings.syncsOffsets { await OffsetSynchronizer(link: link, links: self, logger: logger).synchronize() }
+        if settings.synchronization.shareOffsets.isEnabled {
+            await ShareOffsetSynchronizer(link: link, links: self, logger: logger).synchronize()
+        }
         return .object([])
     }
 }
 
 extension BrokerServices {
-    fileprivate func coordinates(group: String) -> Bool {
-        image.topics.partition(TopicPartition(TopicName.consumerOffsets, groups.partition(for: group)))?.leader == nodeID
-    }
-
     /// A group's committed offsets on this broker, which coordinates it.
     fileprivate func committedOffsets(group: String) -> [TopicPartition: Offset] {
         var request = OffsetFetchRequest()

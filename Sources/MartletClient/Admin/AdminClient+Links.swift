@@ -32,15 +32,15 @@ extension AdminClient {
         }
     }
 
-    /// The mirror partitions that each broker leads, with how far they are.
-    package func mirrorProgress() async throws(KafkaError) -> [JSONValue] {
-        var partitions: [JSONValue] = []
+    /// What each broker has to do with links: the mirror partitions that it leads, with how far they are, and the synchronisations that it does.
+    package func linkProgress() async throws(KafkaError) -> [JSONValue] {
+        var answers: [JSONValue] = []
         for broker in try await describeCluster().brokers {
             let response = try await send(.progress, .object([]), to: .node(broker.id))
             try response.errorCode.check(response.errorMessage)
-            partitions += Self.json(response)["partitions"]?.arrayValue ?? []
+            answers.append(Self.json(response))
         }
-        return partitions
+        return answers
     }
 
     private func send(

@@ -4,6 +4,7 @@ import Authorization
 import ClusterMetadata
 import KafkaMessages
 import KafkaWire
+import Linking
 import NIOCore
 import Primitives
 
@@ -42,6 +43,21 @@ public struct AccessEntry: Hashable, Sendable {
         self.host = host
         self.operation = operation
         self.permission = permission
+    }
+}
+
+extension AccessEntry {
+    /// The entry as links see it.
+    package var rule: AccessRule {
+        AccessRule(
+            resourceType: resourceType, patternType: patternType, resourceName: resourceName, principal: principal, host: host,
+            operation: operation, permission: permission)
+    }
+
+    package init(_ rule: AccessRule) {
+        self.init(
+            resourceType: rule.resourceType, resourceName: rule.resourceName, patternType: rule.patternType, principal: rule.principal,
+            host: rule.host, operation: rule.operation, permission: rule.permission)
     }
 }
 

@@ -98,7 +98,7 @@ struct LinkListCommand: AsyncParsableCommand {
 
 struct LinkDescribeCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "describe", abstract: "Show a link with its settings and its mirror topics.")
+        commandName: "describe", abstract: "Show a link with its settings, what it synchronises, and its mirror topics.")
 
     @Argument(help: "The link's name.")
     var name: String
@@ -111,10 +111,14 @@ struct LinkDescribeCommand: AsyncParsableCommand {
         let link = try view.link(name)
         var lines = ["Link \(link.name) to cluster \(link.sourceClusterID)"]
         for (key, value) in link.configuration { lines.append("  \(key)=\(value)") }
+        let synchronizations = view.synchronizations.filter { $0.link == name }
+        if !synchronizations.isEmpty { lines.append("\n" + LinkSynchronization.table(synchronizations).text) }
         let mirrors = view.mirrors.filter { $0.link == name }
         if !mirrors.isEmpty { lines.append("\n" + LinkView.table(mirrors).text) }
         output.show(
-            ["link": link.json, "mirrors": .array(mirrors.map(\.json))], lines.joined(separator: "\n"))
+            [
+                "link": link.json, "synchronizations": .array(synchronizations.map(\.json)), "mirrors": .array(mirrors.map(\.json)),
+            ], lines.joined(separator: "\n"))
     }
 }
 

@@ -26,7 +26,8 @@ struct LinkDriftCommand: AsyncParsableCommand {
     func run() async throws {
         let check = try await LinkSides.with(link, cluster, sourceOptions) { sides in
             var check = DriftCheck(sides)
-            let kinds = DriftKind.allCases.filter { only.isEmpty ? $0 != .groups || sides.settings.syncsOffsets : only.contains($0) }
+            let copiesGroups = sides.settings.syncsOffsets || sides.settings.synchronization.shareOffsets.isEnabled
+            let kinds = DriftKind.allCases.filter { only.isEmpty ? $0 != .groups || copiesGroups : only.contains($0) }
             try await check.run(kinds)
             return check
         }

@@ -15,12 +15,21 @@ struct LinkMirrorCommand: AsyncParsableCommand {
     @Argument(help: "Topics of the source.")
     var topics: [String]
 
+    @Option(help: "Replicas of the mirror topics; without it what mirror.replication.factor of the link says, or else the cluster.")
+    var replicationFactor: Int?
+
     @OptionGroup var cluster: ClusterOptions
     @OptionGroup var output: OutputOptions
 
+    func validate() throws {
+        if let replicationFactor, replicationFactor < 1 { throw ValidationError("--replication-factor is at least 1.") }
+    }
+
     func run() async throws {
         let answer = try await cluster.withAdmin { admin in
-            try await admin.links(.createMirrors, ["link": .string(link), "topics": .strings(topics)])
+            try await admin.links(
+                .createMirrors,
+                ["link": .string(link), "topics": .strings(topics), "replicationFactor": .integer(Int64(replicationFactor ?? -1))])
         }
         let names = answer["topics"]?.arrayValue?.compactMap(\.stringValue) ?? []
         output.show(answer, "Link '\(link)' mirrors to \(names.joined(separator: ", ")).")

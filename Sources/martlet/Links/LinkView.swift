@@ -32,6 +32,8 @@ struct LinkView {
     var links: [Link] = []
     var mirrors: [Mirror] = []
     var fences: [JSONValue] = []
+    /// What links keep in step beside the data, as the brokers say that do it.
+    var synchronizations: [LinkSynchronization] = []
 
     init(_ admin: AdminClient, withProgress: Bool = false) async throws {
         let answer = try await admin.links(.describe, .object([]))
@@ -44,7 +46,9 @@ struct LinkView {
                     configuration: configuration, json: value))
         }
         fences = answer["fences"]?.arrayValue ?? []
-        let progress = withProgress ? try await admin.mirrorProgress() : []
+        let brokers = withProgress ? try await admin.linkProgress() : []
+        let progress = brokers.flatMap { $0["partitions"]?.arrayValue ?? [] }
+        synchronizations = LinkSynchronization.all(brokers)
         for value in answer["mirrors"]?.arrayValue ?? [] { mirrors.append(mirror(value, progress)) }
     }
 

@@ -150,24 +150,31 @@ struct DriftCheck {
     // MARK: Who may do what
 
     private mutating func accessEntries() async throws(KafkaError) {
-        let source = try await Self.entries(sides.source)
-        let here = try await Self.entries(sides.here)
+        let settings = sides.settings.synchronization
+        let (prefix, filter) = (sides.settings.topicPrefix, settings.accessRules.isEnabled ? settings.accessRuleFilter : .everything)
+        let source = try await Self.entries(sides.source) { filter.admits($0) ? $0.mirrored(prefix: prefix) : nil }
+        let here = try await Self.entries(sides.here) { rule in
+            // What the link leaves out, and what cannot be of its making, says nothing about it.
+            settings.accessRules.isEnabled && rule.source(prefix: prefix).map({ filter.admits($0) }) != true ? nil : rule
+        }
         guard source != nil || here != nil else { return }
         guard let source, let here else {
             return notCompared.append((.acls, "the \(source == nil ? "source" : "cluster here") has no access control"))
         }
         for entry in source.subtracting(here).sorted(by: { "\($0)" < "\($1)" }) {
-            found.append(Drift(kind: .acls, name: entry.subject, what: entry.rule, source: "there", here: nil))
+            found.append(Drift(kind: .acls, name: entry.subject, what: entry.text, source: "there", here: nil))
         }
         for entry in here.subtracting(source).sorted(by: { "\($0)" < "\($1)" }) {
-            found.append(Drift(kind: .acls, name: entry.subject, what: entry.rule, source: nil, here: "there"))
+            found.append(Drift(kind: .acls, name: entry.subject, what: entry.text, source: nil, here: "there"))
         }
     }
 
     /// Nil of a cluster without access control.
-    private static func entries(_ admin: AdminClient) async throws(KafkaError) -> Set<AccessEntry>? {
+    private static func entries(
+        _ admin: AdminClient, _ name: (AccessRule) -> AccessRule?
+    ) async throws(KafkaError) -> Set<AccessEntry>? {
         do throws(KafkaError) {
-            return Set(try await admin.listAccessEntries())
+            return Set(try await admin.listAccessEntries().compactMap { name($0.rule) }.map { AccessEntry($0) })
         } catch {
             if error.codeName == "SECURITY_DISABLED" { return nil }
             throw error
@@ -177,7 +184,8 @@ struct DriftCheck {
     private mutating func users() async throws(KafkaError) {
         func credentials(_ admin: AdminClient) async throws(KafkaError) -> [String: [String: Int32]] {
             var users: [String: [String: Int32]] = [:]
-            for user in try await admin.describeScramUsers().values() {
+            let filter = sides.settings.synchronization.users.isEnabled ? sides.settings.synchronization.userFilter : .everything(.users)
+            for user in try await admin.describeScramUsers().values() where filter.admits(user.user) {
                 for credential in user.credentials { users[user.user, default: [:]][credential.mechanism] = credential.iterations }
             }
             return users
@@ -198,15 +206,16 @@ struct DriftCheck {
     private mutating func quotas() async throws(KafkaError) {
         func values(_ admin: AdminClient) async throws(KafkaError) -> [String: Double] {
             var values: [String: Double] = [:]
+            let filter = sides.settings.synchronization.quotas.isEnabled ? sides.settings.synchronization.quotaFilter : .everything(.quotas)
             for quota in try await admin.describeClientQuotas() {
+                let parts = quota.entity.parts.map { QuotaName.Part(type: $0.type, name: $0.name) }
+                guard filter.admits(oneOf: QuotaName(parts, key: "").filterNames) else { continue }
                 let name = quota.entity.parts.map { "\($0.type) \($0.name ?? "<default>")" }.joined(separator: ", ")
                 for (key, value) in quota.values { values["\(name)\n\(key)"] = value }
             }
             return values
         }
-        func text(_ value: Double?) -> String? {
-            value.map { $0 == $0.rounded() && $0.magnitude < 1e15 ? "\(Int64($0))" : "\($0)" }
-        }
+        func text(_ value: Double?) -> String? { value.map { QuotaName.text($0) } }
         let source = try await values(sides.source)
         let here = try await values(sides.here)
         for name in Set(source.keys).union(here.keys).sorted() where source[name] != here[name] {
@@ -221,9 +230,14 @@ struct DriftCheck {
         var names: [String: String] = [:]
         for mirror in mirrors { names[mirror.sourceTopic] = mirror.topic }
         guard !names.isEmpty else { return }
-        let filter = sides.settings.syncsOffsets ? sides.settings.groupFilter : .everything(.groups)
+        // A link that copies share groups alone says nothing about the others.
+        let others = sides.settings.synchronization.shareOffsets.isEnabled ? NameFilter(subject: .groups) : .everything(.groups)
+        let filter = sides.settings.syncsOffsets ? sides.settings.groupFilter : others
         let own = Set(try await sides.here.listGroups().map(\.group))
-        for listing in try await sides.source.listGroups().sorted(by: { $0.group < $1.group }) where filter.admits(listing.group) {
+        let listings = try await sides.source.listGroups().sorted { $0.group < $1.group }
+        let shareGroups = listings.filter { $0.type.lowercased() == "share" }.map(\.group)
+        try await compare(shareGroups: shareGroups, own, names)
+        for listing in listings where filter.admits(listing.group) && listing.type.lowercased() != "share" {
             let source = try await sides.source.listGroupOffsets(listing.group)
             let here = own.contains(listing.group) ? try await sides.here.listGroupOffsets(listing.group) : [:]
             for (partition, committed) in source.sorted(by: { $0.key < $1.key }) {
@@ -239,8 +253,31 @@ struct DriftCheck {
     }
 }
 
+extension DriftCheck {
+    /// Where share groups stand, of those that the link copies.
+    private mutating func compare(shareGroups: [String], _ own: Set<String>, _ names: [String: String]) async throws(KafkaError) {
+        let settings = sides.settings.synchronization
+        guard settings.shareOffsets.isEnabled else { return }
+        for group in shareGroups where settings.shareGroupFilter.admits(group) {
+            var here: [TopicPartition: Offset] = [:]
+            for offset in own.contains(group) ? try await sides.here.listShareGroupOffsets(group) : [] {
+                here[offset.partition] = offset.startOffset
+            }
+            for offset in try await sides.source.listShareGroupOffsets(group) {
+                guard let start = offset.startOffset, let topic = names[offset.partition.topic] else { continue }
+                let partition = TopicPartition(topic, offset.partition.partition)
+                guard here[partition] != start else { continue }
+                found.append(
+                    Drift(
+                        kind: .groups, name: group, what: "start of \(partition.topic)-\(partition.partition)", source: "\(start)",
+                        here: here[partition].map { "\($0)" }))
+            }
+        }
+    }
+}
+
 extension AccessEntry {
     fileprivate var subject: String { "\(principal) from \(host)" }
 
-    fileprivate var rule: String { "\(permission) \(operation) on \(patternType) \(resourceType) \(resourceName)" }
+    fileprivate var text: String { "\(permission) \(operation) on \(patternType) \(resourceType) \(resourceName)" }
 }

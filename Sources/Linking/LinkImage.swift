@@ -8,10 +8,12 @@ public struct LinkImage: Sendable, Hashable {
     public private(set) var mirrors: OrderedDictionary<String, MirrorTopic> = [:]
 
     public private(set) var fences: OrderedDictionary<String, TopicFence> = [:]
+    /// Topics here that other clusters mirror synchronously, by their keys.
+    public private(set) var synchronous: OrderedDictionary<String, SynchronousTopic> = [:]
 
     public init() {}
 
-    public var isEmpty: Bool { links.isEmpty && mirrors.isEmpty && fences.isEmpty }
+    public var isEmpty: Bool { links.isEmpty && mirrors.isEmpty && fences.isEmpty && synchronous.isEmpty }
 
     /// Takes over a record.
     public mutating func replay(_ record: LinkRecord) {
@@ -22,6 +24,8 @@ public struct LinkImage: Sendable, Hashable {
         case .mirrorRemoved(let name): mirrors[name] = nil
         case .fence(let fence): fences[fence.topic] = fence
         case .fenceRemoved(let name): fences[name] = nil
+        case .synchronous(let topic): synchronous[topic.key] = topic
+        case .synchronousRemoved(let key): synchronous[key] = nil
         }
     }
 
@@ -31,6 +35,7 @@ public struct LinkImage: Sendable, Hashable {
     /// All records that make up the image.
     public var records: [LinkRecord] {
         links.values.map { .link($0) } + mirrors.values.map { .mirror($0) } + fences.values.map { .fence($0) }
+            + synchronous.values.map { .synchronous($0) }
     }
 
     /// The image as records in JSON, for other brokers.

@@ -13,6 +13,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// A topic of this cluster that another cluster has taken over: nobody may write to it.
     case fence(TopicFence)
     case fenceRemoved(String)
+    /// A topic of this cluster that another one mirrors synchronously.
+    case synchronous(SynchronousTopic)
+    case synchronousRemoved(String)
 
     private static let version: Int64 = 1
 
@@ -29,6 +32,8 @@ public enum LinkRecord: Sendable, Hashable {
                 ["version": .integer(Self.version), "by": .string(fence.by), "since": .integer(fence.since)]
             )
         case .fenceRemoved(let name): (["type": "fence", "name": .string(name)], nil)
+        case .synchronous(let topic): (["type": "synchronous", "name": .string(topic.key)], topic.json)
+        case .synchronousRemoved(let key): (["type": "synchronous", "name": .string(key)], nil)
         }
     }
 
@@ -57,6 +62,13 @@ public enum LinkRecord: Sendable, Hashable {
             }
             self = .fence(
                 TopicFence(topic: name, by: value["by"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0))
+        case "synchronous":
+            guard let value else {
+                self = .synchronousRemoved(name)
+                return
+            }
+            guard let topic = SynchronousTopic(value) else { return nil }
+            self = .synchronous(topic)
         default: return nil
         }
     }
@@ -73,6 +85,7 @@ public enum LinkRecord: Sendable, Hashable {
             "version": .integer(version), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
             "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+            "reversal": .string(mirror.reversal.rawValue),
         ]
     }
 }
@@ -98,5 +111,6 @@ extension MirrorTopic {
         self.init(
             name: name, topicID: id("topicId"), link: link, sourceName: source, sourceID: id("sourceTopicId"), state: state,
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
+        reversal = value["reversal"]?.stringValue.flatMap { MirrorReversal(rawValue: $0) } ?? .none
     }
 }

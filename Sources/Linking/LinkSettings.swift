@@ -62,6 +62,14 @@ public struct LinkSettings: Sendable, Hashable {
     public var fetchWaitMaxMilliseconds: Int32 = 500
     public var bytesPerSecond: Int64 = .max
     public var gapPolicy = GapPolicy.fail
+    public var mode = LinkMode.destination
+    public var connectionMode = LinkConnectionMode.outbound
+    /// Empty until the link is made.
+    public var localPrincipal = ""
+    public var isSynchronous = false
+    /// Which mirrors are synchronous, by the topics' names at the source.
+    public var synchronousFilter = NameFilter(subject: .topics)
+    public var synchronousTimeoutMilliseconds: Int64 = 10_000
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
@@ -115,7 +123,7 @@ public struct LinkSettings: Sendable, Hashable {
         LinkSetting(
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
-    ]
+    ] + modeSettings + synchronousSettings
 
     /// Settings that say where replicas are and how safe they have to be belong to each cluster.
     public static let defaultConfigExclude =
@@ -139,7 +147,11 @@ public struct LinkSettings: Sendable, Hashable {
             try setting.check(value)
             try set(key, value)
         }
-        guard !bootstrapServers.isEmpty else { throw LinkSettingError("bootstrap.servers", "is missing: it names the source cluster") }
+        try checkModes()
+        guard !bootstrapServers.isEmpty || connectionMode == .inbound else {
+            throw LinkSettingError("bootstrap.servers", "is missing: it names the other cluster's brokers")
+        }
+        if isSynchronous, synchronousFilter.isEmpty { synchronousFilter = .everything(.topics) }
         if autoCreatesMirrors, autoCreateFilter.isEmpty {
             throw LinkSettingError(
                 "auto.create.mirror.topics.filters",
@@ -170,6 +182,12 @@ public struct LinkSettings: Sendable, Hashable {
         case "replica.fetch.wait.max.ms": fetchWaitMaxMilliseconds = Int32(clamping: number)
         case "cluster.link.bytes.per.second": bytesPerSecond = number < 0 ? .max : number
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
+        case "link.mode": mode = LinkMode(rawValue: value) ?? .destination
+        case "connection.mode": connectionMode = LinkConnectionMode(rawValue: value) ?? .outbound
+        case "link.local.principal": localPrincipal = value
+        case "mirror.acks": isSynchronous = value == "all"
+        case "mirror.sync.filters": synchronousFilter = try NameFilter(parsing: value, subject: .topics, key: key)
+        case "mirror.sync.timeout.ms": synchronousTimeoutMilliseconds = number
         default: preconditionFailure("a setting of the table that nobody reads: \(key)")
         }
     }

@@ -24,8 +24,8 @@ struct LinkOperationError: Error {
 
 extension LinkServices {
     /// Most topics that one request may name.
-    private static let maximumTopics = 100_000
-    private static let announcementMilliseconds: Int64 = 10_000
+    static let maximumTopics = 100_000
+    static let announcementMilliseconds: Int64 = 10_000
 
     func perform(_ operation: LinkOperation, _ body: JSONValue, principal: String) async -> ManageLinksResponse {
         guard runtime.isActive else {
@@ -37,7 +37,7 @@ extension LinkServices {
         do throws(LinkOperationError) {
             let answer: JSONValue
             switch operation {
-            case .createLink: answer = try await createLink(body)
+            case .createLink: answer = try await createLink(body, principal)
             case .alterLink: answer = try await alterLink(body)
             case .deleteLink: answer = try await deleteLink(body)
             case .createMirrors: answer = try await createMirrors(body)
@@ -45,16 +45,19 @@ extension LinkServices {
             case .describe: answer = try await described()
             case .fence: answer = try await fence(body)
             case .unfence: answer = try await unfence(body)
-            case .progress, .follow, .syncOffsets, .newEpoch: preconditionFailure("not the coordinator's: \(operation)")
+            case .synchronize: answer = try await synchronize(body)
+            case .progress, .follow, .syncOffsets, .newEpoch, .offer, .positions: preconditionFailure("not the coordinator's: \(operation)")
             }
-            if operation != .describe { logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"]) }
+            if ![.describe, .synchronize].contains(operation) {
+                logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"])
+            }
             return ManageLinksResponse(answer)
         } catch {
             return ManageLinksResponse(error.code, error.message)
         }
     }
 
-    private func submit<Value: Sendable>(
+    func submit<Value: Sendable>(
         _ step: @escaping LinkCoordinatorRuntime.Step<Value>
     ) async throws(LinkOperationError) -> Value {
         let outcome = await withCheckedContinuation { continuation in
@@ -74,7 +77,7 @@ extension LinkServices {
         }
     }
 
-    private func text(_ body: JSONValue, _ member: String) throws(LinkOperationError) -> String {
+    func text(_ body: JSONValue, _ member: String) throws(LinkOperationError) -> String {
         guard let text = body[member]?.stringValue, !text.isEmpty else {
             throw LinkOperationError(.invalidRequest, "the request lacks '\(member)'")
         }
@@ -89,12 +92,14 @@ extension LinkServices {
 
     // MARK: Links
 
-    private func createLink(_ body: JSONValue) async throws(LinkOperationError) -> JSONValue {
+    private func createLink(_ body: JSONValue, _ principal: String) async throws(LinkOperationError) -> JSONValue {
         let name = try text(body, "name")
-        let configuration = Self.properties(body["configuration"])
+        var configuration = Self.properties(body["configuration"])
         if let problem = LinkDefinition.problem(withName: name) { throw LinkOperationError(.invalidRequest, problem) }
         let settings = try settings(configuration)
-        let sourceID = try await sourceClusterID(settings, name: name)
+        if settings.offersConnections, settings.localPrincipal.isEmpty { configuration["link.local.principal"] = principal }
+        // Who waits to be connected to learns by that who the other is.
+        let sourceID = settings.connectionMode == .inbound ? "" : try await sourceClusterID(settings, name: name)
         let link = LinkDefinition(
             name: name, id: .random(), configuration: configuration, sourceClusterID: sourceID, createdAt: SystemClock.now())
         if body["validateOnly"]?.boolValue != true {
@@ -115,7 +120,7 @@ extension LinkServices {
     /// Makes sure that the source can be reached before a link to it is recorded.
     private func sourceClusterID(_ settings: LinkSettings, name: String) async throws(LinkOperationError) -> String {
         do throws(KafkaError) {
-            var configuration = try LinkSource.clientConfiguration(settings, name: name, nodeID: nodeID, logger: logger)
+            var configuration = try clientConfiguration(settings, name: name)
             configuration.operationTimeout = .seconds(5)
             let admin = AdminClient(configuration)
             defer { admin.close() }
@@ -160,12 +165,14 @@ extension LinkServices {
         }
         let found = try await sourceTopics(names, link, settings)
         let isRestoring = body["restore"]?.boolValue ?? false
+        // The other side may ask again for what has been done: it may not have heard of it.
+        let isReversal = body["reversal"]?.boolValue ?? false
         let mirrors = try found.map { (topic) throws(LinkOperationError) in
             try mirror(of: topic, link: linkName, prefix: settings.topicPrefix, isRestoring: isRestoring)
         }
         try await submit { coordinator throws(LinkRefusal) in
             var records: [LinkRecord] = []
-            for mirror in mirrors { records += try coordinator.addMirror(mirror) }
+            for mirror in mirrors where !(isReversal && coordinator.follows(mirror)) { records += try coordinator.addMirror(mirror) }
             return ((), records)
         }
         return ["topics": .array(mirrors.map { .string($0.name) })]
@@ -208,7 +215,7 @@ extension LinkServices {
         _ names: [String], _ link: LinkDefinition, _ settings: LinkSettings
     ) async throws(LinkOperationError) -> [TopicDescription] {
         do throws(KafkaError) {
-            let configuration = try LinkSource.clientConfiguration(settings, name: link.name, nodeID: nodeID, logger: logger)
+            let configuration = try clientConfiguration(settings, name: link.name)
             let admin = AdminClient(configuration)
             defer { admin.close() }
             return try await admin.describeTopics(names).values()
@@ -228,6 +235,7 @@ extension LinkServices {
         }
         let topics = body["topics"]?.arrayValue?.compactMap(\.stringValue)
         let isDry = body["dryRun"]?.boolValue ?? false
+        if verb == .reverse { try await checkReversal(of: link) }
         let reason = "\(verb.rawValue) was asked for"
         let now = SystemClock.now()
         let changes = try await submit { coordinator throws(LinkRefusal) in
@@ -300,8 +308,10 @@ extension LinkServices {
                         "topic": .string(mirror.name), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
                         "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
                         "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+                        "reversal": .string(mirror.reversal.rawValue),
                     ]
                 }),
+            "synchronous": .array(image.synchronous.values.map(\.json)),
             "fences": .array(
                 image.fences.values.map { ["topic": .string($0.topic), "by": .string($0.by), "since": .integer($0.since)] }),
         ]

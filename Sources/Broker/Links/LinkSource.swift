@@ -47,6 +47,7 @@ final class LinkSource: Sendable {
     let admin: AdminClient
     let board = MirrorBoard()
     let throttle = ReplicationThrottle(samples: 11, milliseconds: 1000)
+    private let reporter: SynchronousReporter
     private let events: any LinkEvents
     private let connections: [PeerConnections]
     private let loops: [any EventLoop]
@@ -55,11 +56,13 @@ final class LinkSource: Sendable {
 
     /// - Throws: when the configuration names what cannot be used, such as a key store that is not there.
     init(
-        _ definition: LinkDefinition, nodeID: NodeID, events: any LinkEvents, eventLoopGroup: any EventLoopGroup, logger: Logger
+        _ definition: LinkDefinition, nodeID: NodeID, events: any LinkEvents, eventLoopGroup: any EventLoopGroup, clusterID: String,
+        dialler: LinkDialler?, logger: Logger
     ) throws {
         self.definition = definition
         settings = try LinkSettings(definition.configuration)
-        let configuration = try Self.clientConfiguration(settings, name: definition.name, nodeID: nodeID, logger: logger)
+        let configuration = try Self.clientConfiguration(
+            settings, name: definition.name, nodeID: nodeID, logger: logger, dialler: dialler)
         admin = AdminClient(configuration)
         cluster = admin.cluster
         self.events = events
@@ -69,16 +72,24 @@ final class LinkSource: Sendable {
         options.maximumResponseBytes = max(64 << 20, Int(settings.fetchResponseMaxBytes) * 2)
         options.tls = configuration.security.peerTLS
         options.credentials = configuration.security.peerCredentials(on: eventLoopGroup)
+        options.dialler = dialler
         connections = (0..<settings.fetchers).map { _ in PeerConnections(options: options, eventLoopGroup: eventLoopGroup) }
+        reporter = SynchronousReporter(
+            link: definition.name, ownCluster: clusterID, settings: settings, cluster: cluster, board: board, options: options,
+            eventLoopGroup: eventLoopGroup)
         loops = Array(eventLoopGroup.makeIterator())
         throttle.update(bytesPerSecond: settings.bytesPerSecond)
     }
 
     /// The client that speaks to a link's source about everything but records.
     static func clientConfiguration(
-        _ settings: LinkSettings, name: String, nodeID: NodeID, logger: Logger
+        _ settings: LinkSettings, name: String, nodeID: NodeID, logger: Logger, dialler: LinkDialler? = nil
     ) throws(KafkaError) -> ClientConfiguration {
-        var configuration = try ClientConfiguration(bootstrapServers: settings.bootstrapServers)
+        var configuration =
+            dialler == nil
+            ? try ClientConfiguration(bootstrapServers: settings.bootstrapServers)
+            : ClientConfiguration(bootstrapServers: [BrokerAddress(host: OfferedConnections.anyBroker, port: 9092)])
+        configuration.dialler = dialler
         configuration.clientID = "link-\(name)-broker-\(nodeID)"
         configuration.security = try ClientSecurity { settings.clientProperties[$0] }
         configuration.requestTimeout = .seconds(10)
@@ -108,7 +119,9 @@ final class LinkSource: Sendable {
             state.names[followed.key] = mirror.sourceName
             return true
         }
-        if isNews { route([partition.topicPartition]) }
+        guard isNews else { return }
+        reporter.follow(partition, of: mirror)
+        route([partition.topicPartition])
     }
 
     func stop(_ name: TopicPartition) {
@@ -118,6 +131,7 @@ final class LinkSource: Sendable {
             return (followed.fetcher.flatMap { state.fetchers[$0] }, followed.key)
         }
         guard let (fetcher, key) = stopped else { return }
+        reporter.stop(name)
         fetcher?.stop(source: key)
         board.remove(name)
     }
@@ -132,6 +146,7 @@ final class LinkSource: Sendable {
             return Array(state.fetchers.values)
         }
         for fetcher in fetchers { fetcher.close() }
+        reporter.close()
         for connections in connections { connections.close() }
         admin.close()
     }

@@ -34,13 +34,18 @@ extension AdminClient {
 
     /// The mirror partitions that each broker leads, with how far they are.
     package func mirrorProgress() async throws(KafkaError) -> [JSONValue] {
-        var partitions: [JSONValue] = []
+        try await linkProgress().flatMap { $0.progress["partitions"]?.arrayValue ?? [] }
+    }
+
+    /// What each broker says of links: the mirror partitions that it leads, and connections that links' sources open.
+    package func linkProgress() async throws(KafkaError) -> [(broker: NodeID, progress: JSONValue)] {
+        var answers: [(broker: NodeID, progress: JSONValue)] = []
         for broker in try await describeCluster().brokers {
             let response = try await send(.progress, .object([]), to: .node(broker.id))
             try response.errorCode.check(response.errorMessage)
-            partitions += Self.json(response)["partitions"]?.arrayValue ?? []
+            answers.append((broker.id, Self.json(response)))
         }
-        return partitions
+        return answers
     }
 
     private func send(

@@ -1,0 +1,72 @@
+// Reversing mirrors: once a mirror is writable here, the other cluster is told to mirror it, until it does.
+import KafkaWire
+import Linking
+import Logging
+import MartletClient
+import Primitives
+
+extension LinkServices {
+    /// Makes sure before anything is fenced that both sides have the link, and that it leads here.
+    func checkReversal(of name: String) async throws(LinkOperationError) {
+        guard let image = runtime.image, let link = image.links[name] else { return }
+        if let problem = try await submit({ coordinator in (coordinator.problem(withReversing: name), []) }) {
+            throw LinkOperationError(.invalidRequest, problem)
+        }
+        let there: JSONValue
+        do throws(KafkaError) {
+            let settings = try LinkSettings(checked: link)
+            var configuration = try clientConfiguration(settings, name: name)
+            configuration.operationTimeout = .seconds(10)
+            let admin = AdminClient(configuration)
+            defer { admin.close() }
+            there = try await admin.manageLinks(.describe, .object([]))
+        } catch {
+            throw LinkOperationError(.invalidRequest, "the other cluster cannot be asked whether it can follow: \(error.explanation)")
+        }
+        let found = there["links"]?.arrayValue?.first { $0["name"]?.stringValue == name }
+        guard let found, found["configuration"]?["link.mode"]?.stringValue == LinkMode.bidirectional.rawValue else {
+            throw LinkOperationError(
+                .invalidRequest, "the other cluster has no link '\(name)' with link.mode=BIDIRECTIONAL; `martlet link create` there makes it")
+        }
+        let leadsTo = found["sourceClusterId"]?.stringValue ?? ""
+        guard leadsTo.isEmpty || leadsTo == services?.clusterID else {
+            throw LinkOperationError(.invalidRequest, "link '\(name)' of the other cluster leads to cluster \(leadsTo), which is not this one")
+        }
+    }
+}
+
+extension LinkWorker {
+    private static let reversalPauseMilliseconds: Int64 = 1_000
+
+    /// Tells the other cluster to mirror what was reversed. Every step may be done again: whoever follows already says so.
+    func completeReversals(_ rounds: inout LinkRounds) async {
+        let asked = mirrors.filter { $0.state == .stopped && $0.reversal == .asked }
+        let now = SystemClock.monotonicMilliseconds()
+        guard !asked.isEmpty, now >= rounds.nextReversal, let source else { return }
+        rounds.nextReversal = now + Self.reversalPauseMilliseconds
+        for mirror in asked {
+            var problem: String?
+            do throws(KafkaError) {
+                _ = try await source.admin.manageLinks(
+                    .createMirrors,
+                    ["link": .string(link.name), "topics": [.string(mirror.name)], "restore": true, "reversal": true])
+            } catch {
+                problem = "the other cluster does not mirror it yet: \(error.explanation)"
+            }
+            let outcome = problem
+            try? await links.change { coordinator in ((), coordinator.reversed(mirror.name, problem: outcome)) }
+            if outcome == nil { logger.notice("a mirror is reversed", metadata: ["topic": "\(mirror.name)", "link": "\(link.name)"]) }
+        }
+    }
+}
+
+extension LinkSettings {
+    /// The settings of a link that is there.
+    init(checked link: LinkDefinition) throws(KafkaError) {
+        do throws(LinkSettingError) {
+            try self.init(link.configuration)
+        } catch {
+            throw KafkaError(.invalidArgument, "\(error)")
+        }
+    }
+}

@@ -81,7 +81,7 @@ public struct LinkCoordinator: Sendable {
     /// Begins to mirror a topic; the topic itself is created by whoever asks.
     public func addMirror(_ mirror: MirrorTopic) throws(LinkRefusal) -> [LinkRecord] {
         guard try settings(link(mirror.link).configuration).mirrors else {
-            throw LinkRefusal(.invalid, "link '\(mirror.link)' has link.mode=SOURCE: the other cluster mirrors over it, not this one")
+            throw LinkRefusal(.invalid, LinkMode.noMirrors(over: mirror.link))
         }
         if let known = image.mirrors[mirror.name], known.state != .stopped || mirror.state != .pendingRestore {
             throw LinkRefusal(.exists, "'\(mirror.name)' mirrors '\(known.sourceName)' of link '\(known.link)' already")

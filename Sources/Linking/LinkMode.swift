@@ -10,6 +10,11 @@ public enum LinkMode: String, Sendable, Hashable, CaseIterable {
     case source = "SOURCE"
     /// Each may mirror topics of the other.
     case bidirectional = "BIDIRECTIONAL"
+
+    /// Why nothing can be mirrored over a link of mode SOURCE.
+    public static func noMirrors(over link: String) -> String {
+        "link '\(link)' has link.mode=SOURCE: the other cluster mirrors over it, not this one"
+    }
 }
 
 /// Who opens a link's connections.

@@ -159,6 +159,7 @@ extension LinkServices {
             throw LinkOperationError(.resourceNotFound, "there is no link '\(linkName)'; `martlet link list` shows the links")
         }
         let settings = try settings(link.configuration)
+        guard settings.mirrors else { throw LinkOperationError(.invalidRequest, LinkMode.noMirrors(over: linkName)) }
         let names = (body["topics"]?.arrayValue ?? []).compactMap(\.stringValue)
         guard !names.isEmpty, names.count <= Self.maximumTopics else {
             throw LinkOperationError(.invalidRequest, "the request names no topics, or more than \(Self.maximumTopics)")

@@ -37,13 +37,25 @@ extension LinkServices {
 
 extension LinkWorker {
     private static let reversalPauseMilliseconds: Int64 = 1_000
+    private static let dealingsPause = Duration.milliseconds(50)
+
+    /// What this cluster asks of the other one. Beside the rest, which must not wait for a cluster that is gone.
+    func runDealings(_ settings: LinkSettings) async {
+        var nextReversal: Int64 = 0
+        var synchronization = SynchronizationRound()
+        while !Task.isCancelled, links.runtime.isActive {
+            await completeReversals(&nextReversal)
+            await synchronizeMirrors(settings, &synchronization)
+            try? await Task.sleep(for: Self.dealingsPause)
+        }
+    }
 
     /// Tells the other cluster to mirror what was reversed. Every step may be done again: whoever follows already says so.
-    func completeReversals(_ rounds: inout LinkRounds) async {
+    private func completeReversals(_ next: inout Int64) async {
         let asked = mirrors.filter { $0.state == .stopped && $0.reversal == .asked }
         let now = SystemClock.monotonicMilliseconds()
-        guard !asked.isEmpty, now >= rounds.nextReversal, let source else { return }
-        rounds.nextReversal = now + Self.reversalPauseMilliseconds
+        guard !asked.isEmpty, now >= next, let source else { return }
+        next = now + Self.reversalPauseMilliseconds
         for mirror in asked {
             var problem: String?
             do throws(KafkaError) {

@@ -22,20 +22,19 @@ extension LinkWorker {
     /// A mirror that had everything so short a time ago has caught up.
     private static let freshMilliseconds: Int64 = 2_000
 
-    func synchronizeMirrors(_ settings: LinkSettings, _ rounds: inout LinkRounds) async {
+    func synchronizeMirrors(_ settings: LinkSettings, _ round: inout SynchronizationRound) async {
         let now = SystemClock.monotonicMilliseconds()
         let candidates = mirrors.filter { mirror in
             settings.isSynchronous && !settings.isPaused && mirror.state.fetches && settings.synchronousFilter.admits(mirror.sourceName)
         }
         let wanted = Set(candidates.map(\.sourceName))
-        var round = rounds.synchronization
         guard round.told != wanted || now >= round.next else { return }
         // Nothing to say to a source that has heard of nothing.
         if !settings.isSynchronous, round.told == [] { return }
         let ready = wanted.isEmpty ? [] : await caughtUp(candidates)
         let isNews = round.told != wanted || !ready.isSubset(of: round.toldReady)
         guard isNews || now >= round.next + Self.repetitionMilliseconds else {
-            rounds.synchronization.next = now + Self.lookMilliseconds
+            round.next = now + Self.lookMilliseconds
             return
         }
         round.next = now + Self.lookMilliseconds
@@ -44,7 +43,6 @@ extension LinkWorker {
             round.toldReady.formUnion(ready)
             round.toldReady.formIntersection(wanted)
         }
-        rounds.synchronization = round
     }
 
     /// The names, at the source, of mirrors that have what it has.

@@ -23,15 +23,15 @@ struct LinkWorker: Sendable {
     func run() async {
         guard let settings = try? LinkSettings(link.configuration), settings.mirrors else { return }
         var rounds = LinkRounds(settings)
+        let dealings = links.tasks.begin { await runDealings(settings) }
+        defer { dealings.cancel() }
         while !Task.isCancelled, links.runtime.isActive {
             let now = SystemClock.monotonicMilliseconds()
             do {
                 try await createPending()
                 try await advancePending(&rounds)
-                await completeReversals(&rounds)
                 if !settings.isPaused, rounds.topicsAreDue(now) { await followTopics(settings, &rounds) }
                 if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { try await takeFailures() }
-                await synchronizeMirrors(settings, &rounds)
             } catch {
                 logger.warning("work on a link is put off", metadata: ["link": "\(link.name)", "reason": "\(error)"])
                 try? await Task.sleep(for: Self.idlePause)
@@ -138,9 +138,6 @@ struct LinkRounds: Sendable {
     /// Monotonic milliseconds at which a mirror's source was fenced, or found not to be fenceable.
     var fencedAt: [String: Int64] = [:]
     var failuresOfSource: Int64 = 0
-    /// Monotonic milliseconds before which the other cluster is not asked again to mirror what was reversed.
-    var nextReversal: Int64 = 0
-    var synchronization = SynchronizationRound()
     private var nextTopics: Int64 = 0
     private var nextSurvey: Int64 = 0
     private let topicsMilliseconds: Int64

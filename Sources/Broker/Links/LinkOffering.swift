@@ -63,6 +63,7 @@ final class ConnectionOfferer: Sendable {
         /// Connections that wait to be taken, and that are served.
         var offered: [NodeID: Int] = [:]
         var inUse: [NodeID: Int] = [:]
+        var served: [ObjectIdentifier: any Channel] = [:]
         /// Why the other cluster, or a broker of it, does not take connections; by its id, -1 for the cluster.
         var problems: [NodeID: String] = [:]
         var isStopped = false
@@ -96,14 +97,16 @@ final class ConnectionOfferer: Sendable {
         state.withLock { $0.finding = task }
     }
 
-    /// Offers nothing more. What is served goes on until the other side closes it, unless the link is gone there too.
+    /// Offers nothing more, and closes what is served: the link is gone, or is another one now.
     func stop() {
-        state.withLock { state in
+        let served = state.withLock { state in
             state.isStopped = true
             state.finding?.cancel()
             for task in state.places.values { task.cancel() }
             state.places = [:]
+            return Array(state.served.values)
         }
+        for channel in served { channel.close(promise: nil) }
     }
 
     var description: JSONValue {
@@ -238,9 +241,21 @@ final class ConnectionOfferer: Sendable {
                 connection.context = ConnectionState(ConnectionAuthentication(principal: principal))
             }
             guard isServed else { throw LinkCallFailure(description: "this broker takes no more connections (max.connections.per.ip)") }
-            count(\.inUse, place.broker, 1)
-            channel.closeFuture.whenComplete { [self] _ in count(\.inUse, place.broker, -1) }
+            noteServed(channel, place.broker)
         }.get()
+    }
+
+    private func noteServed(_ channel: any Channel, _ broker: NodeID) {
+        count(\.inUse, broker, 1)
+        let isStopped = state.withLock { state in
+            state.served[ObjectIdentifier(channel)] = channel
+            return state.isStopped
+        }
+        if isStopped { channel.close(promise: nil) }
+        channel.closeFuture.whenComplete { [self] _ in
+            count(\.inUse, broker, -1)
+            state.withLock { $0.served[ObjectIdentifier(channel)] = nil }
+        }
     }
 
     private func count(_ counter: WritableKeyPath<State, [NodeID: Int]> & Sendable, _ broker: NodeID, _ change: Int) {

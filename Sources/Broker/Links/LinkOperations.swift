@@ -147,7 +147,10 @@ extension LinkServices {
     private func deleteLink(_ body: JSONValue) async throws(LinkOperationError) -> JSONValue {
         let name = try text(body, "name")
         let isForced = body["force"]?.boolValue ?? false
+        // While there is still a way to the source.
+        let farewell = runtime.image?.links[name]
         try await submit { coordinator throws(LinkRefusal) in ((), try coordinator.deleteLink(name, force: isForced)) }
+        if let farewell { await endSynchronous(farewell) }
         return .object([])
     }
 

@@ -68,6 +68,8 @@ extension LinkServices {
     /// The first image is there: what was undecided is decided.
     func openUndecided() {
         guard let services, let image = state.withLock({ $0.publication?.image }) else { return }
+        // Before anybody may write.
+        applySynchronous(services, image)
         for topic in services.partitions.topics {
             let access = Self.access(toTopic: topic.name, id: topic.id, image)
             for partition in topic.all where partition.writeAccess == .undecided { partition.setWriteAccess(access) }

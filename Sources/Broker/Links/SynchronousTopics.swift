@@ -3,6 +3,7 @@ import KafkaMessages
 import KafkaWire
 import Linking
 import Logging
+import MartletClient
 import Observability
 import Primitives
 
@@ -105,6 +106,27 @@ extension LinkServices {
             }
         }
         return .object([])
+    }
+}
+
+extension LinkServices {
+    /// Tells the source of a link that is gone that nobody mirrors over it any longer, as far as the source can be reached.
+    func endSynchronous(_ link: LinkDefinition) async {
+        guard let settings = try? LinkSettings(link.configuration), settings.isSynchronous, settings.mirrors, let services,
+            var configuration = try? clientConfiguration(settings, name: link.name)
+        else { return }
+        configuration.operationTimeout = .seconds(5)
+        let admin = AdminClient(configuration)
+        defer { admin.close() }
+        do throws(KafkaError) {
+            _ = try await admin.manageLinks(
+                .synchronize,
+                ["cluster": .string(services.clusterID), "link": .string(link.name), "topics": .array([]), "ready": .array([])])
+        } catch {
+            logger.warning(
+                "the source may still wait for mirrors of a link that is gone; `martlet link asynchronous` there ends that",
+                metadata: ["link": "\(link.name)", "reason": "\(error.explanation)"])
+        }
     }
 }
 

@@ -27,9 +27,10 @@ public enum LinkConnectionMode: String, Sendable, Hashable, CaseIterable {
 extension LinkSettings {
     static let modeSettings = [
         LinkSetting(
-            key: "link.mode", kind: .choice(LinkMode.allCases.map(\.rawValue)), defaultValue: LinkMode.destination.rawValue, isMutable: false,
-            meaning: "DESTINATION mirrors topics of the other cluster; SOURCE opens the connections over which the other cluster mirrors topics "
-                + "of this one; BIDIRECTIONAL does both, and lets topics be reversed."),
+            key: "link.mode", kind: .choice(LinkMode.allCases.map(\.rawValue)), defaultValue: LinkMode.destination.rawValue,
+            isMutable: false,
+            meaning: "DESTINATION mirrors topics of the other cluster; SOURCE opens the connections over which the other cluster mirrors "
+                + "topics of this one; BIDIRECTIONAL does both, and lets topics be reversed."),
         LinkSetting(
             key: "connection.mode", kind: .choice(LinkConnectionMode.allCases.map(\.rawValue)),
             defaultValue: LinkConnectionMode.outbound.rawValue, isMutable: false,
@@ -50,7 +51,8 @@ extension LinkSettings {
             guard connectionMode == .outbound else {
                 throw LinkSettingError(
                     "connection.mode",
-                    "is INBOUND with link.mode=SOURCE; a source that is connected to needs no link of its own, for the destination's has all")
+                    "is INBOUND with link.mode=SOURCE; a source that is connected to needs no link of its own, for the destination's has all"
+                )
             }
             if autoCreatesMirrors || syncsOffsets {
                 throw LinkSettingError("link.mode", "is SOURCE; what is mirrored is up to the link of the destination")

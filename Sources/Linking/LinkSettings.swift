@@ -73,7 +73,7 @@ public struct LinkSettings: Sendable, Hashable {
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
-    public static let table: [LinkSetting] = [
+    private static let mirrorSettings: [LinkSetting] = [
         LinkSetting(
             key: "bootstrap.servers", kind: .text, defaultValue: nil, meaning: "Brokers of the source cluster to begin with."),
         LinkSetting(
@@ -123,7 +123,9 @@ public struct LinkSettings: Sendable, Hashable {
         LinkSetting(
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
-    ] + modeSettings + synchronousSettings
+    ]
+
+    public static let table = mirrorSettings + modeSettings + synchronousSettings
 
     /// Settings that say where replicas are and how safe they have to be belong to each cluster.
     public static let defaultConfigExclude =

@@ -14,8 +14,8 @@ public enum MirrorReversal: String, Sendable, Hashable {
     /// Why a verb does not fit a mirror that is about to be writable or is so already; nil when it does.
     static func refusal(_ verb: MirrorVerb, _ mirror: MirrorTopic) -> String? {
         guard verb == .reverse, mirror.reversal == .none, mirror.state == .stopped || mirror.state == .stopping else { return nil }
-        return "'\(mirror.name)' is \(mirror.state.rawValue) without having been reversed; `martlet link restore` on the other cluster has its topic "
-            + "follow this one, and cuts what only that one has"
+        return "'\(mirror.name)' is \(mirror.state.rawValue) without having been reversed; `martlet link restore` on the other cluster has "
+            + "its topic follow this one, and cuts what only that one has"
     }
 
     /// What an operator's verb makes of it.
@@ -33,10 +33,12 @@ public enum MirrorReversal: String, Sendable, Hashable {
 extension LinkCoordinator {
     /// Why a link cannot be reversed; nil when nothing speaks against it here.
     public func problem(withReversing name: String) -> String? {
-        guard let link = image.links[name], let settings = try? LinkSettings(link.configuration) else { return "there is no link '\(name)'" }
+        guard let link = image.links[name], let settings = try? LinkSettings(link.configuration) else {
+            return "there is no link '\(name)'"
+        }
         guard settings.mode == .bidirectional else {
-            return "link '\(name)' has link.mode=\(settings.mode.rawValue), and only BIDIRECTIONAL links can be reversed; `martlet link promote` and "
-                + "`martlet link restore` do it over two links"
+            return "link '\(name)' has link.mode=\(settings.mode.rawValue), and only BIDIRECTIONAL links can be reversed; `martlet link "
+                + "promote` and `martlet link restore` do it over two links"
         }
         guard settings.topicPrefix.isEmpty else {
             return "link '\(name)' has a cluster.link.prefix, so the topics have different names on both sides and cannot be reversed"

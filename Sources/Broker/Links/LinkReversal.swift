@@ -26,11 +26,13 @@ extension LinkServices {
         let found = there["links"]?.arrayValue?.first { $0["name"]?.stringValue == name }
         guard let found, found["configuration"]?["link.mode"]?.stringValue == LinkMode.bidirectional.rawValue else {
             throw LinkOperationError(
-                .invalidRequest, "the other cluster has no link '\(name)' with link.mode=BIDIRECTIONAL; `martlet link create` there makes it")
+                .invalidRequest,
+                "the other cluster has no link '\(name)' with link.mode=BIDIRECTIONAL; `martlet link create` there makes it")
         }
         let leadsTo = found["sourceClusterId"]?.stringValue ?? ""
         guard leadsTo.isEmpty || leadsTo == services?.clusterID else {
-            throw LinkOperationError(.invalidRequest, "link '\(name)' of the other cluster leads to cluster \(leadsTo), which is not this one")
+            throw LinkOperationError(
+                .invalidRequest, "link '\(name)' of the other cluster leads to cluster \(leadsTo), which is not this one")
         }
     }
 }

@@ -68,7 +68,8 @@ final class OfferedConnections: Sendable {
     /// - Returns: what undoes it once its connection is gone; nil when there are enough.
     func add(_ source: SourceBroker, link: String, _ responder: Responder) -> (@Sendable () -> Void)? {
         let id = nextID()
-        let expiry = responder.connection.eventLoop.scheduleTask(in: Self.renewal) { [weak self] () -> Void in self?.expire(id, link: link) }
+        let expiry = responder.connection.eventLoop.scheduleTask(in: Self.renewal) { [weak self] () -> Void in self?.expire(id, link: link)
+        }
         let offer = Offer(id: id, source: source, responder: responder, expiry: expiry)
         enum Outcome {
             case waits

@@ -18,9 +18,8 @@ struct LinkCommand: ParsableCommand {
         subcommands: [
             LinkCreateCommand.self, LinkListCommand.self, LinkDescribeCommand.self, LinkConfigCommand.self, LinkDeleteCommand.self,
             LinkMirrorCommand.self, LinkMirrorsCommand.self, LinkPauseCommand.self, LinkResumeCommand.self, LinkPromoteCommand.self,
-            LinkFailoverCommand.self, LinkReverseCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self, LinkAsynchronousCommand.self,
-             LinkVerifyCommand.self,
-            LinkDriftCommand.self,
+            LinkFailoverCommand.self, LinkReverseCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self,
+            LinkAsynchronousCommand.self, LinkVerifyCommand.self, LinkDriftCommand.self,
         ])
 }
 

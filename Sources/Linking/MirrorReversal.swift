@@ -56,9 +56,18 @@ extension LinkCoordinator {
         return [.mirror(mirror)]
     }
 
-    /// Whether a topic of the other cluster is followed already, by a request that came before.
-    public func follows(_ mirror: MirrorTopic) -> Bool {
-        guard let known = image.mirrors[mirror.name] else { return false }
-        return known.link == mirror.link && known.sourceID == mirror.sourceID && known.state != .stopped
+    /// The other cluster has reversed a topic, which is to follow now. It may ask again for what has been done, not having heard of it.
+    public func follow(reversed mirror: MirrorTopic) throws(LinkRefusal) -> [LinkRecord] {
+        if let known = image.mirrors[mirror.name], known.link == mirror.link, known.sourceID == mirror.sourceID, known.state != .stopped {
+            return []
+        }
+        // What was written after the fence was lifted would be cut off, and that is for somebody to say who knows of it.
+        guard image.fences[mirror.name] != nil else {
+            throw LinkRefusal(
+                .wrongState,
+                "'\(mirror.name)' takes writes there again, as its fence was lifted; `martlet link restore` on that cluster makes it follow, and "
+                    + "cuts what only that one has")
+        }
+        return try addMirror(mirror)
     }
 }

@@ -81,6 +81,17 @@ struct LinkModeTests {
         #expect(try apply(.reverse, &coordinator)[0]?.contains("restore") == true)
     }
 
+    @Test func theOtherSideFollowsWhatIsFencedAndSaysSoTwice() throws {
+        var coordinator = try coordinator(Self.both)
+        let back = MirrorTopic(
+            name: "u", topicID: Self.id, link: "l", sourceName: "u", sourceID: Self.id, state: .pendingRestore, since: 1)
+        #expect(throws: LinkRefusal.self) { try coordinator.follow(reversed: back) }
+        for record in coordinator.fence(["u"], by: "them", now: 1) { coordinator.replay(record) }
+        for record in try coordinator.follow(reversed: back) { coordinator.replay(record) }
+        #expect(coordinator.image.mirrors["u"]?.state == .pendingRestore && coordinator.image.fences.isEmpty)
+        #expect(try coordinator.follow(reversed: back).isEmpty)
+    }
+
     @Test func onlyBidirectionalLinksAreReversed() throws {
         #expect(try coordinator(["bootstrap.servers": "a:1"]).problem(withReversing: "l")?.contains("BIDIRECTIONAL") == true)
         let prefixed = Self.both.merging(["cluster.link.prefix": "x."]) { $1 }

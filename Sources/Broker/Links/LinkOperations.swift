@@ -176,7 +176,7 @@ extension LinkServices {
         }
         try await submit { coordinator throws(LinkRefusal) in
             var records: [LinkRecord] = []
-            for mirror in mirrors where !(isReversal && coordinator.follows(mirror)) { records += try coordinator.addMirror(mirror) }
+            for mirror in mirrors { records += try isReversal ? coordinator.follow(reversed: mirror) : coordinator.addMirror(mirror) }
             return ((), records)
         }
         return ["topics": .array(mirrors.map { .string($0.name) })]

@@ -74,6 +74,17 @@ extension LinkWorker {
     }
 }
 
+extension LinkWorker {
+    /// Topics of the other cluster that mirror topics of this one over the same link: mirrors of them would go round in circles.
+    func mirrorsOfTheOtherSide(_ settings: LinkSettings) async throws(KafkaError) -> Set<String> {
+        guard settings.mode == .bidirectional, let source else { return [] }
+        let mirrors = try await source.admin.manageLinks(.describe, .object([]))["mirrors"]?.arrayValue ?? []
+        return Set(
+            mirrors.filter { $0["link"]?.stringValue == link.name && $0["state"]?.stringValue != MirrorState.stopped.rawValue }
+                .compactMap { $0["topic"]?.stringValue })
+    }
+}
+
 extension LinkSettings {
     /// The settings of a link that is there.
     init(checked link: LinkDefinition) throws(KafkaError) {

@@ -76,7 +76,7 @@ final class LinkServices: Sendable {
     func close() {
         workers.stop()
         offering.stop()
-        offered.retain([])
+        offered.retain([], "the broker stops")
         let (connections, sources) = state.withLock { state in
             state.isClosed = true
             defer { state.sources = [:] }

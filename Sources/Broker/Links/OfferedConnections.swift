@@ -119,17 +119,22 @@ final class OfferedConnections: Sendable {
         let id = nextID()
         let deadline = eventLoop.scheduleTask(in: Self.patience) { [weak self] () -> Void in self?.giveUp(id, link: link) }
         let demand = Demand(id: id, host: host, port: port, promise: promise, deadline: deadline)
+        var isWaiting = false
         let offer = links.withLock { links -> Offer? in
             var state = links[link] ?? LinkState()
             defer { links[link] = state }
             // The newest is the least likely to be dead.
             if let index = state.offers.lastIndex(where: { demand.fits($0.source) }) { return state.offers.remove(at: index) }
-            if state.demands.count < Self.maximumDemands { state.demands.append(demand) }
+            isWaiting = state.demands.count < Self.maximumDemands
+            if isWaiting { state.demands.append(demand) }
             return nil
         }
         if let offer {
             deadline.cancel()
             turn(offer, link: link).cascade(to: promise)
+        } else if !isWaiting {
+            deadline.cancel()
+            promise.fail(LinkCallFailure(description: "too many wait for the source to connect"))
         }
         return promise.futureResult
     }
@@ -170,7 +175,9 @@ final class OfferedConnections: Sendable {
     }
 
     /// Ends what waits for links that are gone.
-    func retain(_ names: Set<String>) {
+    ///
+    /// - Parameter reason: what those who wait are told.
+    func retain(_ names: Set<String>, _ reason: String = "the link is gone") {
         let gone = links.withLock { links -> [LinkState] in
             let gone = links.filter { !names.contains($0.key) }
             for name in gone.keys { links[name] = nil }
@@ -179,11 +186,11 @@ final class OfferedConnections: Sendable {
         for state in gone {
             for offer in state.offers {
                 offer.expiry.cancel()
-                offer.responder.send(ManageLinksResponse(.resourceNotFound, "the link is gone"))
+                offer.responder.send(ManageLinksResponse(.resourceNotFound, reason))
             }
             for demand in state.demands {
                 demand.deadline.cancel()
-                demand.promise.fail(LinkCallFailure(description: "the link is gone"))
+                demand.promise.fail(LinkCallFailure(description: reason))
             }
         }
     }

@@ -49,6 +49,9 @@ final class LinkOffering: Sendable {
     func description(ofLink link: String) -> JSONValue? { state.withLock { $0.offerers[link]?.1.description } }
 }
 
+/// The other side makes its connections by itself.
+private struct OfferNotNeeded: Error {}
+
 /// Offers the connections of one link.
 final class ConnectionOfferer: Sendable {
     private struct Place: Hashable {
@@ -73,6 +76,7 @@ final class ConnectionOfferer: Sendable {
     private static let spare = 2
     /// Connections with one broker of the other cluster that are served at a time.
     private static let maximumInUse = 256
+    private static let uselessPause = Duration.seconds(30)
     private static let lookPause = Duration.seconds(5)
     private static let firstBackoffMilliseconds: Int64 = 100
     private static let maximumBackoffMilliseconds: Int64 = 5_000
@@ -196,6 +200,10 @@ final class ConnectionOfferer: Sendable {
                 try await offer(place, configuration)
                 failures = 0
                 note(nil, of: place.broker)
+            } catch is OfferNotNeeded {
+                failures = 0
+                note(nil, of: place.broker)
+                try? await Task.sleep(for: Self.uselessPause)
             } catch {
                 if Task.isCancelled { return }
                 failures += 1
@@ -226,6 +234,8 @@ final class ConnectionOfferer: Sendable {
                 note(nil, of: place.broker)
                 response = try await connection.send(request, timeout: Self.patience)
             }
+            // The other side of a bidirectional link may connect by itself, which is no failure.
+            if response.errorCode == .invalidRequest, settings.mode == .bidirectional { throw OfferNotNeeded() }
             guard response.errorCode == .none else {
                 throw LinkCallFailure(description: response.errorMessage ?? response.errorCode.name)
             }

@@ -155,6 +155,7 @@ extension BrokerServer {
         }
         services.followAddressRates(network)
         services.startReplication(on: loops)
+        services.links.serve(network)
         update {
             $0.loops = loops
             $0.network = network

@@ -84,7 +84,10 @@ final class BrokerServices: Sendable {
             logger: log.logger("replication"))
         telemetry = ClientTelemetry(maximumBytes: configuration.layers.value("telemetry.max.bytes")?.integer.map { Int($0) } ?? 1_048_576)
         metrics.registry.register { [telemetry] text in telemetry.write(to: &text) }
-        metrics.registry.register { [links] text in links.write(to: &text) }
+        metrics.registry.register { [links] text in
+            links.write(to: &text)
+            links.writeSynchronous(to: &text)
+        }
         metrics.registry.register { [shareGroups, transactions] text in
             let now = SystemClock.monotonicNanoseconds()
             shareGroups.metrics.write(to: &text, now: now)

@@ -23,6 +23,8 @@ final class ConnectionState {
     var shareFetch: ShareFetchOperation?
     /// Share sessions that were used on this connection; those that it began end with it.
     var shareSessions: Set<ShareSessionKey> = []
+    /// Takes back the offer of this connection to a link, if it was offered to one.
+    var linkOffer: (@Sendable () -> Void)?
     /// When Metadata was last answered; monotonic milliseconds, nil before the first answer.
     var metadataAnsweredAt: Int64?
     /// As ApiVersions told (KIP-511).

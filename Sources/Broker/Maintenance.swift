@@ -36,6 +36,7 @@ final class Maintenance: Sendable {
             services.transactions.runtime.advance()
             services.shareGroups.advance()
             services.links.runtime.advance()
+            services.links.checkSynchronous()
         }
         inBackground("checkpoints", every: storage.flushOffsetCheckpointIntervalMilliseconds, after: first) { $0.checkpoint() }
         inBackground("old checkpoints", every: 1_000, after: .seconds(1)) { services in

@@ -139,6 +139,7 @@ extension BrokerServices: ConnectionDelegate {
     func connectionClosed(_ connection: Connection) {
         guard let state = connection.context as? ConnectionState else { return }
         if let instance = state.telemetryInstance { telemetry.disconnected(instance) }
+        state.linkOffer?()
         state.fetch?.cancel()
         state.fetch = nil
         state.pendingProduces.cancelAll()

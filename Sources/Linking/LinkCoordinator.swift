@@ -85,7 +85,9 @@ public struct LinkCoordinator: Sendable {
 
     /// Begins to mirror a topic; the topic itself is created by whoever asks.
     public func addMirror(_ mirror: MirrorTopic) throws(LinkRefusal) -> [LinkRecord] {
-        _ = try link(mirror.link)
+        guard try settings(link(mirror.link).configuration).mirrors else {
+            throw LinkRefusal(.invalid, LinkMode.noMirrors(over: mirror.link))
+        }
         if let known = image.mirrors[mirror.name], known.state != .stopped || mirror.state != .pendingRestore {
             throw LinkRefusal(.exists, "'\(mirror.name)' mirrors '\(known.sourceName)' of link '\(known.link)' already")
         }
@@ -112,17 +114,19 @@ public struct LinkCoordinator: Sendable {
         return chosen.map { mirror in
             let isPossible = verb.target(from: mirror.state) != nil
             let refusal = "'\(mirror.name)' is \(mirror.state.rawValue), which \(verb.rawValue) does not fit"
-            return MirrorChange(mirror: mirror, refusal: isPossible ? nil : refusal)
+            return MirrorChange(mirror: mirror, refusal: isPossible ? MirrorReversal.refusal(verb, mirror) : refusal)
         }
     }
 
     /// The records of a plan's changes that nothing speaks against, and that change anything.
     public func records(_ verb: MirrorVerb, _ plan: [MirrorChange], reason: String, now: Timestamp) -> [LinkRecord] {
         plan.compactMap { change in
-            guard change.refusal == nil, let target = verb.target(from: change.mirror.state), target != change.mirror.state else {
-                return nil
-            }
-            return .mirror(change.mirror.entering(target, reason, at: now))
+            guard change.refusal == nil, let target = verb.target(from: change.mirror.state) else { return nil }
+            let reversal = change.mirror.reversal.after(verb)
+            guard target != change.mirror.state || reversal != change.mirror.reversal else { return nil }
+            var changed = target == change.mirror.state ? change.mirror : change.mirror.entering(target, reason, at: now)
+            changed.reversal = reversal
+            return .mirror(changed)
         }
     }
 

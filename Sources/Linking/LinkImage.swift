@@ -10,10 +10,12 @@ public struct LinkImage: Sendable, Hashable {
     public private(set) var fences: OrderedDictionary<String, TopicFence> = [:]
     /// What links have put here beside the data. The coordinator alone needs it, so it is not told to other brokers.
     public private(set) var synchronized = SynchronizedItems()
+    /// Topics here that other clusters mirror synchronously, by their keys.
+    public private(set) var synchronous: OrderedDictionary<String, SynchronousTopic> = [:]
 
     public init() {}
 
-    public var isEmpty: Bool { links.isEmpty && mirrors.isEmpty && fences.isEmpty }
+    public var isEmpty: Bool { links.isEmpty && mirrors.isEmpty && fences.isEmpty && synchronous.isEmpty }
 
     /// Takes over a record.
     public mutating func replay(_ record: LinkRecord) {
@@ -29,6 +31,8 @@ public struct LinkImage: Sendable, Hashable {
         case .synchronized(let item): synchronized.put(item)
         case .synchronizedRemoved(let key): synchronized.remove(key)
         case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: break
+        case .synchronous(let topic): synchronous[topic.key] = topic
+        case .synchronousRemoved(let key): synchronous[key] = nil
         }
     }
 
@@ -38,6 +42,7 @@ public struct LinkImage: Sendable, Hashable {
     /// The records that make up the image, as far as other brokers need it.
     public var records: [LinkRecord] {
         links.values.map { .link($0) } + mirrors.values.map { .mirror($0) } + fences.values.map { .fence($0) }
+            + synchronous.values.map { .synchronous($0) }
     }
 
     /// The image as records in JSON, for other brokers.

@@ -11,12 +11,18 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case describe
     case fence
     case unfence
+    /// A cluster says which topics of this one it mirrors synchronously.
+    case synchronize
     // Of any broker, by operators and by the coordinator.
     case progress
     /// Copies committed offsets once more, now.
     case syncOffsets = "sync-offsets"
     /// What is stored of SCRAM users' passwords, asked for by the links of other clusters.
     case credentials
+    /// A source's broker offers its connection for the link's other side to use. Answered when that is so.
+    case offer
+    /// The leader of synchronous mirrors says how far they are.
+    case positions
     // Between brokers.
     case follow
     /// Which of the commit markers that a leader holds may be appended: answered when some may.

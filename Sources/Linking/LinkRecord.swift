@@ -22,6 +22,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// How far the decisions of a link's source have been carried out, by partition of its `__transaction_state`.
     case transactionPositions(String, OrderedDictionary<Int32, Offset>)
     case transactionPositionsRemoved(String)
+    /// A topic of this cluster that another one mirrors synchronously.
+    case synchronous(SynchronousTopic)
+    case synchronousRemoved(String)
 
     static let version: Int64 = 1
 
@@ -45,6 +48,8 @@ public enum LinkRecord: Sendable, Hashable {
         case .releasesRemoved(let link, let number): (Self.releasesKey(link, number), nil)
         case .transactionPositions(let link, let positions): (Self.positionsKey(link), Self.json(positions))
         case .transactionPositionsRemoved(let link): (Self.positionsKey(link), nil)
+        case .synchronous(let topic): (["type": "synchronous", "name": .string(topic.key)], topic.json)
+        case .synchronousRemoved(let key): (["type": "synchronous", "name": .string(key)], nil)
         }
     }
 
@@ -81,6 +86,13 @@ public enum LinkRecord: Sendable, Hashable {
             }
             guard let value = SynchronizedItem.Value(value) else { return nil }
             self = .synchronized(SynchronizedItem(key: key, value: value))
+        case "synchronous":
+            guard let value else {
+                self = .synchronousRemoved(name)
+                return
+            }
+            guard let topic = SynchronousTopic(value) else { return nil }
+            self = .synchronous(topic)
         default:
             guard let record = LinkRecord(ofTransactions: type, link: name, key: key, value: value) else { return nil }
             self = record
@@ -90,8 +102,10 @@ public enum LinkRecord: Sendable, Hashable {
     /// Whether other brokers have to know, too.
     public var concernsAllBrokers: Bool {
         switch self {
-        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved: true
-        case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: false
+        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronous, .synchronousRemoved: true
+        case .synchronized, .synchronizedRemoved, .transactionsReleased, .releasesRemoved, .transactionPositions,
+            .transactionPositionsRemoved:
+            false
         }
     }
 
@@ -108,6 +122,7 @@ public enum LinkRecord: Sendable, Hashable {
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
             "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
             "replicationFactor": .integer(Int64(mirror.replicationFactor)),
+            "reversal": .string(mirror.reversal.rawValue),
         ]
     }
 }
@@ -134,5 +149,6 @@ extension MirrorTopic {
             name: name, topicID: id("topicId"), link: link, sourceName: source, sourceID: id("sourceTopicId"), state: state,
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
         replicationFactor = Int16(clamping: value["replicationFactor"]?.integerValue ?? -1)
+        reversal = value["reversal"]?.stringValue.flatMap { MirrorReversal(rawValue: $0) } ?? .none
     }
 }

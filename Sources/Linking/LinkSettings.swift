@@ -65,12 +65,18 @@ public struct LinkSettings: Sendable, Hashable {
     public var keepsTransactionsWhole = true
     public var transactionHoldMilliseconds: Int64 = 10_000
     public var synchronization = SynchronizationSettings()
+    public var mode = LinkMode.destination
+    public var connectionMode = LinkConnectionMode.outbound
+    /// Empty until the link is made.
+    public var localPrincipal = ""
+    public var isSynchronous = false
+    /// Which mirrors are synchronous, by the topics' names at the source.
+    public var synchronousFilter = NameFilter(subject: .topics)
+    public var synchronousTimeoutMilliseconds: Int64 = 10_000
     /// What goes to the client unchanged: security.protocol, sasl.*, ssl.*.
     public var clientProperties: OrderedDictionary<String, String> = [:]
 
-    public static let table = ownTable + SynchronizationSettings.table
-
-    private static let ownTable: [LinkSetting] = [
+    private static let mirrorSettings: [LinkSetting] = [
         LinkSetting(
             key: "bootstrap.servers", kind: .text, defaultValue: nil, meaning: "Brokers of the source cluster to begin with."),
         LinkSetting(
@@ -128,6 +134,8 @@ public struct LinkSettings: Sendable, Hashable {
             meaning: "How long the mirrors of a transaction wait for one of them that does not get on."),
     ]
 
+    public static let table = mirrorSettings + modeSettings + synchronousSettings + SynchronizationSettings.table
+
     /// Settings that say where replicas are and how safe they have to be belong to each cluster.
     public static let defaultConfigExclude =
         "follower.replication.throttled.replicas,leader.replication.throttled.replicas,min.insync.replicas,"
@@ -150,7 +158,11 @@ public struct LinkSettings: Sendable, Hashable {
             try setting.check(value)
             try set(key, value)
         }
-        guard !bootstrapServers.isEmpty else { throw LinkSettingError("bootstrap.servers", "is missing: it names the source cluster") }
+        try checkModes()
+        guard !bootstrapServers.isEmpty || connectionMode == .inbound else {
+            throw LinkSettingError("bootstrap.servers", "is missing: it names the other cluster's brokers")
+        }
+        if isSynchronous, synchronousFilter.isEmpty { synchronousFilter = .everything(.topics) }
         if autoCreatesMirrors, autoCreateFilter.isEmpty {
             throw LinkSettingError(
                 "auto.create.mirror.topics.filters",
@@ -184,6 +196,12 @@ public struct LinkSettings: Sendable, Hashable {
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
         case "mirror.transactions.atomic.enable": keepsTransactionsWhole = value == "true"
         case "mirror.transactions.hold.max.ms": transactionHoldMilliseconds = number
+        case "link.mode": mode = LinkMode(rawValue: value) ?? .destination
+        case "connection.mode": connectionMode = LinkConnectionMode(rawValue: value) ?? .outbound
+        case "link.local.principal": localPrincipal = value
+        case "mirror.acks": isSynchronous = value == "all"
+        case "mirror.sync.filters": synchronousFilter = try NameFilter(parsing: value, subject: .topics, key: key)
+        case "mirror.sync.timeout.ms": synchronousTimeoutMilliseconds = number
         default:
             let isKnown = try synchronization.set(key, value)
             precondition(isKnown, "a setting of the table that nobody reads: \(key)")

@@ -48,6 +48,8 @@ public struct MirrorTopic: Sendable, Hashable {
     public var since: Timestamp
     /// Of the topic when it is created; -1 for this cluster's default.
     public var replicationFactor: Int16 = -1
+    /// Whether the source's topic is to follow this one once it is writable.
+    public var reversal = MirrorReversal.none
 
     public init(
         name: String, topicID: TopicID = .zero, link: String, sourceName: String, sourceID: TopicID, state: MirrorState,
@@ -81,16 +83,20 @@ public enum MirrorVerb: String, Sendable, Hashable, CaseIterable {
     case promote
     /// Unplanned: become writable at once.
     case failover
+    /// As promote; then the source's topic becomes a mirror of this one.
+    case reverse
 
     /// The state that the verb leads to first; nil when it does not fit the state that a mirror is in.
     public func target(from state: MirrorState) -> MirrorState? {
         switch (self, state) {
         case (.pause, .active), (.pause, .sourceUnavailable), (.pause, .paused): .paused
         case (.resume, .paused), (.resume, .failed), (.resume, .active): .active
-        case (.promote, .active), (.promote, .sourceUnavailable), (.promote, .pendingStopped): .pendingStopped
+        case (.promote, .active), (.promote, .sourceUnavailable), (.promote, .pendingStopped), (.reverse, .active),
+            (.reverse, .sourceUnavailable), (.reverse, .pendingStopped):
+            .pendingStopped
         // Said again, a verb changes nothing.
-        case (.promote, .stopped), (.failover, .stopped): .stopped
-        case (.promote, .stopping), (.failover, .stopping): .stopping
+        case (.promote, .stopped), (.failover, .stopped), (.reverse, .stopped): .stopped
+        case (.promote, .stopping), (.failover, .stopping), (.reverse, .stopping): .stopping
         case (.failover, .active), (.failover, .paused), (.failover, .pendingStopped), (.failover, .failed),
             (.failover, .sourceUnavailable), (.failover, .pendingRestore):
             .stopping

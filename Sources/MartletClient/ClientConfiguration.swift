@@ -68,6 +68,8 @@ public struct ClientConfiguration: Sendable {
     public var security = ClientSecurity.none
     /// Where connections live. The default is the process-wide group, which needs no shutdown.
     public var eventLoopGroup: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+    /// Hands over open channels, on any event loop, instead of connecting to a host and a port; nil for ordinary connections.
+    package var dialler: (@Sendable (_ host: String, _ port: Int) -> EventLoopFuture<any Channel>)?
     public var logger = Logger(label: "martlet.client", factory: { _ in SwiftLogNoOpLogHandler() })
 
     public init(bootstrapServers: [BrokerAddress]) {

@@ -7,7 +7,7 @@ import NIOTLS
 import Primitives
 import TransportSecurity
 
-final class ConnectionChannelHandler: ChannelInboundHandler {
+final class ConnectionChannelHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = IOData
 
@@ -131,7 +131,23 @@ final class ConnectionChannelHandler: ChannelInboundHandler {
         deliver()
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    func channelInactive(context: ChannelHandlerContext) { leave() }
+
+    /// The connection as its delegate has it; nil before and after its life.
+    var connection: Connection? { attached?.connection }
+
+    /// Lets go of a channel with a request in progress and nothing else under way: what comes on it is somebody else's from now on.
+    ///
+    /// - Returns: nil when there is more under way, or nothing any more.
+    func release() -> ChannelHandlerContext? {
+        guard let attached, attached.connection.isOpen, requestInProgress, deferred.isEmpty, outbound.isEmpty, !isOutputBlocked,
+            !assembler.hasBytes
+        else { return nil }
+        leave()
+        return attached.context
+    }
+
+    private func leave() {
         if let address = countedAddress {
             server.admission.release(address: address)
             countedAddress = nil

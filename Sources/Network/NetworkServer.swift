@@ -162,6 +162,13 @@ public final class NetworkServer: Sendable {
 
     // MARK: listening
 
+    /// For a channel that no listener accepted. Its bytes go through NIO as those of TLS do, for its reads have been NIO's so far.
+    func makeHandler(for eventLoop: any EventLoop, listener name: String) -> ConnectionChannelHandler? {
+        guard let loop = loopsByIdentity[ObjectIdentifier(eventLoop)], let index = shared.listeners.firstIndex(where: { $0.name == name })
+        else { return nil }
+        return ConnectionChannelHandler(server: shared, loop: loop, listenerIndex: index, isSecured: true)
+    }
+
     private func bind(_ index: Int) throws(NetworkError) -> BoundListener {
         let listener = shared.listeners[index]
         // No host means every address of both families, where the machine has both.

@@ -22,9 +22,9 @@ final class PeerConnection {
         case pausing(Scheduled<Void>)
         /// Each attempt has a number, so that what comes of an older one is recognized.
         case connecting
-        case negotiating(PeerChannelHandler)
-        case authenticating(PeerChannelHandler, PeerAuthentication)
-        case open(PeerChannelHandler)
+        case negotiating(any PeerTransport)
+        case authenticating(any PeerTransport, PeerAuthentication)
+        case open(any PeerTransport)
         case closed(PeerFailure)
     }
 
@@ -106,6 +106,7 @@ final class PeerConnection {
         attempt += 1
         let current = attempt
         if let credentials = options.credentials, credentials() == nil { return ended(attempt: current, Self.noCredentials) }
+        if let dialler = options.dialler { return relay(dialler(address.host, address.port), attempt: current) }
         let bound = NIOLoopBound(self, eventLoop: eventLoop)
         let timeout = TimeAmount.milliseconds(options.connectTimeoutMilliseconds)
         let bootstrap = ClientBootstrap(group: eventLoop)
@@ -144,9 +145,24 @@ final class PeerConnection {
         eventLoop.assumeIsolated().scheduleTask(in: timeout) { self.checkNegotiation(attempt: current) }
     }
 
+    /// Connects over a channel that somebody else hands over.
+    private func relay(_ channel: EventLoopFuture<any Channel>, attempt current: Int) {
+        channel.hop(to: eventLoop).assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let channel):
+                guard current == self.attempt else { return channel.close(promise: nil) }
+                RelayedPeer(channel: channel, connection: self, attempt: current, home: self.eventLoop)
+                    .start(maximumFrameBytes: self.options.maximumResponseBytes, traffic: self.options.traffic)
+                let timeout = TimeAmount.milliseconds(self.options.connectTimeoutMilliseconds)
+                self.eventLoop.assumeIsolated().scheduleTask(in: timeout) { self.checkNegotiation(attempt: current) }
+            case .failure(let error): self.ended(attempt: current, "\(error)")
+            }
+        }
+    }
+
     private func checkNegotiation(attempt late: Int) {
         guard late == attempt else { return }
-        let handler: PeerChannelHandler
+        let handler: any PeerTransport
         switch state {
         case .negotiating(let waiting), .authenticating(let waiting, _): handler = waiting
         default: return
@@ -156,7 +172,7 @@ final class PeerConnection {
     }
 
     /// The socket is connected: asks which versions the peer knows.
-    func connected(_ handler: PeerChannelHandler) {
+    func connected(_ handler: any PeerTransport) {
         guard handler.attempt == attempt, case .connecting = state else { return handler.close() }
         state = .negotiating(handler)
         var request = ApiVersionsRequest()
@@ -172,7 +188,7 @@ final class PeerConnection {
         }
     }
 
-    private func negotiated(_ frame: ByteBuffer, _ handler: PeerChannelHandler) throws(PeerFailure) {
+    private func negotiated(_ frame: ByteBuffer, _ handler: any PeerTransport) throws(PeerFailure) {
         var reader = WireReader(frame, message: "ApiVersionsResponse")
         _ = reader.int32("correlationId")
         let response: ApiVersionsResponse
@@ -194,21 +210,21 @@ final class PeerConnection {
         opened(handler)
     }
 
-    private func opened(_ handler: PeerChannelHandler) {
+    private func opened(_ handler: any PeerTransport) {
         failedAttempts = 0
         state = .open(handler)
         writeWaiting(handler)
     }
 
     /// Logs in, for the first time or again. Nothing may be under way then.
-    private func authenticate(_ handler: PeerChannelHandler) throws(PeerFailure) {
+    private func authenticate(_ handler: any PeerTransport) throws(PeerFailure) {
         guard let credentials = options.credentials?() else { throw .unreachable(Self.noCredentials) }
         let authentication = try PeerAuthentication(credentials, offered: versions)
         try perform(try authentication.begin(), authentication, handler)
     }
 
     private func perform(
-        _ step: PeerAuthentication.Step, _ authentication: PeerAuthentication, _ handler: PeerChannelHandler
+        _ step: PeerAuthentication.Step, _ authentication: PeerAuthentication, _ handler: any PeerTransport
     ) throws(PeerFailure) {
         switch step {
         case .send(let api, let version, let body):
@@ -264,7 +280,7 @@ final class PeerConnection {
 
     // MARK: requests
 
-    private func writeWaiting(_ handler: PeerChannelHandler) {
+    private func writeWaiting(_ handler: any PeerTransport) {
         if reauthenticationNanoseconds < .max, !waiting.isEmpty, SystemClock.monotonicNanoseconds() >= reauthenticationNanoseconds {
             // As soon as nothing is under way: the other side takes nothing else meanwhile.
             guard inFlight.isEmpty else { return }
@@ -295,7 +311,7 @@ final class PeerConnection {
         if wrote { handler.flush() }
     }
 
-    private func reauthenticate(_ handler: PeerChannelHandler) {
+    private func reauthenticate(_ handler: any PeerTransport) {
         let current = attempt
         do throws(PeerFailure) {
             try authenticate(handler)
@@ -325,7 +341,7 @@ final class PeerConnection {
     }
 
     /// A response's frame without its size.
-    func received(_ frame: ByteBuffer, on handler: PeerChannelHandler) {
+    func received(_ frame: ByteBuffer, on handler: any PeerTransport) {
         guard handler.attempt == attempt else { return }
         do throws(PeerFailure) {
             switch state {

@@ -103,6 +103,9 @@ public struct PeerOptions: Sendable {
     /// log in with, and no connection is made then.
     public var credentials: (@Sendable () -> SaslCredentials?)?
 
+    /// Hands over open channels, on any event loop, instead of connecting to a host and a port; nil for ordinary connections.
+    public var dialler: (@Sendable (_ host: String, _ port: Int) -> EventLoopFuture<any Channel>)?
+
     public init(clientID: String) {
         self.clientID = clientID
     }

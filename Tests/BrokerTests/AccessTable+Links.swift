@@ -23,6 +23,9 @@ extension AccessRow {
         row("create-mirrors", ["link": "l"], .alter), row("change-mirrors", ["link": "l", "verb": "pause"], .alter),
         row("unfence", ["topics": []], .alter), row("describe", .object([]), .describe), row("progress", .object([]), .describe),
         row("fence", ["topics": ["t"], "by": "x"], .alter, .topic, "t"), row("fence", ["topics": ["t"], "by": "x"], .alter),
+        row("synchronize", ["cluster": "c", "link": "l", "topics": ["t"], "ready": []], .alter, .topic, "t"),
+        row("synchronize", ["release": ["t"]], .alter),
+        row("offer", ["link": "l"], .alter), row("offer", ["link": "l"], .clusterAction),
         row("follow", ["revision": -1, "waitMs": 0], .clusterAction), row("sync-offsets", ["link": "l"], .clusterAction),
     ]
 }

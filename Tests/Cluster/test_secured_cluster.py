@@ -10,8 +10,11 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from clusters import QUICK_RECONNECT, Cluster, QUIET
+from commands import martlet, martlet_json
 from confluent import read_all, send
+from links import batches, source_cluster, wait_end
 from nodes import binary, wait_until
+from test_links import produce
 
 AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -189,3 +192,39 @@ def test_delegation_tokens_hold_on_every_node(cluster):
         wait_until(
             lambda: tokens[1]["id"] not in at(node, cluster.client_file, "token", "list", "--json").stdout, "the controller takes it away", 20)
         assert at(node, files[2], "topic", "list").returncode == 0
+
+
+def test_a_link_s_source_logs_in_and_serves_as_somebody_with_rights(cluster):
+    """A source behind a firewall: it connects by SCRAM over TLS, in sessions of three seconds, and is read by nobody whom it does not let."""
+    with source_cluster(1, settings={"authorizer.class.name": AUTHORIZER, "super.users": "User:ANONYMOUS"}) as source:
+        source.create("guarded", 1)
+        produce(source, "guarded", range(500))
+        login = ("--command-config", cluster.client_file)
+        martlet(cluster, "link", "create", "in", "--set", "connection.mode=INBOUND", "--set", "topic.config.sync.ms=500", *login)
+        properties = source.directory / "link.properties"
+        replication = ",".join(f"127.0.0.1:{node.published['REPLICATION']}" for node in cluster.nodes)
+        wanted = {
+            "bootstrap.servers": replication, "link.mode": "SOURCE", "link.local.principal": "User:reader", "security.protocol": "SASL_SSL",
+            "sasl.mechanism": "SCRAM-SHA-512", "sasl.username": "node", "sasl.password": SECRET, "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(cluster.directory / "certs" / "ca.pem")}
+        properties.write_text("".join(f"{key}={value}\n" for key, value in wanted.items()))
+        martlet(source, "link", "create", "in", "--config", properties)
+        assert "node-secret" not in martlet(source, "link", "describe", "in").stdout
+
+        def mirrored() -> bool:
+            return martlet(cluster, "link", "mirror", "in", "guarded", *login, check=False).returncode == 0
+
+        wait_until(lambda: martlet_json(cluster, "link", "describe", "in", *login)["connections"][0]["accepted"], "the source connects", 30, 0.1)
+        assert not mirrored(), "whoever has no rights at the source gets nothing"
+        martlet(source, "acl", "add", "--topic", "guarded", "--principal", "User:reader", "--operation", "read,describe,describe-configs")
+        wait_until(mirrored, "the link may read", 30, 0.2)
+        wait_end(cluster, "guarded", 500)
+        until = time.monotonic() + 7
+        written = 500
+        while time.monotonic() < until:
+            produce(source, "guarded", range(20))
+            written += 20
+            wait_end(cluster, "guarded", written)
+        for node in cluster.nodes:
+            assert batches(node, "guarded") == batches(source.node(1), "guarded")
+        martlet(cluster, "link", "delete", "in", "--force", *login)

@@ -8,12 +8,14 @@ import Storage
 struct PartitionAppend: Sendable {
     var log: LogAppendResult
     var highWatermark: Offset
+    /// Up to where producers with acks=all may be answered: the high watermark, or less where another cluster has to have the records too.
+    var acknowledged: Offset
     /// See `PartitionReplica.term`.
     var term: UInt64
 
     /// The high watermark at which everything appended is committed.
     var requiredOffset: Offset { log.lastOffset + 1 }
-    var isCommitted: Bool { highWatermark >= requiredOffset }
+    var isCommitted: Bool { acknowledged >= requiredOffset }
 }
 
 extension Partition {
@@ -38,7 +40,10 @@ extension Partition {
                 }
                 // A coordinator learns it from the result: it holds its own lock here.
                 if origin == .coordinator { effects.highWatermark = nil }
-                return .success(PartitionAppend(log: result, highWatermark: state.log.highWatermark, term: state.replica.term))
+                return .success(
+                    PartitionAppend(
+                        log: result, highWatermark: state.log.highWatermark, acknowledged: state.acknowledgedOffset,
+                        term: state.replica.term))
             } catch {
                 return .failure(state.failure(error))
             }
@@ -110,6 +115,6 @@ extension Partition.State {
     func progress(of offset: Offset, term: UInt64) -> ReplicationProgress {
         if isOffline { return .offline }
         return replica.progress(
-            of: offset, term: term, highWatermark: log.highWatermark, minimumInSync: log.configuration.minInSyncReplicas)
+            of: offset, term: term, highWatermark: acknowledgedOffset, minimumInSync: log.configuration.minInSyncReplicas)
     }
 }

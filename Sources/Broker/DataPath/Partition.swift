@@ -60,6 +60,8 @@ final class Partition: Sendable {
         var throttling = ReplicaThrottling()
         /// Whether clients may write, as far as links to other clusters are concerned.
         var writes = WriteAccess.open
+        /// Mirrors in other clusters that producers with acks=all wait for.
+        var synchronous: [SynchronousWait] = []
         /// Where the source's log of a mirror starts: what lies before goes here too, once it is committed.
         var sourceStartOffset: Offset = 0
         /// Records that this follower lacked of its leader's high watermark after its last fetch.
@@ -271,12 +273,7 @@ extension Partition.State {
             effects.wakes += consumers
             consumers = []
         }
-        if producers.isEmpty { return }
-        producers.removeAll { producer in
-            guard producer.offset <= offset else { return false }
-            effects.wakes.append(producer.entry)
-            return true
-        }
+        answerProducers(&effects)
     }
 
     mutating func logEndMoved(_ effects: inout PartitionEffects) {

@@ -35,6 +35,10 @@ extension BrokerServices {
             links.tasks.begin { [links] in responder.send(await links.answerAboutTransactions(operation, body)) }
         case .credentials: responder.send(giveCredentials(body, context))
         case .newEpoch, .putCredentials: break
+        case .offer: links.takeOffer(body, responder, context.connection.context as? ConnectionState)
+        case .positions:
+            let access = access(context)
+            responder.send(ManageLinksResponse(links.takePositions(body, self) { access.allows(.alter, .topic, $0) }))
         default:
             ensureInternalTopic(TopicName.clusterLinks) { [self] in
                 links.tasks.begin { [links] in responder.send(await links.perform(operation, body, principal: principal)) }
@@ -50,6 +54,12 @@ extension BrokerServices {
         case .describe: return access.allowsCluster(.describe)
         case .progress:
             return access.allowsCluster(.clusterAction, isLogged: false) || access.allowsCluster(.describe)
+        // Over it this cluster comes to read what the other one lets it: the right to change links gives more, that of brokers does for it.
+        case .offer:
+            return access.allowsCluster(.alter, isLogged: false) || access.allowsCluster(.clusterAction)
+        case .synchronize: return maySynchronize(body, access)
+        // Topic by topic.
+        case .positions: return true
         case .fence:
             if access.allowsCluster(.alter, isLogged: false) { return true }
             return (body["topics"]?.arrayValue ?? []).allSatisfy { access.allows(.alter, .topic, $0.stringValue ?? "") }

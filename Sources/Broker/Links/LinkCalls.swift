@@ -104,6 +104,7 @@ extension LinkServices {
         return [
             "broker": .integer(Int64(nodeID)), "revision": .integer(publication?.revision ?? -1), "partitions": .array(partitions),
             "synchronizations": synchronizations.json,
+            "connections": connectionStates,
         ]
     }
 
@@ -122,6 +123,7 @@ extension LinkServices {
         object.append("cutRecords", .integer(entry?.cutRecords ?? 0))
         object.append("problem", .string(entry?.problem ?? ""))
         object.append("failure", entry?.failure.map { .string($0) } ?? .null)
+        object.append("synchronous", .string(entry?.synchronous ?? ""))
         object.append("isEnded", .bool(partition.hasEndedMirroring))
         return .object(object)
     }

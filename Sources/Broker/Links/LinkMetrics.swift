@@ -10,6 +10,7 @@ extension LinkServices {
         guard let image = publication?.image, !image.links.isEmpty else { return }
         let entries = sources.flatMap(\.board.all)
         writeStates(image, to: &text)
+        writeTransactions(to: &text)
         writeLags(entries, to: &text)
         writeTraffic(entries, image, to: &text)
         writeSynchronizations(to: &text)
@@ -26,6 +27,19 @@ extension LinkServices {
         }
         text.single(
             "martlet_link_coordinator", .gauge, help: "Whether this broker coordinates links.", runtime.isActive ? 1 : 0)
+    }
+
+    private func writeTransactions(to text: inout PrometheusText) {
+        let counts = watches.withLock { $0.mapValues(\.counts) }.sorted { $0.key < $1.key }
+        func family(_ name: String, _ type: PrometheusText.MetricType, _ help: String, _ value: (TransactionWatch.Counts) -> Int) {
+            text.family(name, type, help: help)
+            for (link, count) in counts { text.sample(name, ["link": link], value(count)) }
+        }
+        family("martlet_link_transactions_held", .gauge, "Transactions that have arrived at some of their mirrors.") { $0.held }
+        family("martlet_link_transactions_released_total", .counter, "Transactions shown by all of their mirrors.") { $0.released }
+        family("martlet_link_transactions_incomplete_total", .counter, "Transactions shown though a mirror was left behind.") {
+            $0.incomplete
+        }
     }
 
     private func writeLags(_ entries: [MirrorProgress], to text: inout PrometheusText) {

@@ -24,8 +24,8 @@ struct LinkOperationError: Error {
 
 extension LinkServices {
     /// Most topics that one request may name.
-    private static let maximumTopics = 100_000
-    private static let announcementMilliseconds: Int64 = 10_000
+    static let maximumTopics = 100_000
+    static let announcementMilliseconds: Int64 = 10_000
 
     func perform(_ operation: LinkOperation, _ body: JSONValue, principal: String) async -> ManageLinksResponse {
         guard runtime.isActive else {
@@ -37,7 +37,7 @@ extension LinkServices {
         do throws(LinkOperationError) {
             let answer: JSONValue
             switch operation {
-            case .createLink: answer = try await createLink(body)
+            case .createLink: answer = try await createLink(body, principal)
             case .alterLink: answer = try await alterLink(body)
             case .deleteLink: answer = try await deleteLink(body)
             case .createMirrors: answer = try await createMirrors(body)
@@ -46,11 +46,12 @@ extension LinkServices {
             case .fence: answer = try await fence(body)
             case .unfence: answer = try await unfence(body)
             case .claimGroups: answer = try await submit { coordinator throws(LinkRefusal) in try coordinator.claimGroups(body) }
+            case .synchronize: answer = try await synchronize(body)
             case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials, .permitMarkers, .endTransactions,
-                .awaitTransactions:
+                .awaitTransactions, .offer, .positions:
                 preconditionFailure("answered elsewhere: \(operation)")
             }
-            if ![.describe, .claimGroups].contains(operation) {
+            if ![.describe, .claimGroups, .synchronize].contains(operation) {
                 logger.notice("links", metadata: ["operation": "\(operation.rawValue)", "by": "\(principal)"])
             }
             return ManageLinksResponse(answer)
@@ -59,7 +60,7 @@ extension LinkServices {
         }
     }
 
-    private func submit<Value: Sendable>(
+    func submit<Value: Sendable>(
         _ step: @escaping LinkCoordinatorRuntime.Step<Value>
     ) async throws(LinkOperationError) -> Value {
         let outcome = await withCheckedContinuation { continuation in
@@ -79,7 +80,7 @@ extension LinkServices {
         }
     }
 
-    private func text(_ body: JSONValue, _ member: String) throws(LinkOperationError) -> String {
+    func text(_ body: JSONValue, _ member: String) throws(LinkOperationError) -> String {
         guard let text = body[member]?.stringValue, !text.isEmpty else {
             throw LinkOperationError(.invalidRequest, "the request lacks '\(member)'")
         }
@@ -94,12 +95,14 @@ extension LinkServices {
 
     // MARK: Links
 
-    private func createLink(_ body: JSONValue) async throws(LinkOperationError) -> JSONValue {
+    private func createLink(_ body: JSONValue, _ principal: String) async throws(LinkOperationError) -> JSONValue {
         let name = try text(body, "name")
-        let configuration = Self.properties(body["configuration"])
+        var configuration = Self.properties(body["configuration"])
         if let problem = LinkDefinition.problem(withName: name) { throw LinkOperationError(.invalidRequest, problem) }
         let settings = try settings(configuration)
-        let sourceID = try await sourceClusterID(settings, name: name)
+        if settings.offersConnections, settings.localPrincipal.isEmpty { configuration["link.local.principal"] = principal }
+        // Who waits to be connected to learns by that who the other is.
+        let sourceID = settings.connectionMode == .inbound ? "" : try await sourceClusterID(settings, name: name)
         let link = LinkDefinition(
             name: name, id: .random(), configuration: configuration, sourceClusterID: sourceID, createdAt: SystemClock.now())
         if body["validateOnly"]?.boolValue != true {
@@ -120,7 +123,7 @@ extension LinkServices {
     /// Makes sure that the source can be reached before a link to it is recorded.
     private func sourceClusterID(_ settings: LinkSettings, name: String) async throws(LinkOperationError) -> String {
         do throws(KafkaError) {
-            var configuration = try LinkSource.clientConfiguration(settings, name: name, nodeID: nodeID, logger: logger)
+            var configuration = try clientConfiguration(settings, name: name)
             configuration.operationTimeout = .seconds(5)
             let admin = AdminClient(configuration)
             defer { admin.close() }
@@ -147,7 +150,10 @@ extension LinkServices {
     private func deleteLink(_ body: JSONValue) async throws(LinkOperationError) -> JSONValue {
         let name = try text(body, "name")
         let isForced = body["force"]?.boolValue ?? false
+        // While there is still a way to the source.
+        let farewell = runtime.image?.links[name]
         try await submit { coordinator throws(LinkRefusal) in ((), try coordinator.deleteLink(name, force: isForced)) }
+        if let farewell { await endSynchronous(farewell) }
         return .object([])
     }
 
@@ -159,6 +165,7 @@ extension LinkServices {
             throw LinkOperationError(.resourceNotFound, "there is no link '\(linkName)'; `martlet link list` shows the links")
         }
         let settings = try settings(link.configuration)
+        guard settings.mirrors else { throw LinkOperationError(.invalidRequest, LinkMode.noMirrors(over: linkName)) }
         let names = (body["topics"]?.arrayValue ?? []).compactMap(\.stringValue)
         guard !names.isEmpty, names.count <= Self.maximumTopics else {
             throw LinkOperationError(.invalidRequest, "the request names no topics, or more than \(Self.maximumTopics)")
@@ -166,6 +173,8 @@ extension LinkServices {
         let factor = try replicationFactor(body)
         let found = try await sourceTopics(names, link, settings)
         let isRestoring = body["restore"]?.boolValue ?? false
+        // The other side may ask again for what has been done: it may not have heard of it.
+        let isReversal = body["reversal"]?.boolValue ?? false
         let mirrors = try found.map { (topic) throws(LinkOperationError) in
             var mirror = try mirror(of: topic, link: linkName, prefix: settings.topicPrefix, isRestoring: isRestoring)
             mirror.replicationFactor = factor
@@ -173,7 +182,7 @@ extension LinkServices {
         }
         try await submit { coordinator throws(LinkRefusal) in
             var records: [LinkRecord] = []
-            for mirror in mirrors { records += try coordinator.addMirror(mirror) }
+            for mirror in mirrors { records += try isReversal ? coordinator.follow(reversed: mirror) : coordinator.addMirror(mirror) }
             return ((), records)
         }
         return ["topics": .array(mirrors.map { .string($0.name) })]
@@ -228,7 +237,7 @@ extension LinkServices {
         _ names: [String], _ link: LinkDefinition, _ settings: LinkSettings
     ) async throws(LinkOperationError) -> [TopicDescription] {
         do throws(KafkaError) {
-            let configuration = try LinkSource.clientConfiguration(settings, name: link.name, nodeID: nodeID, logger: logger)
+            let configuration = try clientConfiguration(settings, name: link.name)
             let admin = AdminClient(configuration)
             defer { admin.close() }
             return try await admin.describeTopics(names).values()
@@ -248,6 +257,7 @@ extension LinkServices {
         }
         let topics = body["topics"]?.arrayValue?.compactMap(\.stringValue)
         let isDry = body["dryRun"]?.boolValue ?? false
+        if verb == .reverse { try await checkReversal(of: link) }
         let reason = "\(verb.rawValue) was asked for"
         let now = SystemClock.now()
         let changes = try await submit { coordinator throws(LinkRefusal) in
@@ -321,8 +331,10 @@ extension LinkServices {
                         "topic": .string(mirror.name), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
                         "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
                         "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+                        "reversal": .string(mirror.reversal.rawValue),
                     ]
                 }),
+            "synchronous": .array(image.synchronous.values.map(\.json)),
             "fences": .array(
                 image.fences.values.map { ["topic": .string($0.topic), "by": .string($0.by), "since": .integer($0.since)] }),
         ]

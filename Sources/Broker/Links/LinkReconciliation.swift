@@ -42,6 +42,7 @@ extension LinkServices {
             }
             for name in image.fences.keys { closed.insert(name) }
             reopen(services, image, closed)
+            applySynchronous(services, image)
             let mustAsk = needsBarrier
             state.withLock { state in
                 state.awaitsNewerImage = mustAsk
@@ -67,6 +68,8 @@ extension LinkServices {
     /// The first image is there: what was undecided is decided.
     func openUndecided() {
         guard let services, let image = state.withLock({ $0.publication?.image }) else { return }
+        // Before anybody may write.
+        applySynchronous(services, image)
         for topic in services.partitions.topics {
             let access = Self.access(toTopic: topic.name, id: topic.id, image)
             for partition in topic.all where partition.writeAccess == .undecided { partition.setWriteAccess(access) }
@@ -109,7 +112,11 @@ extension LinkServices {
         guard let group else { return [:] }
         for link in image.links.values where state.withLock({ $0.sources[link.name] == nil }) {
             do {
-                let source = try LinkSource(link, nodeID: nodeID, events: self, eventLoopGroup: group, logger: logger)
+                let settings = try LinkSettings(link.configuration)
+                guard settings.mirrors else { continue }
+                let source = try LinkSource(
+                    link, nodeID: nodeID, events: self, eventLoopGroup: group, clusterID: services?.clusterID ?? "",
+                    dialler: dialler(link.name, settings), logger: logger)
                 state.withLock { $0.sources[link.name] = source }
             } catch {
                 logger.error("a link cannot be used", metadata: ["link": "\(link.name)", "reason": "\(error)"])

@@ -19,6 +19,7 @@ final class LinkServices: Sendable {
         weak var services: BrokerServices?
         var connections: PeerConnections?
         var eventLoopGroup: (any EventLoopGroup)?
+        weak var network: NetworkServer?
         /// The newest image; nil until one was heard of.
         var publication: LinkPublication?
         /// Monotonic milliseconds at which that was asked for: nothing that was committed before is missing.
@@ -30,6 +31,8 @@ final class LinkServices: Sendable {
         var sources: [String: LinkSource] = [:]
         /// Topics that clients may not write to, by the image taken over last.
         var closedTopics: Set<String> = []
+        /// Topics here that other clusters mirror synchronously.
+        var synchronousTopics: Set<String> = []
         /// Whether a mirror waits for a newer image than the one that is known.
         var awaitsNewerImage = false
         /// Since when this broker leads a mirror under which epoch.
@@ -44,6 +47,8 @@ final class LinkServices: Sendable {
     /// The source's transactions of each link, while this broker coordinates links.
     let watches = Mutex<[String: TransactionWatch]>([:])
     let synchronizations = SynchronizationBoard()
+    let offered = OfferedConnections()
+    let offering = LinkOffering()
     let tasks: LinkTasks
     let nodeID: NodeID
     let logger: Logger
@@ -75,6 +80,8 @@ final class LinkServices: Sendable {
 
     func close() {
         workers.stop()
+        offering.stop()
+        offered.retain([], "the broker stops")
         let (connections, sources) = state.withLock { state in
             state.isClosed = true
             defer { state.sources = [:] }
@@ -137,7 +144,8 @@ final class LinkServices: Sendable {
         if !deleted.isEmpty { forget(deleted) }
         let names = Set((touched + deleted).map(\.name))
         let concerned = state.withLock { state in
-            state.publication?.image.mirrors.keys.contains { names.contains($0) } ?? false
+            !state.synchronousTopics.isDisjoint(with: names)
+                || state.publication?.image.mirrors.keys.contains { names.contains($0) } ?? false
         }
         if concerned { reconcile() }
     }
@@ -147,9 +155,10 @@ final class LinkServices: Sendable {
         guard let image = runtime.image else { return }
         let fenced = topics.map(\.name).filter { image.fences[$0] != nil }
         let mirrored = topics.filter { image.mirrors[$0.name]?.topicID == $0.id }.map(\.name)
-        guard !fenced.isEmpty || !mirrored.isEmpty else { return }
+        let waited = topics.map(\.name).filter { name in image.synchronous.values.contains { $0.topic == name } }
+        guard !fenced.isEmpty || !mirrored.isEmpty || !waited.isEmpty else { return }
         runtime.submit(now: SystemClock.now()) { coordinator in
-            ((), coordinator.unfence(fenced) + mirrored.flatMap { coordinator.removeMirror($0) })
+            ((), coordinator.unfence(fenced) + coordinator.endSynchronous(waited) + mirrored.flatMap { coordinator.removeMirror($0) })
         } _: { _ in
             // Who does not coordinate any more leaves it to the next, which looks at topics too.
         }
@@ -229,7 +238,10 @@ final class LinkServices: Sendable {
         }
         if isFirst { openUndecided() }
         if isNews || state.withLock({ $0.awaitsNewerImage }) { reconcile() }
-        if isNews { workers.imageChanged() }
+        guard isNews else { return }
+        workers.imageChanged()
+        offering.imageChanged(publication.image, self)
+        offered.retain(Set(publication.image.links.keys))
     }
 }
 

@@ -48,6 +48,7 @@ final class LinkSource: Sendable {
     let board = MirrorBoard()
     let throttle = ReplicationThrottle(samples: 11, milliseconds: 1000)
     private let markers: MarkerKeeper
+    private let reporter: SynchronousReporter
     private let events: any LinkEvents
     private let connections: [PeerConnections]
     private let loops: [any EventLoop]
@@ -56,11 +57,13 @@ final class LinkSource: Sendable {
 
     /// - Throws: when the configuration names what cannot be used, such as a key store that is not there.
     init(
-        _ definition: LinkDefinition, nodeID: NodeID, events: any LinkEvents, eventLoopGroup: any EventLoopGroup, logger: Logger
+        _ definition: LinkDefinition, nodeID: NodeID, events: any LinkEvents, eventLoopGroup: any EventLoopGroup, clusterID: String,
+        dialler: LinkDialler?, logger: Logger
     ) throws {
         self.definition = definition
         settings = try LinkSettings(definition.configuration)
-        let configuration = try Self.clientConfiguration(settings, name: definition.name, nodeID: nodeID, logger: logger)
+        let configuration = try Self.clientConfiguration(
+            settings, name: definition.name, nodeID: nodeID, logger: logger, dialler: dialler)
         admin = AdminClient(configuration)
         cluster = admin.cluster
         self.events = events
@@ -71,16 +74,24 @@ final class LinkSource: Sendable {
         options.maximumResponseBytes = max(64 << 20, Int(settings.fetchResponseMaxBytes) * 2)
         options.tls = configuration.security.peerTLS
         options.credentials = configuration.security.peerCredentials(on: eventLoopGroup)
+        options.dialler = dialler
         connections = (0..<settings.fetchers).map { _ in PeerConnections(options: options, eventLoopGroup: eventLoopGroup) }
+        reporter = SynchronousReporter(
+            link: definition.name, ownCluster: clusterID, settings: settings, cluster: cluster, board: board, options: options,
+            eventLoopGroup: eventLoopGroup)
         loops = Array(eventLoopGroup.makeIterator())
         throttle.update(bytesPerSecond: settings.bytesPerSecond)
     }
 
     /// The client that speaks to a link's source about everything but records.
     static func clientConfiguration(
-        _ settings: LinkSettings, name: String, nodeID: NodeID, logger: Logger
+        _ settings: LinkSettings, name: String, nodeID: NodeID, logger: Logger, dialler: LinkDialler? = nil
     ) throws(KafkaError) -> ClientConfiguration {
-        var configuration = try ClientConfiguration(bootstrapServers: settings.bootstrapServers)
+        var configuration =
+            dialler == nil
+            ? try ClientConfiguration(bootstrapServers: settings.bootstrapServers)
+            : ClientConfiguration(bootstrapServers: [BrokerAddress(host: OfferedConnections.anyBroker, port: 9092)])
+        configuration.dialler = dialler
         configuration.clientID = "link-\(name)-broker-\(nodeID)"
         configuration.security = try ClientSecurity { settings.clientProperties[$0] }
         configuration.requestTimeout = .seconds(10)
@@ -110,7 +121,9 @@ final class LinkSource: Sendable {
             state.names[followed.key] = mirror.sourceName
             return true
         }
-        if isNews { route([partition.topicPartition]) }
+        guard isNews else { return }
+        reporter.follow(partition, of: mirror)
+        route([partition.topicPartition])
     }
 
     func stop(_ name: TopicPartition) {
@@ -120,6 +133,7 @@ final class LinkSource: Sendable {
             return (followed.fetcher.flatMap { state.fetchers[$0] }, followed.key)
         }
         guard let (fetcher, key) = stopped else { return }
+        reporter.stop(name)
         fetcher?.stop(source: key)
         markers.forget(name)
         board.remove(name)
@@ -136,6 +150,7 @@ final class LinkSource: Sendable {
         }
         for fetcher in fetchers { fetcher.close() }
         markers.close()
+        reporter.close()
         for connections in connections { connections.close() }
         admin.close()
     }

@@ -164,7 +164,11 @@ extension LinkWorker {
         guard let services = links.services, let image = links.runtime.image else { return }
         let now = SystemClock.now()
         var added: [MirrorTopic] = []
-        for topic in topics where !topic.isInternal && !topic.name.hasPrefix("__") && settings.autoCreateFilter.admits(topic.name) {
+        let circular = try await mirrorsOfTheOtherSide(settings)
+        for topic in topics
+        where !circular.contains(topic.name) && !topic.isInternal && !topic.name.hasPrefix("__")
+            && settings.autoCreateFilter.admits(topic.name)
+        {
             let name = settings.topicPrefix + topic.name
             guard image.mirrors[name] == nil, services.image.topics.topic(named: name) == nil else { continue }
             added.append(

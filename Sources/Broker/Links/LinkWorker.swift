@@ -21,8 +21,10 @@ struct LinkWorker: Sendable {
     let logger: Logger
 
     func run() async {
-        guard let settings = try? LinkSettings(link.configuration) else { return }
+        guard let settings = try? LinkSettings(link.configuration), settings.mirrors else { return }
         var rounds = LinkRounds(settings)
+        let dealings = links.tasks.begin { await runDealings(settings) }
+        defer { dealings.cancel() }
         while !Task.isCancelled, links.runtime.isActive {
             let now = SystemClock.monotonicMilliseconds()
             do {

@@ -25,6 +25,8 @@ struct MirrorProgress: Sendable, Equatable {
     var problem = ""
     /// Why the mirror cannot go on by itself; nil when it can.
     var failure: String?
+    /// Whether the source waits for the mirror, as it said last: synchronous, degraded or asynchronous; empty where that was not asked for.
+    var synchronous = ""
 
     /// Records that the mirror lacks; nil while that is not known.
     var lag: Offset? { sourceEndOffset < 0 ? nil : max(0, sourceEndOffset - logEndOffset) }
@@ -54,6 +56,8 @@ final class MirrorBoard: Sendable {
     }
 
     func remove(_ partition: TopicPartition) { entries.withLock { $0[partition] = nil } }
+
+    func entry(_ partition: TopicPartition) -> MirrorProgress? { entries.withLock { $0[partition] } }
 
     var all: [MirrorProgress] { entries.withLock { $0.values.sorted { $0.partition < $1.partition } } }
 }

@@ -45,6 +45,13 @@ final class ConnectionAuthentication {
         }
     }
 
+    /// Of a connection that this broker opened and gave to a link: who is at the other end is settled.
+    init(principal: KafkaPrincipal) {
+        self.principal = principal
+        security = nil
+        phase = .open
+    }
+
     /// Whether the next frame is a bare SASL message, without a request's header.
     var expectsToken: Bool {
         if case .exchanging(_, hasHeaders: false) = phase { return true }

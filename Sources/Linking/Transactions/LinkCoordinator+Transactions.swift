@@ -53,7 +53,9 @@ extension LinkCoordinator {
         case .transactionPositions(let link, let positions):
             transactions[link, default: RecordedTransactions()].positions = positions
         case .transactionPositionsRemoved(let link): transactions[link] = nil
-        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved: break
+        case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved, .synchronous,
+            .synchronousRemoved:
+            break
         }
     }
 }

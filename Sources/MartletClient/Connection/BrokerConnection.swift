@@ -10,8 +10,8 @@ import Synchronization
 package final class BrokerConnection: Sendable {
     package let address: BrokerAddress
     package let versions: NegotiatedVersions
-    private let channel: any Channel
-    private let handler: NIOLoopBound<ConnectionHandler>
+    let channel: any Channel
+    let handler: NIOLoopBound<ConnectionHandler>
     private let clientID: String
 
     private init(
@@ -36,22 +36,7 @@ package final class BrokerConnection: Sendable {
             on: configuration.eventLoopGroup, within: configuration.requestTimeout)
         let connected: (any Channel, NIOLoopBound<ConnectionHandler>)
         do {
-            connected = try await ClientBootstrap(group: configuration.eventLoopGroup)
-                .connectTimeout(.nanoseconds(configuration.connectTimeout.wholeNanoseconds))
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 256 * 1024))
-                .connect(host: address.host, port: address.port) { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        let handler = ConnectionHandler(
-                            address: address, maximumInFlight: configuration.maximumInFlightRequests,
-                            maximumQueued: configuration.maximumQueuedRequests, maximumResponseSize: configuration.maximumResponseSize)
-                        if let tls = configuration.security.tls {
-                            try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: address.host))
-                        }
-                        try channel.pipeline.syncOperations.addHandler(handler)
-                        return (channel, NIOLoopBound(handler, eventLoop: channel.eventLoop))
-                    }
-                }
+            connected = try await open(address, configuration)
         } catch {
             throw KafkaError(.connectionFailed, "cannot connect to \(address): \(Self.reason(error))", isRetriable: true)
         }
@@ -75,6 +60,37 @@ package final class BrokerConnection: Sendable {
             explained.explanation += "; if the server does not speak TLS at this port, security.protocol is wrong"
             throw explained
         }
+    }
+
+    private static func open(
+        _ address: BrokerAddress, _ configuration: ClientConfiguration
+    ) async throws -> (any Channel, NIOLoopBound<ConnectionHandler>) {
+        @Sendable func handle(_ channel: any Channel) throws -> (any Channel, NIOLoopBound<ConnectionHandler>) {
+            let handler = ConnectionHandler(
+                address: address, maximumInFlight: configuration.maximumInFlightRequests,
+                maximumQueued: configuration.maximumQueuedRequests, maximumResponseSize: configuration.maximumResponseSize)
+            try channel.pipeline.syncOperations.addHandler(handler)
+            return (channel, NIOLoopBound(handler, eventLoop: channel.eventLoop))
+        }
+        if let dialler = configuration.dialler {
+            let channel = try await dialler(address.host, address.port).get()
+            return try await channel.eventLoop.submit {
+                guard channel.isActive else { throw ChannelError.ioOnClosedChannel }
+                return try handle(channel)
+            }.get()
+        }
+        return try await ClientBootstrap(group: configuration.eventLoopGroup)
+            .connectTimeout(.nanoseconds(configuration.connectTimeout.wholeNanoseconds))
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 256 * 1024))
+            .connect(host: address.host, port: address.port) { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    if let tls = configuration.security.tls {
+                        try channel.pipeline.syncOperations.addHandler(tls.makeHandler(host: address.host))
+                    }
+                    return try handle(channel)
+                }
+            }
     }
 
     /// A broker that does not know the version answers in version 0 and names the versions of ApiVersions that it has (KIP-511).

@@ -41,7 +41,7 @@ struct ResponseFrameDecoder: NIOSingleStepByteToMessageDecoder {
 }
 
 /// Sends requests in order and matches responses, which a broker sends in the order of the requests.
-final class ConnectionHandler: ChannelInboundHandler {
+final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 

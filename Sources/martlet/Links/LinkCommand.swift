@@ -18,8 +18,8 @@ struct LinkCommand: ParsableCommand {
         subcommands: [
             LinkCreateCommand.self, LinkListCommand.self, LinkDescribeCommand.self, LinkConfigCommand.self, LinkDeleteCommand.self,
             LinkMirrorCommand.self, LinkMirrorsCommand.self, LinkPauseCommand.self, LinkResumeCommand.self, LinkPromoteCommand.self,
-            LinkFailoverCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self, LinkVerifyCommand.self,
-            LinkDriftCommand.self,
+            LinkFailoverCommand.self, LinkReverseCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self,
+            LinkAsynchronousCommand.self, LinkVerifyCommand.self, LinkDriftCommand.self,
         ])
 }
 
@@ -31,7 +31,10 @@ struct LinkCreateCommand: AsyncParsableCommand {
     @Argument(help: "The link's name.")
     var name: String
 
-    @Option(help: ArgumentHelp("Brokers of the source cluster to begin with.", valueName: "host:port,…"))
+    @Option(
+        help: ArgumentHelp(
+            "Brokers of the other cluster to begin with; not where it connects to this one (connection.mode=INBOUND).",
+            valueName: "host:port,…"))
     var bootstrap: String?
 
     @Option(
@@ -56,8 +59,8 @@ struct LinkCreateCommand: AsyncParsableCommand {
                 .createLink, ["name": .string(name), "configuration": settings.json, "validateOnly": .bool(dryRun)])
         }
         let id = answer["sourceClusterId"]?.stringValue ?? ""
-        output.show(
-            answer, dryRun ? "Link '\(name)' to cluster \(id) can be made." : "Link '\(name)' leads to cluster \(id).")
+        let lead = id.isEmpty ? "waits for the other cluster to connect" : "leads to cluster \(id)"
+        output.show(answer, dryRun ? "Link '\(name)' can be made; it \(lead)." : "Link '\(name)' \(lead).")
     }
 
     private func configuration() throws -> OrderedDictionary<String, String> {
@@ -72,7 +75,8 @@ struct LinkCreateCommand: AsyncParsableCommand {
         do throws(LinkSettingError) {
             _ = try LinkSettings(settings)
         } catch {
-            throw CommandFailure(error.key == "bootstrap.servers" && bootstrap == nil ? "say which cluster: --bootstrap" : "\(error)")
+            let isMissing = error.key == "bootstrap.servers" && (settings["bootstrap.servers"] ?? "").isEmpty
+            throw CommandFailure(isMissing ? "say which cluster: --bootstrap" : "\(error)")
         }
         return settings
     }
@@ -109,15 +113,19 @@ struct LinkDescribeCommand: AsyncParsableCommand {
     func run() async throws {
         let view = try await cluster.withAdmin { try await LinkView($0, withProgress: true) }
         let link = try view.link(name)
-        var lines = ["Link \(link.name) to cluster \(link.sourceClusterID)"]
+        let connections = view.connections.filter { $0.link == name }
+        let other = link.sourceClusterID.isEmpty ? connections.lazy.flatMap(\.clusters).first ?? "" : link.sourceClusterID
+        var lines = [other.isEmpty ? "Link \(link.name)" : "Link \(link.name) to cluster \(other)"]
         for (key, value) in link.configuration { lines.append("  \(key)=\(value)") }
         let synchronizations = view.synchronizations.filter { $0.link == name }
         if !synchronizations.isEmpty { lines.append("\n" + LinkSynchronization.table(synchronizations).text) }
         let mirrors = view.mirrors.filter { $0.link == name }
+        if !connections.isEmpty { lines.append("\n" + LinkConnectionView.table(connections).text) }
         if !mirrors.isEmpty { lines.append("\n" + LinkView.table(mirrors).text) }
         output.show(
             [
-                "link": link.json, "synchronizations": .array(synchronizations.map(\.json)), "mirrors": .array(mirrors.map(\.json)),
+                "link": link.json, "connections": .array(connections.map(\.json)),
+                "synchronizations": .array(synchronizations.map(\.json)), "mirrors": .array(mirrors.map(\.json)),
             ], lines.joined(separator: "\n"))
     }
 }

@@ -30,6 +30,11 @@ struct LinkSourceOptions: ParsableArguments {
             for entry in content.entries { properties[entry.key] = entry.value }
         }
         let servers = sourceBootstrapServer ?? properties["bootstrap.servers"] ?? ""
+        guard !servers.isEmpty else {
+            throw CommandFailure(
+                "link '\(link.name)' is connected to by its source (connection.mode=INBOUND); --source-bootstrap-server names the source as it is "
+                    + "reached from here")
+        }
         var configuration = try cluster.clientConfiguration()
         do throws(KafkaError) {
             let named = try ClientConfiguration(bootstrapServers: servers)

@@ -27,6 +27,10 @@ struct LinkView {
         var lag: Int64?
         var partitions = 0
         var problem = ""
+        /// Whether the source waits for the mirror, by the partition that is worst off; empty where that was not asked for.
+        var synchronous = ""
+        /// Whether the other cluster is to mirror it once it is writable, or does.
+        var reversal = MirrorReversal.none
     }
 
     var links: [Link] = []
@@ -34,6 +38,8 @@ struct LinkView {
     var fences: [JSONValue] = []
     /// What links keep in step beside the data, as the brokers say that do it.
     var synchronizations: [LinkSynchronization] = []
+    /// Of links whose connections one side opens for the other.
+    var connections: [LinkConnectionView] = []
 
     init(_ admin: AdminClient, withProgress: Bool = false) async throws {
         let answer = try await admin.links(.describe, .object([]))
@@ -46,9 +52,10 @@ struct LinkView {
                     configuration: configuration, json: value))
         }
         fences = answer["fences"]?.arrayValue ?? []
-        let brokers = withProgress ? try await admin.linkProgress() : []
-        let progress = brokers.flatMap { $0["partitions"]?.arrayValue ?? [] }
-        synchronizations = LinkSynchronization.all(brokers)
+        let answers = withProgress ? try await admin.linkProgress() : []
+        connections = answers.flatMap { LinkConnectionView.all($0.progress["connections"], of: $0.broker) }
+        synchronizations = LinkSynchronization.all(answers.map(\.progress))
+        let progress = answers.flatMap { $0.progress["partitions"]?.arrayValue ?? [] }
         for value in answer["mirrors"]?.arrayValue ?? [] { mirrors.append(mirror(value, progress)) }
     }
 
@@ -70,9 +77,13 @@ struct LinkView {
             if let problem = partition["problem"]?.stringValue, !problem.isEmpty { mirror.problem = problem }
         }
         mirror.lag = lag
+        mirror.reversal = value["reversal"]?.stringValue.flatMap { MirrorReversal(rawValue: $0) } ?? .none
+        let known = partitions.map { $0["synchronous"]?.stringValue ?? "" }
+        mirror.synchronous = ["asynchronous", "degraded", "synchronous"].first(where: known.contains) ?? ""
         if var object = value.objectValue {
             object["state"] = .string(mirror.state)
             object["lag"] = lag.map { .integer($0) } ?? .null
+            object["synchronous"] = .string(mirror.synchronous)
             object["partitions"] = .array(partitions)
             mirror.json = .object(object)
         }
@@ -88,10 +99,19 @@ struct LinkView {
     }
 
     static func table(_ mirrors: [Mirror]) -> TextTable {
-        var table = TextTable("TOPIC", "LINK", "SOURCE TOPIC", "STATE", ">LAG", "REASON")
+        let isSynchronous = mirrors.contains { !$0.synchronous.isEmpty }
+        var table =
+            isSynchronous
+            ? TextTable("TOPIC", "LINK", "SOURCE TOPIC", "STATE", ">LAG", "ACKS", "REASON")
+            : TextTable("TOPIC", "LINK", "SOURCE TOPIC", "STATE", ">LAG", "REASON")
         for mirror in mirrors {
             let reason = mirror.reason.isEmpty ? mirror.problem : mirror.reason
-            table.add(mirror.topic, mirror.link, mirror.sourceTopic, mirror.state, mirror.lag.map { "\($0)" } ?? "?", reason)
+            let lag = mirror.lag.map { "\($0)" } ?? "?"
+            if isSynchronous {
+                table.add(mirror.topic, mirror.link, mirror.sourceTopic, mirror.state, lag, mirror.synchronous, reason)
+            } else {
+                table.add(mirror.topic, mirror.link, mirror.sourceTopic, mirror.state, lag, reason)
+            }
         }
         return table
     }

@@ -196,6 +196,17 @@ final class TransactionWatch: Sendable {
         advance()
     }
 
+    struct Counts {
+        var held: Int
+        var released: Int
+        var incomplete: Int
+    }
+
+    /// For metrics.
+    var counts: Counts {
+        state.withLock { Counts(held: $0.gate.heldTransactions, released: $0.released, incomplete: $0.gate.incompleteReleases) }
+    }
+
     /// For `martlet link describe`.
     var status: JSONValue {
         state.withLock { state in

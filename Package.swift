@@ -177,8 +177,8 @@ let beside: [Target] = [
     tests(
         "BrokerTests",
         [
-            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Observability", "Primitives", "RecordBatches", "Replication",
-            "Storage", "TestKit", nioCore, nioPosix, nioEmbedded,
+            "Broker", "Configuration", "KafkaMessages", "KafkaWire", "Linking", "Observability", "Primitives", "RecordBatches",
+            "Replication", "Runtime", "Storage", "TestKit", nioCore, nioPosix, nioEmbedded,
         ]),
     tests(
         "MartletClientTests",

@@ -5,14 +5,14 @@ import base64
 import json
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AclBinding, AclBindingFilter, AclOperation, AclPermissionType, AdminClient, ResourcePatternType, ResourceType)
 
 from clusters import Cluster
 from commands import martlet, martlet_json
 from kafka_tools import tool
-from links import DESTINATION_ID, SOURCE_ID, link, wait_end, wait_mirror
+from links import DESTINATION_ID, SOURCE_ID, link, source_cluster, wait_end, wait_mirror
 from load import QUIET
 from nodes import free_port, wait_until
 from test_links import produce
@@ -51,14 +51,22 @@ class LoginCluster(Cluster):
         return f"127.0.0.1:{self.nodes[0].secure_port}"
 
     def can_log_in(self, user: str, password: str) -> bool:
+        errors = []
         admin = AdminClient({
-            "bootstrap.servers": self.secure, "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": user,
+            "bootstrap.servers": self.secure, "error_cb": errors.append, "security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-256", "sasl.username": user,
             "sasl.password": password, "ssl.ca.location": str(self.authority), **QUIET})
-        try:
-            admin.list_topics(timeout=2)
-            return True
-        except KafkaException:
-            return False
+
+        def answer():
+            if any(error.code() == KafkaError._AUTHENTICATION for error in errors):
+                return False, "refused"
+            try:
+                admin.list_topics(timeout=0.5)
+                return True, "taken"
+            except KafkaException:
+                admin.poll(0.1)
+                return None
+
+        return wait_until(answer, f"{user} is let in or not", 30)[0]
 
     def set_password(self, user: str, password: str) -> None:
         file = self.directory / "password"
@@ -219,6 +227,20 @@ def test_users_come_with_their_passwords_over_tls_only(source, destination):
     wait_until(lambda: not destination.can_log_in("frank", "another"), "the user is gone", 30, 0.2)
     users = {each["user"] for each in martlet_json(destination, "user", "list")}
     assert users == {"grace"}, "neither those that are filtered out nor those that are gone"
+
+    # Where nobody is asked for rights, nobody gets them.
+    with source_cluster() as bare:
+        link(destination, bare, "bare", user_sync_enable="true", user_sync_ms=1000)
+        wait_error(destination, "bare", "users", "without authorizer.class.name")
+        martlet(destination, "link", "delete", "bare")
+
+    # Where it must be, without encryption too.
+    martlet(
+        destination, "link", "config", "people", f"bootstrap.servers={source.bootstrap}", "security.protocol=PLAINTEXT")
+    wait_error(destination, "people", "users", "user.sync.plaintext.enable")
+    martlet(destination, "link", "config", "people", "user.sync.plaintext.enable=true")
+    source.set_password("heidi", PASSWORD)
+    wait_until(lambda: destination.can_log_in("heidi", PASSWORD), "the password holds here", 30, 0.2)
 
     # Neither logs nor the record of what links made have anything to guess passwords by.
     for node in source.nodes + destination.nodes:

@@ -82,6 +82,30 @@ def test_what_differs_from_kafka(source, destination):
         ("users", "alice", "8192 iterations"), ("quotas", "client-id noisy", "1000")]
 
 
+def test_what_can_be_had_of_kafka_beside_the_data(source, destination):
+    """Quotas are copied; Kafka gives out no passwords, and this one has no access control: both are said."""
+    alter = ["--bootstrap-server", source.bootstrap, "--alter"]
+    kafka_tool("configs", *alter, "--add-config", "consumer_byte_rate=2000", "--entity-type", "clients", "--entity-name", "copied")
+    enabled = [f"{kind}.sync.{what}" for kind in ("acl", "user", "quota") for what in ("enable=true", "ms=1000")]
+    martlet(destination, "link", "config", "link", *enabled)
+
+    def errors() -> dict:
+        found = json.loads(martlet(destination, "link", "describe", "link", "--json").stdout)["synchronizations"]
+        return {each["kind"]: each["error"] for each in found if each["lastSuccess"] or each["error"]}
+
+    def quotas() -> str:
+        return martlet(destination, "quota", "list", "--json").stdout
+
+    try:
+        wait_until(lambda: {"acls", "users", "quotas"} <= set(errors()), "all three were tried", 30, 0.2)
+        assert "no access control" in errors()["acls"] and "no Martlet cluster" in errors()["users"] and errors()["quotas"] == ""
+        wait_until(lambda: "2000" in quotas(), "the quota is here", 30, 0.2)
+        kafka_tool("configs", *alter, "--delete-config", "consumer_byte_rate", "--entity-type", "clients", "--entity-name", "copied")
+        wait_until(lambda: "2000" not in quotas(), "the quota is gone", 30, 0.2)
+    finally:
+        martlet(destination, "link", "config", "link", *[f"{kind}.sync.enable=false" for kind in ("acl", "user", "quota")])
+
+
 @pytest.mark.parametrize("kind", ["switchover", "failover"])
 def test_a_drill_from_kafka(source, destination, kind):
     done = martlet(destination, "drill", kind, "--link", "link", "--seconds", "1.5", "--rate", "300", "--json")

@@ -79,7 +79,7 @@ struct OffsetSynchronizer: Sendable {
                 }, put: { group, offsets in try await commit(offsets, group: group, services) })
         }
         let removed = try await follower.followDeletions(
-            listed: Set(listed), isEnabled: source.settings.synchronization.deletesGroups, mirrors: Set(mirrors.map(\.name)),
+            &outcome, listed: Set(listed), isEnabled: source.settings.synchronization.deletesGroups, mirrors: Set(mirrors.map(\.name)),
             admits: { filter.admits($0) }, isGone: { try await source.admin.isGone(group: $0) },
             topics: { group in Set(services.committedOffsets(group: group).keys.map(\.topic)) })
         let own = follower.own.count

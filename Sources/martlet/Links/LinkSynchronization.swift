@@ -1,6 +1,6 @@
 // What a link keeps in step beside the data, put together from what brokers say: the coordinator of links does access control, users and quotas,
 // every broker the groups that it coordinates.
-import Foundation
+import FoundationEssentials
 import Linking
 import Primitives
 

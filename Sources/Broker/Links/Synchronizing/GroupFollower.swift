@@ -81,8 +81,8 @@ struct GroupFollower: Sendable {
     ///   - topics: what a group has read here.
     /// - Returns: how many were deleted.
     mutating func followDeletions(
-        listed: Set<String>, isEnabled: Bool, mirrors: Set<String>, admits: (String) -> Bool, isGone: (String) async throws -> Bool,
-        topics: (String) async throws -> Set<String>
+        _ outcome: inout CopyOutcome, listed: Set<String>, isEnabled: Bool, mirrors: Set<String>, admits: (String) -> Bool,
+        isGone: (String) async throws -> Bool, topics: (String) async throws -> Set<String>
     ) async throws -> Int {
         var forgotten: [String] = []
         var deleted: [String] = []
@@ -97,9 +97,12 @@ struct GroupFollower: Sendable {
                 continue
             }
             // Once all mirrors are writable the link has no say about groups any more.
-            guard isEnabled, !mirrors.isEmpty, !listed.contains(group), try await isGone(group),
-                try await topics(group).isSubset(of: mirrors)
-            else { continue }
+            guard isEnabled, !mirrors.isEmpty, !listed.contains(group) else { continue }
+            let mayGo = try await outcome.attempt(group) {
+                guard try await isGone(group) else { return false }
+                return try await topics(group).isSubset(of: mirrors)
+            }
+            guard mayGo == true else { continue }
             switch await delete(group) {
             case .none, .groupIdNotFound: deleted.append(group)
             case .nonEmptyGroup: forgotten.append(group)

@@ -138,6 +138,8 @@ struct LinkSynchronizer: Sendable {
     private func awaitMetadata(_ content: any SynchronizedContent, _ plan: SynchronizationPlan, _ refused: [String: String]) async throws {
         guard !plan.put.isEmpty || !plan.remove.isEmpty else { return }
         let deadline = SystemClock.monotonicMilliseconds() + Self.metadataMilliseconds
+        // Ever more slowly, since looking takes as long as there are many.
+        var pause: Int64 = 20
         while !Task.isCancelled {
             let here = content.here()
             let isSeen =
@@ -147,7 +149,8 @@ struct LinkSynchronizer: Sendable {
             guard SystemClock.monotonicMilliseconds() < deadline else {
                 throw SynchronizationFailure("what was put here is not seen in this broker's metadata yet")
             }
-            try? await Task.sleep(for: .milliseconds(20))
+            try? await Task.sleep(for: .milliseconds(pause))
+            pause = min(pause * 2, Self.longestPause)
         }
     }
 

@@ -70,7 +70,7 @@ struct ShareOffsetSynchronizer: Sendable {
                 }, put: { group, offsets in try await put(offsets, group, services) })
         }
         let removed = try await follower.followDeletions(
-            listed: Set(listed), isEnabled: settings.deletesGroups, mirrors: Set(mirrors.map(\.name)),
+            &outcome, listed: Set(listed), isEnabled: settings.deletesGroups, mirrors: Set(mirrors.map(\.name)),
             admits: { settings.shareGroupFilter.admits($0) }, isGone: { try await source.admin.isGone(shareGroup: $0) },
             topics: { group in
                 let partitions = try services.groups.sharePartitions(of: group).get()

@@ -250,3 +250,25 @@ def test_producers_wait_for_the_mirror_within_a_bound(source, destination):
     for node in destination.brokers:
         node.resume()
     wait_acks(destination, "safe", "synchronous")
+
+
+def test_what_is_mirrored_one_way_is_not_mirrored_back(source, destination):
+    """Both sides connect, and mirror everything new of each other, also what their filters would take for topics of the other's own."""
+    for cluster, other, prefix, foreign in ((destination, source, "s.", "d."), (source, destination, "d.", "s.")):
+        rules = ",".join(f'{{"name":"{name}","patternType":"PREFIXED","filterType":"INCLUDE"}}' for name in ("ring", f"{foreign}ring"))
+        link(cluster, other, "ring", link_mode="BIDIRECTIONAL", topic_config_sync_ms=500, cluster_link_prefix=prefix,
+             auto_create_mirror_topics_enable="true", auto_create_mirror_topics_filters=f'{{"topicFilters":[{rules}]}}')
+    # The second ones come when the first have been looked at for a whole round.
+    for number in (1, 2):
+        source.create(f"ring{number}", 1)
+        produce(source, f"ring{number}", range(10))
+        destination.create(f"ring-there{number}", 1)
+        produce(destination, f"ring-there{number}", range(10))
+        wait_mirror(destination, f"s.ring{number}")
+        wait_mirror(source, f"d.ring-there{number}")
+    for cluster in (source, destination):
+        named = {name for name in cluster.admin().list_topics(timeout=10).topics if "ring" in name}
+        assert not any(name.startswith(("s.d.", "d.s.")) for name in named), named
+        for node in cluster.nodes:
+            assert "connects by itself" not in node.log(), "that the other side needs no connections is no problem"
+    assert consume(source, "d.ring-there2", 10) == [(number, str(number)) for number in range(10)]

@@ -74,3 +74,17 @@ def wait_end(cluster: Cluster, topic: str, end: int, partition: int = 0, seconds
 
     for node in cluster.brokers:
         wait_until(lambda: has_it(node), f"{node} has {topic}-{partition} to {end}", seconds, 0.05)
+
+
+def metric(cluster: Cluster, name: str, topic: str) -> float:
+    """The sum over a cluster's brokers."""
+    total = 0.0
+    for node in cluster.brokers:
+        for line in node.get("/metrics")[1].splitlines():
+            if line.startswith(name + "{") and f'topic="{topic}"' in line:
+                total += float(line.rsplit(" ", 1)[1])
+    return total
+
+
+def wait_acks(destination: Cluster, topic: str, state: str) -> None:
+    wait_until(lambda: mirror(destination, topic)["synchronous"] == state, f"the source's producers see {topic} as {state}", 30, 0.1)

@@ -3,11 +3,12 @@
 import time
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from clusters import Cluster
 from commands import martlet, martlet_json
-from links import batches, destination_cluster, link, mirror, source_cluster, wait_end, wait_mirror
+from links import batches, destination_cluster, link, metric, mirror, source_cluster, wait_acks, wait_end, wait_mirror
+from load import QUIET
 from nodes import wait_until
 from test_links import consume, produce, takes_records
 from workload import Worker
@@ -207,3 +208,66 @@ def test_a_gap_is_never_passed_over_in_silence(source, destination):
     wait_end(destination, "gap", 30)
     assert [offset for offset, _ in consume(destination, "gap", 30)] == list(range(25, 30))
     assert martlet_json(destination, "link", "mirrors", "--state", "FAILED") == []
+
+
+class Loading(Worker):
+    """Writes with acks=all as fast as it is answered, until the cluster is gone; remembers what was acknowledged, and how long that took."""
+
+    def __init__(self, cluster: Cluster, topic: str):
+        super().__init__()
+        self.topic = topic
+        self.producer = Producer({
+            "bootstrap.servers": cluster.bootstrap, "acks": "all", "linger.ms": 1, "message.timeout.ms": 20_000,
+            "queue.buffering.max.messages": 500, **QUIET})
+        self.acknowledged: dict[int, str] = {}
+
+    def work(self):
+        number = 0
+        while not self.stopping.is_set():
+            try:
+                self.producer.produce(self.topic, str(number), partition=0, on_delivery=self._delivered)
+                number += 1
+            except BufferError:
+                pass
+            self.producer.poll(0.001)
+        self.producer.flush(25)
+
+    def _delivered(self, error, message):
+        if error is None:
+            self.acknowledged[message.offset()] = message.value().decode()
+
+
+def test_what_was_acknowledged_survives_the_death_of_the_whole_source(source, destination):
+    """A synchronous mirror: leaders on both sides are killed under load, then every node of the source at once. Nothing that a producer was
+    told is missing."""
+    source.create("safe", 1)
+    martlet(destination, "link", "config", "link", "mirror.acks=all", "mirror.sync.timeout.ms=30000")
+    martlet(destination, "link", "mirror", "link", "safe")
+    wait_acks(destination, "safe", "synchronous")
+    load = Loading(source, "safe")
+    load.start()
+
+    def goes_on(after: str):
+        before = len(load.acknowledged)
+        wait_until(lambda: len(load.acknowledged) > before + 500, f"records are acknowledged after {after}", 60, 0.02)
+
+    goes_on("the start")
+    for cluster, side in ((source, "the source"), (destination, "the mirror")):
+        victim = cluster.leader("safe", 0)
+        victim.kill()
+        goes_on(f"the death of the leader of {side}")
+        victim.start().wait_ready()
+    source.wait_whole()
+    goes_on("everything")
+    assert metric(source, "martlet_link_synchronous", "safe") == 1
+    assert metric(source, "martlet_link_synchronous_degraded_total", "safe") == 0
+    for node in source.nodes:
+        node.kill()
+    load.stopping.set()
+    martlet(destination, "link", "failover", "link", "safe")
+    load.finish()
+    end = max(load.acknowledged) + 1
+    found = dict(consume(destination, "safe", end))
+    lost = [offset for offset, value in load.acknowledged.items() if found.get(offset) != value]
+    assert not lost, f"{len(lost)} of {len(load.acknowledged)} acknowledged records are not in the mirror, such as offsets {lost[:5]}"
+    assert takes_records(destination, "safe")

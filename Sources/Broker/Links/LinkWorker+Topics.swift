@@ -165,12 +165,11 @@ extension LinkWorker {
         let now = SystemClock.now()
         var added: [MirrorTopic] = []
         let circular = try await mirrorsOfTheOtherSide(settings)
-        for topic in topics
-        where !circular.contains(topic.name) && !topic.isInternal && !topic.name.hasPrefix("__")
-            && settings.autoCreateFilter.admits(topic.name)
-        {
+        for topic in topics where !topic.isInternal && !topic.name.hasPrefix("__") && settings.autoCreateFilter.admits(topic.name) {
             let name = settings.topicPrefix + topic.name
-            guard image.mirrors[name] == nil, services.image.topics.topic(named: name) == nil else { continue }
+            guard !circular.contains(topic.name), image.mirrors[name] == nil, services.image.topics.topic(named: name) == nil else {
+                continue
+            }
             added.append(
                 MirrorTopic(
                     name: name, link: link.name, sourceName: topic.name, sourceID: topic.topicID, state: .pendingMirror, since: now))

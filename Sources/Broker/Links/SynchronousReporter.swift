@@ -102,7 +102,9 @@ final class SynchronousReporter: Sendable {
             state.withLock { state in state.dirty.formUnion(state.entries.keys) }
             send()
         }
-        state.withLock { $0.heartbeat = task }
+        state.withLock { state in
+            if state.isClosed { task.cancel() } else { state.heartbeat = task }
+        }
     }
 
     private func moved(_ name: TopicPartition) {

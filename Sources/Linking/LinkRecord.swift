@@ -72,7 +72,7 @@ public enum LinkRecord: Sendable, Hashable {
         [
             "version": .integer(version), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
-            "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+            "origins": .array(mirror.origins.map { .string($0) }), "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
         ]
     }
 }
@@ -98,5 +98,6 @@ extension MirrorTopic {
         self.init(
             name: name, topicID: id("topicId"), link: link, sourceName: source, sourceID: id("sourceTopicId"), state: state,
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
+        origins = (value["origins"]?.arrayValue ?? []).compactMap(\.stringValue)
     }
 }

@@ -158,8 +158,13 @@ extension LinkServices {
         guard !names.isEmpty, names.count <= Self.maximumTopics else {
             throw LinkOperationError(.invalidRequest, "the request names no topics, or more than \(Self.maximumTopics)")
         }
-        let found = try await sourceTopics(names, link, settings)
+        let (found, sources) = try await sourceTopics(names, link, settings)
         let isRestoring = body["restore"]?.boolValue ?? false
+        for topic in found where isRestoring {
+            if let problem = NewMirrors.problem(withRestoring: topic.name, sources[topic.name], clusterID: services?.clusterID ?? "") {
+                throw LinkOperationError(.invalidRequest, "the source of link '\(linkName)': \(problem)")
+            }
+        }
         let mirrors = try found.map { (topic) throws(LinkOperationError) in
             try mirror(of: topic, link: linkName, prefix: settings.topicPrefix, isRestoring: isRestoring)
         }
@@ -206,12 +211,14 @@ extension LinkServices {
 
     private func sourceTopics(
         _ names: [String], _ link: LinkDefinition, _ settings: LinkSettings
-    ) async throws(LinkOperationError) -> [TopicDescription] {
+    ) async throws(LinkOperationError) -> (topics: [TopicDescription], mirrors: [String: SourceMirror]) {
         do throws(KafkaError) {
             let configuration = try LinkSource.clientConfiguration(settings, name: link.name, nodeID: nodeID, logger: logger)
             let admin = AdminClient(configuration)
             defer { admin.close() }
-            return try await admin.describeTopics(names).values()
+            let topics = try await admin.describeTopics(names).values()
+            // One that is no Martlet's has none, and one that does not say is taken at the operator's word.
+            return (topics, (try? await admin.mirrors()) ?? [:])
         } catch {
             throw LinkOperationError(
                 error.errorCode == .unknownTopicOrPartition ? .unknownTopicOrPartition : .invalidRequest,
@@ -270,6 +277,11 @@ extension LinkServices {
         guard behind.isEmpty else {
             throw LinkOperationError(.requestTimedOut, "brokers \(behind) have not heard of it in time and may still take writes")
         }
+        // What was written before and is not committed yet may still be acknowledged.
+        let own = topics.filter { image.mirrors[$0]?.state.isWritable ?? true }
+        if let open = await awaitSettled(own, milliseconds: Self.announcementMilliseconds) {
+            throw LinkOperationError(.requestTimedOut, "what was written to partition \(open) before is not committed in time")
+        }
         return .object([])
     }
 
@@ -285,6 +297,7 @@ extension LinkServices {
     private func described() async throws(LinkOperationError) -> JSONValue {
         // By way of the log, so that what a new leader has not committed yet is not shown.
         let image = try await submit { coordinator in (coordinator.image, []) }
+        let sources = image.sourceMirrors
         return [
             "links": .array(
                 image.links.values.map { link in
@@ -299,7 +312,7 @@ extension LinkServices {
                     [
                         "topic": .string(mirror.name), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
                         "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
-                        "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+                        "origins": .array((sources[mirror.name]?.origins ?? []).map { .string($0) }), "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
                     ]
                 }),
             "fences": .array(

@@ -22,11 +22,11 @@ extension LinkServices {
                     if !mirror.state.isWritable { closed.insert(mirror.name) }
                     continue
                 }
-                let access = Self.access(toTopic: topic.name, id: topic.id, image)
+                let access = image.access(toTopic: topic.name, id: topic.id)
                 if access != .open { closed.insert(topic.name) }
                 for partition in topic.all {
                     partition.setWriteAccess(access)
-                    guard leads(partition), access == .mirror else { continue }
+                    guard leads(partition), access == .mirror || access == .ending else { continue }
                     guard isUpToDate(partition) else {
                         needsBarrier = true
                         continue
@@ -59,7 +59,7 @@ extension LinkServices {
         }
         for name in former.union(closed) where image.mirrors[name] == nil {
             guard let topic = services.partitions.topic(name) else { continue }
-            let access = Self.access(toTopic: name, id: topic.id, image)
+            let access = image.access(toTopic: name, id: topic.id)
             for partition in topic.all { partition.setWriteAccess(access) }
         }
     }
@@ -68,7 +68,7 @@ extension LinkServices {
     func openUndecided() {
         guard let services, let image = state.withLock({ $0.publication?.image }) else { return }
         for topic in services.partitions.topics {
-            let access = Self.access(toTopic: topic.name, id: topic.id, image)
+            let access = image.access(toTopic: topic.name, id: topic.id)
             for partition in topic.all where partition.writeAccess == .undecided { partition.setWriteAccess(access) }
         }
     }

@@ -56,14 +56,7 @@ struct OffsetSynchronizer: Sendable {
     private func translated(
         _ offsets: [TopicPartition: MartletClient.CommittedOffset], _ mirrors: [MirrorTopic], _ survey: MirrorSurvey
     ) -> [TopicPartition: MartletClient.CommittedOffset] {
-        var translated: [TopicPartition: MartletClient.CommittedOffset] = [:]
-        for (partition, offset) in offsets {
-            guard let mirror = mirrors.first(where: { $0.sourceName == partition.topic }) else { continue }
-            let name = TopicPartition(mirror.name, partition.partition)
-            guard let entry = survey.entries[name], offset.offset <= entry.logEndOffset else { continue }
-            translated[name] = offset
-        }
-        return translated
+        MirrorOffsets.admitted(offsets.mapValues(\.offset), mirrors, survey).compactMapValues { offsets[$0] }
     }
 
     private func commit(_ offsets: [TopicPartition: MartletClient.CommittedOffset], group: String, _ services: BrokerServices) async {

@@ -134,7 +134,7 @@ let beside: [Target] = [
         "Simulation",
         [
             "Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "ConfigDefinitions", "ClusterMetadata",
-            "Consensus", "Controlling", "Replication", "Storage", collections, nioCore,
+            "Consensus", "Controlling", "Replication", "Linking", "Storage", collections, nioCore,
         ]),
     .executableTarget(name: "simulate", dependencies: ["Simulation", "Primitives"], swiftSettings: strict),
     tests("ArchitectureTests", []),

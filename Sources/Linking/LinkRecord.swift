@@ -123,6 +123,7 @@ public enum LinkRecord: Sendable, Hashable {
             "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
             "replicationFactor": .integer(Int64(mirror.replicationFactor)),
             "reversal": .string(mirror.reversal.rawValue),
+            "origins": .array(mirror.origins.map { .string($0) }),
         ]
     }
 }
@@ -150,5 +151,6 @@ extension MirrorTopic {
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
         replicationFactor = Int16(clamping: value["replicationFactor"]?.integerValue ?? -1)
         reversal = value["reversal"]?.stringValue.flatMap { MirrorReversal(rawValue: $0) } ?? .none
+        origins = (value["origins"]?.arrayValue ?? []).compactMap(\.stringValue)
     }
 }

@@ -47,6 +47,10 @@ public enum MirrorAction: Sendable, Equatable {
     case ask(MirrorQuestion)
     /// Ask the same again after a while.
     case rest(String)
+    /// Nothing: something else is under way.
+    case wait
+    /// Ask where the source's log begins and ends, and go on with `bounds`.
+    case askBounds(String)
     /// The mirror has to be cut from an offset on, for which its leader needs a new epoch; meanwhile ask this after a while.
     case needEpoch(cut: Offset, MirrorQuestion)
     /// Keep what is from an offset on aside; then go on with `kept`.
@@ -69,6 +73,8 @@ public struct MirrorSession: Sendable, Equatable {
     public enum Phase: Sendable, Equatable {
         /// The last batch is compared.
         case comparing
+        /// Where the source's log begins and ends is asked for; the logs have parted, as far as is known, or not.
+        case bounding(hasParted: Bool)
         case searching(CommonPointSearch)
         /// What is to be cut off is kept aside.
         case keeping
@@ -115,13 +121,14 @@ public struct MirrorSession: Sendable, Equatable {
     ///   - isComparable: false where compaction takes records away on each side in its own time.
     public mutating func compared(
         at offset: Offset, own: BatchIdentity?, source: BatchIdentity?, sourceEpoch: LeaderEpoch, isComparable: Bool,
-        sourceStart: Offset, sourceEnd: Offset, _ position: MirrorPosition?
+        sourceEnd: Offset, _ position: MirrorPosition?
     ) -> MirrorAction {
         let isSame = own == source && own != nil || !isComparable && sourceEnd > offset
         switch phase {
-        case .following, .keeping: return .rest("")
+        case .following, .keeping: return .wait
+        case .bounding(let hasParted): return hasParted ? parted(position) : outOfRange(position)
         case .comparing:
-            guard isSame else { return parted(sourceStart: sourceStart, sourceEnd: sourceEnd, position) }
+            guard isSame else { return parted(position) }
             return goOn(sourceEpoch: sourceEpoch, position)
         case .searching(var search):
             if isSame {
@@ -133,9 +140,25 @@ public struct MirrorSession: Sendable, Equatable {
         }
     }
 
-    /// The source does not have what the mirror has: finds out where they part.
-    public mutating func parted(sourceStart: Offset, sourceEnd: Offset, _ position: MirrorPosition?) -> MirrorAction {
-        guard let position = led(position) else { return .drop }
+    /// The source does not have what the mirror has, or not yet: its leader may not know for a while what is committed, and what it answers
+    /// until then ends too early. Where its log ends it says only when it knows.
+    public mutating func parted(_ position: MirrorPosition?) -> MirrorAction {
+        guard led(position) != nil else { return .drop }
+        if phase == .keeping { return .wait }
+        phase = .bounding(hasParted: true)
+        return .askBounds("the source does not have the mirror's last records")
+    }
+
+    /// The source has no such offset.
+    public mutating func outOfRange(_ position: MirrorPosition?) -> MirrorAction {
+        guard led(position) != nil else { return .drop }
+        if phase == .keeping { return .wait }
+        if phase != .bounding(hasParted: true) { phase = .bounding(hasParted: false) }
+        return .askBounds("OFFSET_OUT_OF_RANGE at the source")
+    }
+
+    /// Finds out where the logs part.
+    private mutating func search(sourceStart: Offset, sourceEnd: Offset, _ position: MirrorPosition) -> MirrorAction {
         let search = CommonPointSearch(
             start: max(position.logStartOffset, sourceStart), end: min(position.logEndOffset, sourceEnd))
         return proceed(search, position)
@@ -172,7 +195,7 @@ public struct MirrorSession: Sendable, Equatable {
     ///
     /// - Parameter before: where the mirror stood when that began.
     public mutating func kept(_ isKept: Bool, from offset: Offset, before: MirrorPosition, _ position: MirrorPosition?) -> MirrorAction {
-        guard phase == .keeping else { return .rest("") }
+        guard phase == .keeping else { return .wait }
         phase = .comparing
         guard isKept, position == before else { return .rest("records that the source does not have cannot be kept aside") }
         return .cut(to: offset)
@@ -185,18 +208,26 @@ public struct MirrorSession: Sendable, Equatable {
 
     // MARK: Offsets that the source does not have
 
-    /// Where the source's log begins and ends, asked for because it does not have an offset.
-    public mutating func bounds(start: Offset, end: Offset, policy: LinkSettings.GapPolicy, _ position: MirrorPosition?) -> MirrorAction {
+    /// Where the source's log begins and ends, asked for because it does not have an offset, or another batch there.
+    public mutating func bounds(
+        start: Offset, end: Offset, policy: LinkSettings.GapPolicy, _ position: MirrorPosition?
+    ) -> MirrorAction {
         guard let position = led(position) else { return .drop }
-        // Nothing here yet: the mirror begins where the source does.
-        if position.isEmpty, start > position.logEndOffset || end < position.logEndOffset { return .restart(at: start) }
-        if end < position.logEndOffset { return parted(sourceStart: start, sourceEnd: end, position) }
+        // Asked for twice, and answered before.
+        guard case .bounding(let hasParted) = phase else { return .wait }
+        // Nothing has ever been here: the mirror begins where the source does.
+        if position.isEmpty, position.logEndOffset == 0, start > 0 { return .restart(at: start) }
+        // Nothing is here any more, and the source has lost what the mirror had.
+        if position.isEmpty, end < position.logEndOffset { return .restart(at: start) }
+        if start > position.logEndOffset { return missing(upTo: start, policy, position) }
+        if hasParted || end < position.logEndOffset { return search(sourceStart: start, sourceEnd: end, position) }
         // Everything that could be compared is gone at the source, but nothing is missing.
         if start == position.logEndOffset { return goOn(sourceEpoch: -1, position) }
-        if start < position.logEndOffset {
-            phase = .comparing
-            return .ask(.batch(at: position.logEndOffset - 1))
-        }
+        phase = .comparing
+        return .ask(.batch(at: position.logEndOffset - 1))
+    }
+
+    private mutating func missing(upTo start: Offset, _ policy: LinkSettings.GapPolicy, _ position: MirrorPosition) -> MirrorAction {
         let missing = "the source has deleted the records from offset \(position.logEndOffset) to \(start - 1) before they were fetched"
         switch policy {
         case .skip:

@@ -41,6 +41,8 @@ public struct MirrorTopic: Sendable, Hashable {
     public var sourceName: String
     /// What the source's topic had when mirroring began: another id means another topic.
     public var sourceID: TopicID
+    /// Clusters from which the source's topic comes, where that is a mirror itself.
+    public var origins: [String] = []
     public var state: MirrorState
     /// Why it is in that state, for people.
     public var reason: String

@@ -33,6 +33,17 @@ public enum Simulation {
             trace: world.quorum.trace.lines)
     }
 
+    /// Runs two or three clusters with links through their faults.
+    public static func runLinks(
+        seed: UInt64, mutation: LinkMutation? = nil, isBrief: Bool = false, isTracing: Bool = false
+    ) -> SimulationOutcome {
+        let world = LinkWorld(seed: seed, mutation: mutation, isBrief: isBrief, isTracing: isTracing)
+        world.run()
+        return SimulationOutcome(
+            seed: seed, violation: world.violation, digest: world.scheduler.digest, events: world.scheduler.count,
+            duration: world.scheduler.now, acknowledged: world.ledger.acknowledged, epochs: 0, trace: world.trace.lines)
+    }
+
     /// Runs a metadata quorum through its faults.
     ///
     /// - Parameters:
@@ -75,6 +86,17 @@ public enum Simulation {
     ) -> SimulationOutcome? {
         for seed in first..<(first + UInt64(count)) {
             let outcome = runCluster(seed: seed, mutation: mutation, isBrief: isBrief)
+            if outcome.violation != nil { return outcome }
+        }
+        return nil
+    }
+
+    /// As above, for the faults of links.
+    public static func firstSeedThatNotices(
+        _ mutation: LinkMutation, from first: UInt64 = 1, count: Int, isBrief: Bool = false
+    ) -> SimulationOutcome? {
+        for seed in first..<(first + UInt64(count)) {
+            let outcome = runLinks(seed: seed, mutation: mutation, isBrief: isBrief)
             if outcome.violation != nil { return outcome }
         }
         return nil

@@ -66,6 +66,33 @@ public enum Invariant: String, Sendable, CaseIterable {
     case leaderWasInSync
     /// Replicas in sync change only as a leader proposes that knows the partition as it is.
     case proposalsFitTheirPartition
+    // Of clusters with links.
+    /// No client's write is accepted by a mirror.
+    case mirrorsTakeNoWrites
+    /// A topic that was handed over is written to in one cluster only.
+    case oneClusterTakesWrites
+    /// What was acknowledged before a topic was promoted is there after.
+    case promotingLosesNothing
+    /// A mirror is cut only where its source has something else, or nothing.
+    case cutsOnlyWhatDiffers
+    /// What is cut off a mirror is kept aside first.
+    case whatIsCutIsKept
+    /// A mirror does not go on behind records that are gone at the source, unless it was told to.
+    case gapsAreNeverSilent
+    /// A group's offset that is copied is one that the mirror has come to.
+    case mirroredOffsetsFit
+    /// What the source's transactions left open is ended before any client writes.
+    case mirroredTransactionsEnd
+    /// After a failover a transaction is committed in all its mirrored partitions or in none.
+    case mirroredTransactionsAreWhole
+    /// Topics are not mirrored round and round.
+    case linksNeverLoop
+    /// Said again, a verb changes nothing.
+    case verbsMayBeRepeated
+    /// After the faults end every mirror comes to rest: it follows its source, or is an ordinary topic.
+    case linksComeToTheirEnd
+    /// At the end a mirror has what its source has, at the same offsets.
+    case mirrorsEqualTheirSource
 }
 
 /// A promise that was broken, and how.

@@ -7,11 +7,13 @@ import Simulation
 enum Kind: String, CaseIterable {
     case quorum
     case cluster
+    case links
 
     func run(_ seed: UInt64, _ arguments: Arguments, isTracing: Bool = false) -> SimulationOutcome {
         switch self {
         case .quorum: Simulation.runQuorum(seed: seed, mutation: arguments.mutation, isTracing: isTracing)
         case .cluster: Simulation.runCluster(seed: seed, mutation: arguments.clusterMutation, isTracing: isTracing)
+        case .links: Simulation.runLinks(seed: seed, mutation: arguments.linkMutation, isTracing: isTracing)
         }
     }
 }
@@ -23,6 +25,7 @@ struct Arguments {
     var kinds = Kind.allCases
     var mutation: Mutation?
     var clusterMutation: ClusterMutation?
+    var linkMutation: LinkMutation?
     var provesMutations = false
     /// Partitions whose metadata are measured, and how many of them a topic has.
     var scale: Int?
@@ -44,7 +47,7 @@ struct Arguments {
                 partitionsPerTopic = count
             case "--traces": traceFolder = words.popFirst() ?? traceFolder
             case "--kind":
-                guard let name = words.popFirst(), let kind = Kind(rawValue: name) else { usage("--kind takes quorum or cluster") }
+                guard let name = words.popFirst(), let kind = Kind(rawValue: name) else { usage("--kind takes quorum, cluster or links") }
                 kinds = [kind]
             case "--mutation":
                 let name = words.popFirst() ?? ""
@@ -54,8 +57,12 @@ struct Arguments {
                 } else if let found = ClusterMutation(rawValue: name) {
                     clusterMutation = found
                     kinds = [.cluster]
+                } else if let found = LinkMutation(rawValue: name) {
+                    linkMutation = found
+                    kinds = [.links]
                 } else {
-                    let names = Mutation.allCases.map(\.rawValue) + ClusterMutation.allCases.map(\.rawValue)
+                    let names =
+                        Mutation.allCases.map(\.rawValue) + ClusterMutation.allCases.map(\.rawValue) + LinkMutation.allCases.map(\.rawValue)
                     usage("--mutation takes one of: \(names.joined(separator: " "))")
                 }
             default:
@@ -71,8 +78,8 @@ struct Arguments {
 
 func usage(_ problem: String) -> Never {
     var text =
-        "error: \(problem)\nusage: simulate [--kind quorum|cluster] [--trace] [--traces FOLDER] [--mutation NAME] FIRST:COUNT\n"
-        + "       simulate [--kind quorum|cluster] --mutations\n       simulate --scale PARTITIONS [--per-topic COUNT]\n"
+        "error: \(problem)\nusage: simulate [--kind quorum|cluster|links] [--trace] [--traces FOLDER] [--mutation NAME] FIRST:COUNT\n"
+        + "       simulate [--kind quorum|cluster|links] --mutations\n       simulate --scale PARTITIONS [--per-topic COUNT]\n"
     text.withUTF8 { _ = write(STDERR_FILENO, $0.baseAddress, $0.count) }
     exit(2)
 }
@@ -119,6 +126,12 @@ func proveMutations(_ arguments: Arguments) -> Bool {
     }
     if arguments.kinds.contains(.cluster) {
         for mutation in ClusterMutation.allCases {
+            let outcome = Simulation.firstSeedThatNotices(mutation, from: arguments.first, count: mutation.seedsNeeded)
+            tell(mutation.rawValue, outcome, mutation.seedsNeeded)
+        }
+    }
+    if arguments.kinds.contains(.links) {
+        for mutation in LinkMutation.allCases {
             let outcome = Simulation.firstSeedThatNotices(mutation, from: arguments.first, count: mutation.seedsNeeded)
             tell(mutation.rawValue, outcome, mutation.seedsNeeded)
         }

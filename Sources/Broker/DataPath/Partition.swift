@@ -1,5 +1,6 @@
 // One partition that this node holds: its log and its replica state behind one lock, used inline from whatever event loop needs it.
 // Effects (waking waiting requests, asking the controller, telling a coordinator) happen after the lock is released.
+import Linking
 import NIOCore
 import Primitives
 import RecordBatches

@@ -105,17 +105,44 @@ extension LinkServices {
             "broker": .integer(Int64(nodeID)), "revision": .integer(publication?.revision ?? -1), "partitions": .array(partitions),
             "synchronizations": synchronizations.json,
             "connections": connectionStates,
+            "settled": .array(settledFences(publication?.image)),
         ]
+    }
+
+    /// Partitions of fenced topics that this broker leads, and in which nothing is going to be committed any more.
+    private func settledFences(_ image: LinkImage?) -> [JSONValue] {
+        guard let image, let services else { return [] }
+        return image.fences.keys.flatMap { services.partitions.topic($0)?.all ?? [] }.filter(\.hasSettled).map { partition in
+            .string("\(partition.topicPartition)")
+        }
+    }
+
+    /// Waits until nothing more is going to be committed in topics that were fenced.
+    ///
+    /// - Returns: a partition where that is not so when the time is over.
+    func awaitSettled(_ topics: [String], milliseconds: Int64) async -> TopicPartition? {
+        let deadline = SystemClock.monotonicMilliseconds() + milliseconds
+        while true {
+            let answers = await progressOfAll()
+            let settled = Set(answers.flatMap { $0["settled"]?.arrayValue ?? [] }.compactMap(\.stringValue))
+            let image = services?.image
+            let open = topics.lazy.compactMap { image?.topics.topic(named: $0) }.flatMap { topic in
+                topic.partitions.map { TopicPartition(topic.name, $0.index) }
+            }.first { !settled.contains("\($0)") }
+            guard let open else { return nil }
+            if SystemClock.monotonicMilliseconds() >= deadline || Task.isCancelled { return open }
+            try? await Task.sleep(for: .milliseconds(20))
+        }
     }
 
     private static func json(_ partition: Partition, _ entry: MirrorProgress?, now: Int64) -> JSONValue {
         func ago(_ time: Int64?) -> JSONValue { time.map { .integer(now - $0) } ?? .null }
-        let (end, highWatermark) = (try? partition.withLog { log in (log.logEndOffset, log.highWatermark) }) ?? (0, 0)
+        let (end, committed) = (try? partition.withLog { log in (log.logEndOffset, log.highWatermark) }) ?? (0, -1)
         var object = JSONObject()
         object.append("topic", .string(partition.topicPartition.topic))
         object.append("partition", .integer(Int64(partition.topicPartition.partition)))
         object.append("logEndOffset", .integer(end))
-        object.append("highWatermark", .integer(highWatermark))
+        object.append("highWatermark", .integer(committed))
         object.append("sourceEndOffset", .integer(entry?.sourceEndOffset ?? -1))
         object.append("caughtUpAgoMs", ago(entry?.upToDateAt))
         object.append("answeredAgoMs", ago(entry?.answeredAt))
@@ -128,10 +155,12 @@ extension LinkServices {
         return .object(object)
     }
 
-    /// The progress of all mirrors from all live brokers, by topic; nil for a topic when a partition's leader did not answer.
-    func gatherProgress() async -> MirrorSurvey {
+    /// The progress of all mirrors from all live brokers.
+    func gatherProgress() async -> MirrorSurvey { MirrorSurvey(await progressOfAll()) }
+
+    private func progressOfAll() async -> [JSONValue] {
         let brokers = liveBrokers
-        let answers = await withTaskGroup(of: JSONValue?.self) { group in
+        return await withTaskGroup(of: JSONValue?.self) { group in
             for broker in brokers {
                 group.addTask { [self] in try? await ask(broker, .progress, .object([])) }
             }
@@ -141,6 +170,5 @@ extension LinkServices {
             }
             return answers
         }
-        return MirrorSurvey(answers)
     }
 }

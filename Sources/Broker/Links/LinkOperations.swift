@@ -171,10 +171,15 @@ extension LinkServices {
             throw LinkOperationError(.invalidRequest, "the request names no topics, or more than \(Self.maximumTopics)")
         }
         let factor = try replicationFactor(body)
-        let found = try await sourceTopics(names, link, settings)
-        let isRestoring = body["restore"]?.boolValue ?? false
         // The other side may ask again for what has been done: it may not have heard of it.
         let isReversal = body["reversal"]?.boolValue ?? false
+        let (found, sources) = try await sourceTopics(names, link, settings)
+        let isRestoring = body["restore"]?.boolValue ?? false
+        for topic in found where isRestoring {
+            if let problem = NewMirrors.problem(withRestoring: topic.name, sources[topic.name], clusterID: services?.clusterID ?? "") {
+                throw LinkOperationError(.invalidRequest, "the source of link '\(linkName)': \(problem)")
+            }
+        }
         let mirrors = try found.map { (topic) throws(LinkOperationError) in
             var mirror = try mirror(of: topic, link: linkName, prefix: settings.topicPrefix, isRestoring: isRestoring)
             mirror.replicationFactor = factor
@@ -235,12 +240,14 @@ extension LinkServices {
 
     private func sourceTopics(
         _ names: [String], _ link: LinkDefinition, _ settings: LinkSettings
-    ) async throws(LinkOperationError) -> [TopicDescription] {
+    ) async throws(LinkOperationError) -> (topics: [TopicDescription], mirrors: [String: SourceMirror]) {
         do throws(KafkaError) {
             let configuration = try clientConfiguration(settings, name: link.name)
             let admin = AdminClient(configuration)
             defer { admin.close() }
-            return try await admin.describeTopics(names).values()
+            let topics = try await admin.describeTopics(names).values()
+            // One that is no Martlet's has none, and one that does not say is taken at the operator's word.
+            return (topics, (try? await admin.mirrors()) ?? [:])
         } catch {
             throw LinkOperationError(
                 error.errorCode == .unknownTopicOrPartition ? .unknownTopicOrPartition : .invalidRequest,
@@ -300,6 +307,11 @@ extension LinkServices {
         guard behind.isEmpty else {
             throw LinkOperationError(.requestTimedOut, "brokers \(behind) have not heard of it in time and may still take writes")
         }
+        // What was written before and is not committed yet may still be acknowledged.
+        let own = topics.filter { image.mirrors[$0]?.state.isWritable ?? true }
+        if let open = await awaitSettled(own, milliseconds: Self.announcementMilliseconds) {
+            throw LinkOperationError(.requestTimedOut, "what was written to partition \(open) before is not committed in time")
+        }
         return .object([])
     }
 
@@ -315,6 +327,7 @@ extension LinkServices {
     private func described() async throws(LinkOperationError) -> JSONValue {
         // By way of the log, so that what a new leader has not committed yet is not shown.
         let image = try await submit { coordinator in (coordinator.image, []) }
+        let sources = image.sourceMirrors
         return [
             "links": .array(
                 image.links.values.map { link in
@@ -332,6 +345,7 @@ extension LinkServices {
                         "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
                         "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
                         "reversal": .string(mirror.reversal.rawValue),
+                        "origins": .array((sources[mirror.name]?.origins ?? []).map { .string($0) }),
                     ]
                 }),
             "synchronous": .array(image.synchronous.values.map(\.json)),

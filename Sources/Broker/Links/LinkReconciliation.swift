@@ -22,11 +22,11 @@ extension LinkServices {
                     if !mirror.state.isWritable { closed.insert(mirror.name) }
                     continue
                 }
-                let access = Self.access(toTopic: topic.name, id: topic.id, image)
+                let access = image.access(toTopic: topic.name, id: topic.id)
                 if access != .open { closed.insert(topic.name) }
                 for partition in topic.all {
                     partition.setWriteAccess(access)
-                    guard leads(partition), access == .mirror else { continue }
+                    guard leads(partition), access == .mirror || access == .ending else { continue }
                     guard isUpToDate(partition) else {
                         needsBarrier = true
                         continue
@@ -60,7 +60,7 @@ extension LinkServices {
         }
         for name in former.union(closed) where image.mirrors[name] == nil {
             guard let topic = services.partitions.topic(name) else { continue }
-            let access = Self.access(toTopic: name, id: topic.id, image)
+            let access = image.access(toTopic: name, id: topic.id)
             for partition in topic.all { partition.setWriteAccess(access) }
         }
     }
@@ -71,7 +71,7 @@ extension LinkServices {
         // Before anybody may write.
         applySynchronous(services, image)
         for topic in services.partitions.topics {
-            let access = Self.access(toTopic: topic.name, id: topic.id, image)
+            let access = image.access(toTopic: topic.name, id: topic.id)
             for partition in topic.all where partition.writeAccess == .undecided { partition.setWriteAccess(access) }
         }
     }

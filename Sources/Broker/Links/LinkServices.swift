@@ -113,13 +113,8 @@ final class LinkServices: Sendable {
     func access(toTopic name: String, id: TopicID) -> WriteAccess {
         state.withLock { state in
             guard let image = state.publication?.image else { return state.hasNoLinks ? .open : .undecided }
-            return Self.access(toTopic: name, id: id, image)
+            return image.access(toTopic: name, id: id)
         }
-    }
-
-    static func access(toTopic name: String, id: TopicID, _ image: LinkImage) -> WriteAccess {
-        if let mirror = image.mirrors[name], mirror.topicID == id || mirror.topicID == .zero, !mirror.state.isWritable { return .mirror }
-        return image.fences[name] == nil ? .open : .fenced
     }
 
     // MARK: Following the image

@@ -23,8 +23,16 @@ extension LinkWorker {
         let configs = try await topicConfigs(pending.map(\.sourceName), source)
         var request = CreateTopicsRequest()
         request.timeoutMs = 30_000
+        var refused: [String: String] = [:]
         for mirror in pending {
-            guard let topic = try described.first(where: { $0.item == mirror.sourceName })?.result.get() else { continue }
+            guard let outcome = described.first(where: { $0.item == mirror.sourceName }) else { continue }
+            let topic: TopicDescription
+            switch outcome.result {
+            case .success(let found): topic = found
+            case .failure(let error):
+                if error.errorCode == .unknownTopicOrPartition { refused[mirror.name] = "the source topic '\(mirror.sourceName)' is gone" }
+                continue
+            }
             var created = CreateTopicsRequest.CreatableTopic()
             created.name = mirror.name
             created.numPartitions = Int32(topic.partitions.count)
@@ -38,10 +46,9 @@ extension LinkWorker {
             }
             request.topics.append(created)
         }
-        let response = try await links.decide(request)
         var ids: [String: TopicID] = [:]
-        var refused: [String: String] = [:]
-        for result in response.topics {
+        let results = request.topics.isEmpty ? [] : try await links.decide(request).topics
+        for result in results {
             switch result.errorCode {
             case .none: ids[result.name] = result.topicId
             // Created in an attempt whose end was not recorded.
@@ -62,7 +69,7 @@ extension LinkWorker {
             }
             try await record(rounds.steps.sourceAnswered(mirrors))
             try await followExisting(topics, settings, source)
-            if settings.autoCreatesMirrors { try await mirrorNew(topics, settings) }
+            if settings.autoCreatesMirrors { try await mirrorNew(topics, settings, source) }
         } catch let error as LinkCallFailure {
             // Of this cluster: the source has nothing to do with it.
             logger.warning("mirror topics cannot follow their sources", metadata: ["link": "\(link.name)", "reason": "\(error)"])
@@ -89,7 +96,7 @@ extension LinkWorker {
         try await followConfigs(verdicts.living, settings, source)
     }
 
-    private func grow(_ name: String, to count: Int32) async {
+    func grow(_ name: String, to count: Int32) async {
         var topic = CreatePartitionsRequest.CreatePartitionsTopic()
         topic.name = name
         topic.count = count
@@ -160,26 +167,54 @@ extension LinkWorker {
 
     // MARK: New topics
 
-    private func mirrorNew(_ topics: [TopicDescription], _ settings: LinkSettings) async throws {
+    private func mirrorNew(_ topics: [TopicDescription], _ settings: LinkSettings, _ source: LinkSource) async throws {
         guard let services = links.services, let image = links.runtime.image else { return }
-        let now = SystemClock.now()
-        var added: [MirrorTopic] = []
         let circular = try await mirrorsOfTheOtherSide(settings)
-        for topic in topics where !topic.isInternal && !topic.name.hasPrefix("__") && settings.autoCreateFilter.admits(topic.name) {
-            let name = settings.topicPrefix + topic.name
-            guard !circular.contains(topic.name), image.mirrors[name] == nil, services.image.topics.topic(named: name) == nil else {
-                continue
-            }
-            added.append(
-                MirrorTopic(
-                    name: name, link: link.name, sourceName: topic.name, sourceID: topic.topicID, state: .pendingMirror, since: now))
+        let candidates = topics.filter { !$0.isInternal && !$0.name.hasPrefix("__") && !circular.contains($0.name) }.map {
+            LinkedTopic(name: $0.name, id: $0.topicID, partitions: $0.partitions.count)
         }
-        guard !added.isEmpty else { return }
-        let mirrors = added
+        let names = candidates.map { settings.topicPrefix + $0.name }
+        let own = Set(names.filter { services.image.topics.topic(named: $0) != nil })
+        func found(_ sources: [String: SourceMirror]) -> [MirrorTopic] {
+            NewMirrors.found(
+                candidates, link, settings, image, own: own, sources: sources, clusterID: services.clusterID, now: SystemClock.now())
+        }
+        // Asked for only when there is something to be added.
+        guard !found([:]).isEmpty, let sources = await mirrors(of: source) else { return }
+        let mirrors = found(sources)
+        guard !mirrors.isEmpty else { return }
         try await links.change { coordinator throws(LinkRefusal) in
             var records: [LinkRecord] = []
             for mirror in mirrors { records += try coordinator.addMirror(mirror) }
             return ((), records)
         }
+    }
+
+    /// Those of the source's topics that are mirrors; nil when that cannot be found out.
+    private func mirrors(of source: LinkSource) async -> [String: SourceMirror]? {
+        do throws(KafkaError) {
+            return try await source.admin.mirrors()
+        } catch {
+            // One that is no Martlet's has no mirrors of ours.
+            if error.kind == .unsupportedVersion || error.errorCode == .unsupportedVersion { return [:] }
+            logger.warning(
+                "new topics are not mirrored, as the source does not say which are mirrors: that needs DESCRIBE on its cluster",
+                metadata: ["link": "\(link.name)", "reason": "\(error.explanation)"])
+            return nil
+        }
+    }
+}
+
+extension AdminClient {
+    /// The mirror topics of a cluster, as far as others have to know who mirror them on.
+    func mirrors() async throws(KafkaError) -> [String: SourceMirror] {
+        var found: [String: SourceMirror] = [:]
+        for mirror in try await manageLinks(.describe, .object([]))["mirrors"]?.arrayValue ?? [] {
+            guard let name = mirror["topic"]?.stringValue else { continue }
+            let state = mirror["state"]?.stringValue.flatMap { MirrorState(rawValue: $0) }
+            found[name] = SourceMirror(
+                origins: (mirror["origins"]?.arrayValue ?? []).compactMap(\.stringValue), isWritable: state?.isWritable ?? false)
+        }
+        return found
     }
 }

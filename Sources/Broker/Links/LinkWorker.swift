@@ -27,17 +27,22 @@ struct LinkWorker: Sendable {
         defer { dealings.cancel() }
         while !Task.isCancelled, links.runtime.isActive {
             let now = SystemClock.monotonicMilliseconds()
-            do {
-                try await createPending(rounds.steps)
-                try await advancePending(&rounds)
-                if !settings.isPaused, rounds.topicsAreDue(now) { await followTopics(settings, &rounds) }
-                if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { try await takeFailures(rounds.steps) }
-            } catch {
-                logger.warning("work on a link is put off", metadata: ["link": "\(link.name)", "reason": "\(error)"])
-                try? await Task.sleep(for: Self.idlePause)
-            }
+            // Each by itself: a source that is gone must not keep mirrors from being failed over.
+            await attempt { try await createPending(rounds.steps) }
+            await attempt { try await advancePending(&rounds) }
+            if !settings.isPaused, rounds.topicsAreDue(now) { await followTopics(settings, &rounds) }
+            if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { await attempt { try await takeFailures(rounds.steps) } }
             let isBusy = mirrors.contains { [.pendingMirror, .pendingStopped, .stopping, .pendingRestore].contains($0.state) }
             try? await Task.sleep(for: isBusy ? Self.busyPause : Self.idlePause)
+        }
+    }
+
+    private func attempt(_ part: () async throws -> Void) async {
+        do {
+            try await part()
+        } catch {
+            logger.warning("work on a link is put off", metadata: ["link": "\(link.name)", "reason": "\(error)"])
+            try? await Task.sleep(for: Self.idlePause)
         }
     }
 
@@ -57,24 +62,27 @@ struct LinkWorker: Sendable {
     /// Mirrors on their way to being writable, or back to being mirrors.
     private func advancePending(_ rounds: inout LinkRounds) async throws {
         let mirrors = mirrors
-        let unfenced = rounds.steps.toFence(mirrors)
+        let unfenced = rounds.steps.toFence(mirrors, now: SystemClock.monotonicMilliseconds())
         guard mirrors.contains(where: { [.pendingStopped, .stopping, .pendingRestore].contains($0.state) }),
             let image = links.services?.image
         else { return }
         if !unfenced.isEmpty { try await fence(unfenced, &rounds) }
-        let askedAt = SystemClock.monotonicMilliseconds()
         let revision = links.runtime.revision
+        let isAnnounced = links.runtime.behind(links.liveBrokers)?.isEmpty ?? false
         let survey = await links.gatherProgress()
         let topics = image.linkedTopics(mirrors.map(\.name))
-        let drained = rounds.steps.drained(mirrors, topics: topics, survey, askedAt: askedAt)
+        for growth in rounds.steps.growing(topics) { await grow(growth.topic, to: Int32(growth.partitions)) }
+        let drained = rounds.steps.drained(mirrors, topics: topics, survey)
         if !drained.isEmpty {
             await synchronizeOffsets()
             try await record(drained)
         }
-        try await record(rounds.steps.settled(mirrors, topics: topics, survey, revision: revision))
+        let now = SystemClock.now()
+        try await record(
+            rounds.steps.settled(mirrors, topics: topics, survey, revision: revision, isAnnounced: isAnnounced, now: now))
     }
 
-    /// Has the source refuse further writes, where it is Martlet's and lets us.
+    /// Has the source refuse further writes, where it is Martlet's and lets us, and asks where it ends.
     private func fence(_ mirrors: [MirrorTopic], _ rounds: inout LinkRounds) async throws {
         guard let source else { return }
         let body: JSONValue = [
@@ -82,14 +90,31 @@ struct LinkWorker: Sendable {
             "by": .string("cluster \(links.services?.clusterID ?? "") by link \(link.name)"),
         ]
         do throws(KafkaError) {
-            _ = try await source.admin.manageLinks(.fence, body)
-        } catch {
-            // Of a cluster that is no Martlet's writes cannot be refused: what counts is what is there from now on.
-            guard error.kind == .unsupportedVersion || error.errorCode == .unsupportedVersion else {
-                return try await record(rounds.steps.fencingFailed(mirrors, error.explanation))
+            do throws(KafkaError) {
+                _ = try await source.admin.manageLinks(.fence, body)
+            } catch {
+                // Of a cluster that is no Martlet's writes cannot be refused: what counts is what is there from now on.
+                guard error.kind == .unsupportedVersion || error.errorCode == .unsupportedVersion else { throw error }
             }
+            let ends = try await ends(of: mirrors.map(\.sourceName), source)
+            let now = SystemClock.monotonicMilliseconds()
+            for mirror in mirrors { rounds.steps.fenced(mirror, ends: ends[mirror.sourceName] ?? [], at: now) }
+        } catch {
+            try await record(rounds.steps.fencingFailed(mirrors, error.explanation))
         }
-        rounds.steps.fenced(mirrors, at: SystemClock.monotonicMilliseconds())
+    }
+
+    /// Where the source's topics end.
+    private func ends(of topics: [String], _ source: LinkSource) async throws(KafkaError) -> [String: [Offset]] {
+        let described = try await source.admin.describeTopics(topics).values()
+        let partitions = described.flatMap { topic in
+            topic.partitions.indices.map { TopicPartition(topic.name, Int32($0)) }
+        }
+        let found = try await source.admin.listOffsets(partitions.map { ($0, .latest) })
+        var ends: [String: [Offset]] = [:]
+        for partition in partitions { ends[partition.topic, default: []].append(0) }
+        for outcome in found { ends[outcome.item.topic]?[Int(outcome.item.partition)] = try outcome.result.get().offset }
+        return ends
     }
 
     /// Has every broker that coordinates groups copy their offsets once more.
@@ -105,7 +130,8 @@ struct LinkWorker: Sendable {
     private func takeFailures(_ steps: LinkSteps) async throws {
         let mirrors = mirrors
         guard mirrors.contains(where: \.state.fetches) else { return }
-        try await record(steps.failures(mirrors, await links.gatherProgress()))
+        let revision = links.runtime.revision
+        try await record(steps.failures(mirrors, await links.gatherProgress(), revision: revision))
     }
 }
 

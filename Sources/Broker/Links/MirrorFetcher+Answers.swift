@@ -14,7 +14,7 @@ extension MirrorFetcher {
         guard plan.isCurrent(key), let mirror = mirrors[key], let asked = plan.position(of: key) else { return }
         switch data.errorCode {
         case .none: break
-        case .offsetOutOfRange: return resolveOutOfRange(key, asked)
+        case .offsetOutOfRange: return advance(key) { session, position in session.outOfRange(position) }
         case .notLeaderOrFollower, .leaderNotAvailable, .replicaNotAvailable, .fencedLeaderEpoch, .unknownLeaderEpoch,
             .unknownTopicId, .unknownTopicOrPartition, .inconsistentTopicId, .kafkaStorageError, .offsetNotAvailable:
             rest(key, "\(data.errorCode.name) at the source")
@@ -23,9 +23,7 @@ extension MirrorFetcher {
         default: return rest(key, "\(data.errorCode.name) at the source: \(data.errorCode.defaultMessage)")
         }
         if data.divergingEpoch.endOffset >= 0 || data.divergingEpoch.epoch >= 0 {
-            return advance(key) { session, position in
-                session.parted(sourceStart: data.logStartOffset, sourceEnd: data.highWatermark, position)
-            }
+            return advance(key) { session, position in session.parted(position) }
         }
         guard mirror.session.isFollowing else { return compare(data, key, mirror, asked) }
         append(
@@ -88,6 +86,8 @@ extension MirrorFetcher {
         switch action {
         case .ask(let question): plan.advance(key, to: fetchPosition(question))
         case .rest(let reason): rest(key, reason)
+        case .wait: break
+        case .askBounds(let reason): askBounds(key, reason)
         case .needEpoch(let offset, let question):
             owner?.needsNewEpoch(mirror.partition, mirror.session.leaderEpoch)
             plan.advance(key, to: fetchPosition(question))
@@ -153,7 +153,7 @@ extension MirrorFetcher {
             advance(key) { session, position in
                 session.compared(
                     at: offset, own: own, source: source, sourceEpoch: header?.partitionLeaderEpoch ?? -1, isComparable: isComparable,
-                    sourceStart: data.logStartOffset, sourceEnd: data.highWatermark, position)
+                    sourceEnd: data.highWatermark, position)
             }
             // With nothing new there, no later answer will speak of the partition.
             if mirrors[key]?.session.isFollowing == true { note(mirror.partition, sourceEnd: data.highWatermark) }
@@ -205,8 +205,9 @@ extension MirrorFetcher {
 
     // MARK: Offsets that the source does not have
 
-    private func resolveOutOfRange(_ key: FetchSessionKey, _ asked: FetchPosition) {
-        rest(key, "OFFSET_OUT_OF_RANGE at the source")
+    private func askBounds(_ key: FetchSessionKey, _ reason: String) {
+        guard let asked = plan.position(of: key) else { return }
+        rest(key, reason)
         askOffset(key, timestamp: -2) { [self] start in
             askOffset(key, timestamp: -1) { [self] end in
                 guard plan.position(of: key)?.fetchOffset == asked.fetchOffset else { return }

@@ -1,5 +1,6 @@
 // Ends what the source's transactions left open in a mirror, before clients of this cluster may write to it, and keeps what is cut off.
 import GroupCoordination
+import Linking
 import NIOCore
 import Primitives
 import RecordBatches
@@ -7,18 +8,22 @@ import Runtime
 import Storage
 
 extension Partition {
-    /// Whether clients will find nothing of the source's left open: no open transactions, and their markers are committed.
+    /// Whether clients will find nothing of the source's left open: nothing comes from it any more, no transactions are open, and their
+    /// markers are committed.
     var hasEndedMirroring: Bool {
         state.withLock { state in
-            state.replica.isLeader && state.log.highWatermark >= state.log.logEndOffset
+            state.replica.isLeader && state.writes == .ending && state.log.highWatermark >= state.log.logEndOffset
                 && !state.log.activeProducers.contains { $0.currentTransactionFirstOffset >= 0 }
         }
     }
 
+    /// Whether everything that was written here before the partition was closed is committed: nothing more is acknowledged.
+    var hasSettled: Bool { state.withLock { $0.replica.isLeader && $0.writes == .fenced && $0.log.highWatermark >= $0.log.logEndOffset } }
+
     /// Producers whose transactions a mirror has open, and the end of its log; nil when there is none.
     var openMirroredTransactions: (producers: [ProducerID], end: Offset)? {
         state.withLock { state in
-            guard state.writes == .mirror, state.replica.isLeader else { return nil }
+            guard state.writes == .ending, state.replica.isLeader else { return nil }
             let open = state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 }.map(\.producerID)
             return open.isEmpty ? nil : (open, state.log.logEndOffset)
         }
@@ -30,7 +35,7 @@ extension Partition {
     /// - Returns: how many there were.
     func endMirroredTransactions(committed: [ProducerID: Int16], now: Timestamp) throws(PartitionError) -> Int {
         let open = state.withLock { state in
-            state.writes == .mirror ? state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 } : []
+            state.writes == .ending ? state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 } : []
         }
         for producer in open {
             let end = TransactionEnd(

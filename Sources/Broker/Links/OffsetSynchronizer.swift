@@ -92,15 +92,7 @@ struct OffsetSynchronizer: Sendable {
     private func translated(
         _ offsets: [TopicPartition: MartletClient.CommittedOffset], _ mirrors: [MirrorTopic], _ survey: MirrorSurvey
     ) -> [TopicPartition: MartletClient.CommittedOffset] {
-        let names = Dictionary(mirrors.map { ($0.sourceName, $0.name) }, uniquingKeysWith: { first, _ in first })
-        var translated: [TopicPartition: MartletClient.CommittedOffset] = [:]
-        for (partition, offset) in offsets {
-            guard let mirror = names[partition.topic] else { continue }
-            let name = TopicPartition(mirror, partition.partition)
-            guard let entry = survey.entries[name], offset.offset <= entry.logEndOffset else { continue }
-            translated[name] = offset
-        }
-        return translated
+        MirrorOffsets.admitted(offsets.mapValues(\.offset), mirrors, survey).compactMapValues { offsets[$0] }
     }
 
     private func commit(

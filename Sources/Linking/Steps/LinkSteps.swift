@@ -7,8 +7,19 @@ public struct LinkSteps: Sendable {
     /// How long brokers may take to hear of a mirror, or of a topic that was created.
     public static let announcementMilliseconds: Int64 = 10_000
 
-    /// Monotonic milliseconds at which a mirror's source was fenced, or found not to be fenceable.
-    private var fencedAt: [String: Int64] = [:]
+    /// How long the ends of a fenced source hold: it may lose records in an unclean election, and partitions may be added to it.
+    private static let fencingMilliseconds: Int64 = 5_000
+
+    /// A mirror's source that takes no more writes, or cannot be made to.
+    private struct Fencing {
+        var mirror: TopicID
+        /// Where the source's partitions ended then.
+        var ends: [Offset]
+        /// Monotonic milliseconds.
+        var at: Int64
+    }
+
+    private var fencings: [String: Fencing] = [:]
     /// How often in a row the source has not answered.
     public private(set) var failuresOfSource: Int64 = 0
 
@@ -30,14 +41,32 @@ public struct LinkSteps: Sendable {
 
     // MARK: Promoting, stopping, restoring
 
-    /// Mirrors that are being promoted and whose sources are not fenced yet.
-    public mutating func toFence(_ mirrors: [MirrorTopic]) -> [MirrorTopic] {
-        mirrors.filter { $0.state == .pendingStopped && fencedAt[$0.name] == nil }
+    /// Mirrors that are being promoted and whose sources are to be fenced: first, or again because that was a while ago.
+    public mutating func toFence(_ mirrors: [MirrorTopic], now: Int64) -> [MirrorTopic] {
+        let promoted = mirrors.filter { $0.state == .pendingStopped }
+        // What was fenced for a take-over that is over may be open again by the next.
+        fencings = fencings.filter { name, fencing in promoted.contains { $0.name == name && $0.topicID == fencing.mirror } }
+        return promoted.filter { mirror in
+            guard let fencing = fencings[mirror.name] else { return true }
+            return now - fencing.at >= Self.fencingMilliseconds
+        }
     }
 
-    /// The sources of mirrors take no more writes, or cannot be made to.
-    public mutating func fenced(_ mirrors: [MirrorTopic], at now: Int64) {
-        for mirror in mirrors { fencedAt[mirror.name] = now }
+    /// The source of a mirror takes no more writes, or cannot be made to.
+    ///
+    /// - Parameters:
+    ///   - ends: of all of the source's partitions, asked for since.
+    ///   - now: monotonic milliseconds.
+    public mutating func fenced(_ mirror: MirrorTopic, ends: [Offset], at now: Int64) {
+        fencings[mirror.name] = Fencing(mirror: mirror.topicID, ends: ends, at: now)
+    }
+
+    /// Promoted mirrors that have fewer partitions than their sources.
+    public func growing(_ topics: [String: LinkedTopic]) -> [TopicGrowth] {
+        topics.values.sorted { $0.name < $1.name }.compactMap { topic in
+            guard let fencing = fencings[topic.name], fencing.ends.count > topic.partitions else { return nil }
+            return TopicGrowth(topic: topic.name, partitions: fencing.ends.count)
+        }
     }
 
     public func fencingFailed(_ mirrors: [MirrorTopic], _ explanation: String) -> [MirrorStep] {
@@ -49,37 +78,41 @@ public struct LinkSteps: Sendable {
         }
     }
 
-    /// Promoted mirrors that have everything.
-    ///
-    /// - Parameter askedAt: monotonic milliseconds, before the survey.
-    public func drained(
-        _ mirrors: [MirrorTopic], topics: [String: LinkedTopic], _ survey: MirrorSurvey, askedAt: Int64
-    ) -> [MirrorStep] {
+    /// Promoted mirrors that have everything, on all replicas that count.
+    public func drained(_ mirrors: [MirrorTopic], topics: [String: LinkedTopic], _ survey: MirrorSurvey) -> [MirrorStep] {
         mirrors.filter { mirror in
-            guard mirror.state == .pendingStopped, let topic = topics[mirror.name], let fencedAt = fencedAt[mirror.name] else {
+            guard mirror.state == .pendingStopped, let topic = topics[mirror.name], let fencing = fencings[mirror.name] else {
                 return false
             }
-            // What was caught up with before the source was fenced says nothing.
-            return survey.holds(topic) { $0.caughtUpAgoMilliseconds.map { askedAt - $0 > fencedAt } ?? false }
+            return topic.partitions >= fencing.ends.count
+                && fencing.ends.indices.allSatisfy { index in
+                    (survey.entries[TopicPartition(topic.name, Int32(index))]?.highWatermark ?? -1) >= fencing.ends[index]
+                }
         }.map { MirrorStep($0, .enter(.stopping, reason: "promoted")) }
     }
 
     /// Mirrors that are done with stopping, or with going back to being mirrors.
     ///
-    /// - Parameter revision: of the image, read before the survey: what leaders say by an older one does not count.
+    /// - Parameters:
+    ///   - revision: of the image, read before the survey: what leaders say by an older one does not count.
+    ///   - isAnnounced: whether all brokers go by that image: any of them may lead next.
     public func settled(
-        _ mirrors: [MirrorTopic], topics: [String: LinkedTopic], _ survey: MirrorSurvey, revision: Offset
+        _ mirrors: [MirrorTopic], topics: [String: LinkedTopic], _ survey: MirrorSurvey, revision: Offset, isAnnounced: Bool, now: Timestamp
     ) -> [MirrorStep] {
         mirrors.compactMap { mirror in
             switch mirror.state {
             case .stopping:
-                guard let topic = topics[mirror.name] else { return MirrorStep(mirror, .removed) }
+                guard let topic = topics[mirror.name] else {
+                    // Not by looking at metadata that may be behind what has just been created.
+                    let isGone = mirror.topicID == .zero || now - mirror.since > Self.announcementMilliseconds
+                    return isGone ? MirrorStep(mirror, .removed) : nil
+                }
                 guard survey.holds(topic, { $0.revision >= revision && $0.isEnded }) else { return nil }
                 return MirrorStep(mirror, .enter(.stopped, reason: mirror.reason))
             case .pendingRestore:
-                guard let topic = topics[mirror.name], survey.holds(topic, { $0.revision >= revision && $0.sourceEndOffset >= 0 }) else {
-                    return nil
-                }
+                guard isAnnounced, let topic = topics[mirror.name],
+                    survey.holds(topic, { $0.revision >= revision && $0.sourceEndOffset >= 0 })
+                else { return nil }
                 return MirrorStep(mirror, .enter(.active, reason: ""))
             default: return nil
             }
@@ -87,11 +120,21 @@ public struct LinkSteps: Sendable {
     }
 
     /// Mirrors that their leaders cannot go on with.
-    public func failures(_ mirrors: [MirrorTopic], _ survey: MirrorSurvey) -> [MirrorStep] {
-        mirrors.filter { [.active, .sourceUnavailable, .pendingRestore].contains($0.state) }.compactMap { mirror in
-            let failed = survey.entries.filter { $0.key.topic == mirror.name && $0.value.failure != nil }
+    ///
+    /// - Parameter revision: of the image, read before the survey: by an older one a mirror may have failed that has been resumed since.
+    public func failures(_ mirrors: [MirrorTopic], _ survey: MirrorSurvey, revision: Offset) -> [MirrorStep] {
+        mirrors.compactMap { mirror in
+            let failed = survey.entries.filter {
+                $0.key.topic == mirror.name && $0.value.failure != nil && $0.value.revision >= revision
+            }
             guard let (partition, entry) = failed.min(by: { $0.key < $1.key }) else { return nil }
-            return MirrorStep(mirror, .enter(.failed, reason: "partition \(partition.partition): \(entry.failure ?? "")"))
+            let reason = "partition \(partition.partition): \(entry.failure ?? "")"
+            switch mirror.state {
+            case .active, .sourceUnavailable, .pendingRestore: return MirrorStep(mirror, .enter(.failed, reason: reason))
+            // Only failing over ends that now, which is for people to say.
+            case .pendingStopped: return MirrorStep(mirror, .enter(.pendingStopped, reason: reason + "; fail over"))
+            case .pendingMirror, .paused, .stopping, .stopped, .failed: return nil
+            }
         }
     }
 

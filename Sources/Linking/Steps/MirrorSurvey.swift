@@ -18,6 +18,7 @@ public struct LinkedTopic: Sendable, Hashable {
 public struct MirrorSurvey: Sendable {
     public struct Entry: Sendable {
         public var logEndOffset: Offset
+        /// What is committed ends there; what is behind it goes with the leader.
         public var highWatermark: Offset
         /// The source's high watermark; -1 while it is not known.
         public var sourceEndOffset: Offset
@@ -33,9 +34,8 @@ public struct MirrorSurvey: Sendable {
         public var revision: Offset
 
         public init(
-            logEndOffset: Offset, highWatermark: Offset = 0, sourceEndOffset: Offset = -1, caughtUpAgoMilliseconds: Int64? = nil,
-            isEnded: Bool = false,
-            failure: String? = nil, problem: String = "", revision: Offset
+            logEndOffset: Offset, highWatermark: Offset, sourceEndOffset: Offset = -1, caughtUpAgoMilliseconds: Int64? = nil,
+            isEnded: Bool = false, failure: String? = nil, problem: String = "", revision: Offset
         ) {
             self.logEndOffset = logEndOffset
             self.highWatermark = highWatermark
@@ -62,7 +62,7 @@ public struct MirrorSurvey: Sendable {
             for value in answer["partitions"]?.arrayValue ?? [] {
                 guard let topic = value["topic"]?.stringValue, let number = value["partition"]?.integerValue else { continue }
                 entries[TopicPartition(topic, Int32(clamping: number))] = Entry(
-                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? 0,
+                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? -1,
                     sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
                     caughtUpAgoMilliseconds: value["caughtUpAgoMs"]?.integerValue, isEnded: value["isEnded"]?.boolValue ?? false,
                     failure: value["failure"]?.stringValue, problem: value["problem"]?.stringValue ?? "", revision: revision)

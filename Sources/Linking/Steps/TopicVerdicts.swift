@@ -1,15 +1,16 @@
 // How mirrors stand to the topics of both sides: some are gone, some are others by now, some have to grow.
 import Primitives
 
+/// A mirror topic that needs as many partitions as its source.
+public struct TopicGrowth: Sendable, Equatable {
+    public var topic: String
+    public var partitions: Int
+}
+
 /// What follows from comparing mirrors with their topics here and at the source.
 public struct TopicVerdicts: Sendable, Equatable {
-    public struct Growth: Sendable, Equatable {
-        public var topic: String
-        public var partitions: Int
-    }
-
     public private(set) var steps: [MirrorStep] = []
-    public private(set) var growing: [Growth] = []
+    public private(set) var growing: [TopicGrowth] = []
     /// Mirrors whose settings follow the source's.
     public private(set) var living: [MirrorTopic] = []
 
@@ -36,7 +37,7 @@ public struct TopicVerdicts: Sendable, Equatable {
                 continue
             }
             living.append(mirror)
-            if theirs.partitions > topic.partitions { growing.append(Growth(topic: mirror.name, partitions: theirs.partitions)) }
+            if theirs.partitions > topic.partitions { growing.append(TopicGrowth(topic: mirror.name, partitions: theirs.partitions)) }
         }
     }
 

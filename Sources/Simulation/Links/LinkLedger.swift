@@ -1,0 +1,300 @@
+// The judge of clusters with links: knows what was accepted, committed, fenced, cut and kept, and holds all of it against the promises.
+import Linking
+import Primitives
+
+/// What happened in a world with links, and what may never have.
+final class LinkLedger {
+    private struct Place: Hashable {
+        var cluster: String
+        var topic: String
+    }
+
+    private unowned let world: LinkWorld
+    /// Topics that were fenced for good: their brokers all know, and nothing is on its way.
+    private var fenced: Set<Place> = []
+    /// Topics that were promoted away from a cluster, and to which one.
+    private var promoted: [Place: Place] = [:]
+    /// Mirrors that all brokers have heard of.
+    private var announced: Set<Place> = []
+    private var kept: Set<UInt64> = []
+    private var origins: [UInt64: String] = [:]
+    /// How often the history of some partition has changed.
+    private(set) var changes = 0
+    private(set) var acknowledged = 0
+    /// Whether transactions have to be whole after a failover.
+    var checksTransactions = false
+
+    init(_ world: LinkWorld) {
+        self.world = world
+    }
+
+    func begin(_ cluster: ModelCluster) -> UInt64 {
+        let transaction = world.fresh()
+        origins[transaction] = cluster.name
+        return transaction
+    }
+
+    // MARK: Writing
+
+    /// A client's write is about to be appended.
+    func accepts(_ cluster: ModelCluster, _ topic: ModelTopic, _ partition: ModelPartition, _ replica: ModelReplica) {
+        let place = Place(cluster: cluster.name, topic: topic.name)
+        let name = "\(cluster.name)'s \(partition.name)"
+        let mirror = cluster.committedImage.mirrors[topic.name]
+        if let mirror, mirror.topicID == topic.id || mirror.topicID == .zero, !mirror.state.isWritable, announced.contains(place) {
+            world.fail(.mirrorsTakeNoWrites, "\(name) takes a write from a client on broker \(partition.leader) while it is \(mirror.state.rawValue)")
+        }
+        if fenced.contains(place) { world.fail(.oneClusterTakesWrites, "\(name) takes a write although it is fenced") }
+        if let other = promoted[place] { world.fail(.oneClusterTakesWrites, "\(name) takes a write although \(other.cluster) has taken over") }
+        if let mirror, mirror.state == .stopped, mirror.topicID == topic.id {
+            let left = replica.log.openTransactions.filter { origins[$0] != cluster.name }
+            if !left.isEmpty { world.fail(.mirroredTransactionsEnd, "\(name) takes a write while transactions \(left) of its source are open") }
+        }
+    }
+
+    func committed(_ partition: ModelPartition, by replica: ModelReplica) {
+        let end = partition.committed.end
+        if end < replica.log.start || partition.committed.isEmpty && end != replica.log.start && end > replica.highWatermark {
+            partition.committed.restart(at: replica.log.start)
+        }
+        if let last = partition.committed.batch(at: partition.committed.end - 1), last.last < replica.highWatermark,
+            let own = replica.log.batch(at: last.base), !own.isSame(last)
+        {
+            world.fail(.replicasMatch, "\(partition.name) of broker \(partition.leader) has another batch at \(last.base) than was committed")
+        }
+        for batch in replica.log.batches(from: partition.committed.end, to: replica.highWatermark, count: .max / 2)
+        where batch.base >= partition.committed.end {
+            partition.committed.append(batch)
+            acknowledged += 1
+        }
+    }
+
+    /// The history of a partition goes on from another point.
+    func historyChanged(_ partition: ModelPartition) {
+        changes += 1
+        guard let log = partition.leading?.log else { return }
+        var common = max(partition.committed.start, log.start)
+        for batch in partition.committed.batches where batch.base >= common {
+            guard let own = log.batch(at: batch.base), own.isSame(batch) else { break }
+            common = batch.last + 1
+        }
+        partition.committed.truncate(to: min(common, log.end))
+    }
+
+    // MARK: Mirrors
+
+    func mirrored(_ partition: ModelPartition, _ replica: ModelReplica, _ batch: ModelBatch) {
+        if batch.base > replica.log.end, !world.plan.skipsGaps {
+            world.fail(.gapsAreNeverSilent, "\(partition.name) goes on at \(batch.base), its log ends at \(replica.log.end)")
+        }
+    }
+
+    func restarts(_ partition: ModelPartition, _ replica: ModelReplica, at offset: Offset) {
+        if offset > replica.log.end, replica.log.end > 0, !world.plan.skipsGaps {
+            world.fail(.gapsAreNeverSilent, "\(partition.name) begins anew at \(offset), its log ended at \(replica.log.end)")
+        }
+    }
+
+    func kept(_ batches: [ModelBatch]) { for batch in batches { kept.insert(batch.id) } }
+
+    /// - Parameter source: nil where it is gone, or a mirror whose end moves by itself.
+    func cut(_ partition: ModelPartition, _ replica: ModelReplica, to offset: Offset, _ source: ModelTopic?) {
+        let removed = replica.log.batches(from: offset, to: .max, count: .max / 2)
+        if let lost = removed.first(where: { !kept.contains($0.id) }) {
+            world.fail(.whatIsCutIsKept, "\(partition.name) is cut at \(offset), and the batch at \(lost.base) is not kept")
+        }
+        guard let source, Int(partition.name.partition) < source.partitions.count, let first = removed.first else { return }
+        let theirs = source.partitions[Int(partition.name.partition)].committed
+        if let same = theirs.batch(at: first.base), same.isSame(first) {
+            world.fail(.cutsOnlyWhatDiffers, "\(partition.name) is cut at \(offset), where its source has the same batch")
+        }
+    }
+
+    func copied(_ offset: Offset, _ name: TopicPartition, _ cluster: ModelCluster) {
+        guard let topic = cluster.topics[name.topic], Int(name.partition) < topic.partitions.count else { return }
+        let end = topic.partitions[Int(name.partition)].committed.end
+        if offset > end { world.fail(.mirroredOffsetsFit, "a group gets offset \(offset) of \(name), which ends at \(end)") }
+    }
+
+    // MARK: States
+
+    /// All brokers of the cluster know that the topic is fenced, and nothing is on its way.
+    func fenced(_ cluster: ModelCluster, _ topic: String) { fenced.insert(Place(cluster: cluster.name, topic: topic)) }
+
+    func recorded(_ cluster: ModelCluster, _ record: LinkRecord, _ former: LinkImage) {
+        switch record {
+        case .link, .linkRemoved: break
+        case .fence: break
+        // What goes beside the data, transactions' releases and synchronous mirrors are not simulated.
+        case .synchronized, .synchronizedRemoved, .synchronous, .synchronousRemoved, .transactionsReleased, .releasesRemoved,
+            .transactionPositions, .transactionPositionsRemoved:
+            break
+        case .fenceRemoved(let topic): forget(Place(cluster: cluster.name, topic: topic))
+        case .mirrorRemoved(let topic):
+            announced.remove(Place(cluster: cluster.name, topic: topic))
+            // As after a take-over that somebody has ended by hand.
+            promoted = promoted.filter { $0.value != Place(cluster: cluster.name, topic: topic) }
+        case .mirror(let mirror): entered(cluster, mirror, former.mirrors[mirror.name])
+        }
+        let limit = 4 * (world.plan.topics + 1)
+        if cluster.committedImage.mirrors.count > limit {
+            world.fail(.linksNeverLoop, "\(cluster.name) has \(cluster.committedImage.mirrors.count) mirrors")
+        }
+    }
+
+    private func forget(_ place: Place) {
+        fenced.remove(place)
+        promoted[place] = nil
+    }
+
+    private func entered(_ cluster: ModelCluster, _ mirror: MirrorTopic, _ former: MirrorTopic?) {
+        let place = Place(cluster: cluster.name, topic: mirror.name)
+        let source = cluster.committedImage.links[mirror.link]?.sourceClusterID ?? ""
+        switch mirror.state {
+        case .active:
+            announced.insert(place)
+        case .pendingRestore, .pendingMirror:
+            announced.remove(place)
+            forget(place)
+            promoted = promoted.filter { $0.value != place }
+        case .stopping where mirror.reason == "promoted": checkPromoted(cluster, mirror, source)
+        case .stopped:
+            announced.remove(place)
+            if mirror.reason == "promoted" {
+                checkPromoted(cluster, mirror, source)
+                let other = Place(cluster: source, topic: mirror.sourceName)
+                if former?.state == .stopping, isOriginal(other, mirror.sourceID) { promoted[other] = place }
+            } else {
+                checkWhole(cluster, mirror)
+            }
+        default: break
+        }
+    }
+
+    /// Whether a topic is the one that was mirrored, and no mirror itself.
+    private func isOriginal(_ place: Place, _ id: TopicID) -> Bool {
+        guard let cluster = world.cluster(place.cluster), cluster.topics[place.topic]?.id == id else { return false }
+        return cluster.committedImage.mirrors[place.topic]?.state.isWritable ?? true
+    }
+
+    /// Everything that the source acknowledged is in the mirror.
+    private func checkPromoted(_ cluster: ModelCluster, _ mirror: MirrorTopic, _ source: String) {
+        guard isOriginal(Place(cluster: source, topic: mirror.sourceName), mirror.sourceID), let own = cluster.topics[mirror.name],
+            own.id == mirror.topicID, let theirs = world.cluster(source)?.topics[mirror.sourceName]
+        else { return }
+        for (index, partition) in theirs.partitions.enumerated() {
+            let log = index < own.partitions.count ? own.partitions[index].committed : ModelLog()
+            for batch in partition.committed.batches where batch.base >= log.start && batch.marker == nil {
+                guard let same = log.batch(at: batch.base), same.isSame(batch) else {
+                    return world.fail(
+                        .promotingLosesNothing,
+                        "\(cluster.name)'s \(mirror.name)-\(index) is \(mirror.state.rawValue) and lacks the batch at \(batch.base) of \(source)")
+                }
+            }
+        }
+    }
+
+    /// Transactions are committed in all partitions or in none.
+    private func checkWhole(_ cluster: ModelCluster, _ mirror: MirrorTopic) {
+        guard checksTransactions, let topic = cluster.topics[mirror.name], topic.id == mirror.topicID else { return }
+        var committed: Set<UInt64> = []
+        var others: Set<UInt64> = []
+        for partition in topic.partitions {
+            for batch in partition.committed.batches {
+                guard let transaction = batch.transaction, let marker = batch.marker else { continue }
+                if marker == .commit { committed.insert(transaction) } else { others.insert(transaction) }
+            }
+        }
+        if let half = committed.intersection(others).min() {
+            world.fail(.mirroredTransactionsAreWhole, "\(cluster.name)'s \(mirror.name) has transaction \(half) committed in part")
+        }
+    }
+
+    // MARK: The end
+
+    /// What has not come to its end yet; nil when everything has.
+    func unfinished() -> String? {
+        for cluster in world.clusters {
+            guard let coordinator = cluster.coordinator, coordinator.isActive, coordinator.publication != nil else {
+                return "nobody coordinates the links of \(cluster.name)"
+            }
+            for partition in cluster.partitions {
+                if partition.leader < 0 || partition.inSync.count < partition.placed.count { return "\(cluster.name)'s \(partition.name) is not whole" }
+            }
+            for mirror in cluster.committedImage.mirrors.values {
+                if let open = unfinished(cluster, mirror) { return open }
+            }
+        }
+        return nil
+    }
+
+    private func unfinished(_ cluster: ModelCluster, _ mirror: MirrorTopic) -> String? {
+        let name = "\(cluster.name)'s \(mirror.name)"
+        if mirror.state == .stopped { return nil }
+        guard mirror.state == .active else {
+            let standing = cluster.topics[mirror.name]?.partitions.map { "\($0.name.partition): \($0.runState(cluster))" } ?? []
+            return "\(name) is still \(mirror.state.rawValue) (\(mirror.reason)), \(standing.joined(separator: ", "))"
+        }
+        guard let link = cluster.committedImage.links[mirror.link], let source = world.cluster(link.sourceClusterID),
+            let own = cluster.topics[mirror.name], let theirs = source.topics[mirror.sourceName]
+        else { return "\(name) is a mirror of nothing" }
+        guard own.partitions.count >= theirs.partitions.count else { return "\(name) has fewer partitions than its source" }
+        for (left, right) in zip(own.partitions, theirs.partitions) where left.committed.end != right.committed.end {
+            return "\(cluster.name)'s \(left.name) ends at \(left.committed.end), its source at \(right.committed.end)"
+        }
+        return nil
+    }
+
+    func checkAtEnd() {
+        for cluster in world.clusters {
+            for mirror in cluster.committedImage.mirrors.values where mirror.state == .active {
+                guard let link = cluster.committedImage.links[mirror.link], let source = world.cluster(link.sourceClusterID),
+                    let own = cluster.topics[mirror.name], let theirs = source.topics[mirror.sourceName]
+                else { continue }
+                for (left, right) in zip(own.partitions, theirs.partitions) { compare(cluster, left.committed, right.committed, left.name) }
+            }
+            for partition in cluster.partitions { checkReplicas(cluster, partition) }
+        }
+    }
+
+    private func compare(_ cluster: ModelCluster, _ own: ModelLog, _ theirs: ModelLog, _ name: TopicPartition) {
+        for batch in theirs.batches where batch.base >= own.start && batch.base >= theirs.start {
+            guard let same = own.batch(at: batch.base), same.isSame(batch) else {
+                return world.fail(.mirrorsEqualTheirSource, "\(cluster.name)'s \(name) has another batch at \(batch.base) than its source")
+            }
+        }
+    }
+
+    private func checkReplicas(_ cluster: ModelCluster, _ partition: ModelPartition) {
+        guard let leader = partition.leading else { return }
+        for (node, replica) in partition.replicas {
+            for batch in leader.log.batches where batch.base >= replica.log.start && batch.last < replica.highWatermark {
+                guard let same = replica.log.batch(at: batch.base), same.isSame(batch) else {
+                    return world.fail(.replicasMatch, "broker \(node) has another batch at \(batch.base) of \(cluster.name)'s \(partition.name)")
+                }
+            }
+        }
+    }
+
+    static func words(_ record: LinkRecord) -> String {
+        switch record {
+        case .link(let link): "link \(link.name)"
+        case .linkRemoved(let name): "link \(name) is removed"
+        case .mirror(let mirror): "mirror \(mirror.name) of \(mirror.link) is \(mirror.state.rawValue) (\(mirror.reason))"
+        case .mirrorRemoved(let name): "mirror \(name) is removed"
+        case .fence(let fence): "\(fence.topic) is fenced by \(fence.by)"
+        case .fenceRemoved(let name): "\(name) is not fenced any more"
+        case .synchronized, .synchronizedRemoved, .synchronous, .synchronousRemoved, .transactionsReleased, .releasesRemoved,
+            .transactionPositions, .transactionPositionsRemoved:
+            "\(record.encoded.key)"
+        }
+    }
+}
+
+extension ModelPartition {
+    /// What its leader is doing about it, for people.
+    fileprivate func runState(_ cluster: ModelCluster) -> String {
+        guard let run = cluster.broker(leader)?.runs[name] else { return "not fetched" }
+        return "\(run.session.phase)"
+    }
+}

@@ -89,8 +89,9 @@ def test_both_sides_write(three, mirror, support):
     # Positions are gone: everything is fetched again, and nothing is written again.
     assert running.stop() == 0
     for cluster, name in ((three["A"], "mm2-offsets.B.internal"), (three["B"], "mm2-offsets.A.internal")):
-        cluster.admin().delete_topics([name])[name].result(30)
-        wait_until(lambda cluster=cluster, name=name: name not in cluster.admin().list_topics(timeout=5).topics, "it is deleted", 30)
+        admin = cluster.admin()
+        admin.delete_topics([name])[name].result(30)
+        wait_until(lambda admin=admin, name=name: name not in admin.list_topics(timeout=5).topics, "it is deleted", 30)
     running = mirror("AB", {**settings, "replication.provenance.lookback.records": "1000000"})
     more = rows(50, 2, first=5_000_000)
     send(three["A"].bootstrap, topic, more)
@@ -151,9 +152,10 @@ def test_groups_go_over_without_loss(three, mirror):
     for place in (1, 11, 40, 63, len(here)):
         group = f"group-{place}"
         commit(a.bootstrap, group, {("groups", 0): place})
-        offset = wait_until(lambda: max(0, committed(b.bootstrap, group, "groups")) or None, "the group's offset", 30, pause=0.3) \
-            if place > 1 else max(0, committed(b.bootstrap, group, "groups"))
+        wait_until(lambda group=group: committed(b.bootstrap, group, "groups") >= 0, "the group's offset", 30, pause=0.3)
+        offset = committed(b.bootstrap, group, "groups")
         assert set(here[place:]) <= set(there[offset:]), f"{group} at {offset} misses records"
+    assert committed(b.bootstrap, f"group-{len(here)}", "groups") == len(there), "who has read everything reads nothing again"
     assert running.stop() == 0
 
 

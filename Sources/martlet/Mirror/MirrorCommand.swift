@@ -122,7 +122,7 @@ struct MirrorRunCommand: AsyncParsableCommand {
             mirror = try MirrorMaker(configuration, logger: logger)
             topics = try MirrorTopics(configuration)
             address = try metrics.map { (text) throws(KafkaError) in try BrokerAddress(text) }
-            adminAddress = try admin.map { (text) throws(KafkaError) in try BrokerAddress(Int(text) == nil ? text : "127.0.0.1:\(text)") }
+            adminAddress = try admin.map { (text) throws(KafkaError) in try Self.address(text) }
         } catch {
             throw CommandFailure(error.explanation)
         }
@@ -136,6 +136,15 @@ struct MirrorRunCommand: AsyncParsableCommand {
         await mirror.stop()
         await topics.close()
         logger.info("stopped")
+    }
+
+    /// `port` or `host:port`; port 0 for any that is free.
+    private static func address(_ text: String) throws(KafkaError) -> BrokerAddress {
+        let whole = text.contains(":") ? text : "127.0.0.1:\(text)"
+        guard whole.hasSuffix(":0") else { return try BrokerAddress(whole) }
+        var address = try BrokerAddress(whole.dropLast() + "1")
+        address.port = 0
+        return address
     }
 
     /// Where topics can be changed, protected from others than this machine's own.

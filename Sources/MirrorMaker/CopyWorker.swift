@@ -144,7 +144,9 @@ final class CopyWorker: Sendable {
             let isWritten = await writing?.value ?? true
             writing = nil
             // What was fetched behind something that could not be written is fetched again.
-            guard isWritten, let round else { continue }
+            guard isWritten, var round else { continue }
+            // What was given up while the fetch was waiting is not written any more.
+            state.contents.withLock { state in round.parts.removeAll { state.partitions[$0.source]?.lane != lane } }
             await settle(round)
             guard !round.parts.isEmpty else { continue }
             advance(round)

@@ -82,13 +82,14 @@ final class WorkerPool: Sendable {
     }
 
     private func run(_ share: Int) async {
+        let distribution = state.contents.withLock { $0.distribution }
         while !Task.isCancelled {
             let worker = CopyWorker(state, index: share)
             do throws(KafkaError) {
                 guard state.contents.withLock({ $0.isPrepared }) else { throw KafkaError.retryLater("the flow is being prepared") }
                 // Whoever had the share before cannot commit anything from here on, so that positions are final.
                 try await worker.prepare()
-                try await load { self.state.contents.withLock { $0.distribution }.namedWorker(of: $0) == share }
+                try await load { distribution.namedWorker(of: $0) == share }
             } catch {
                 if state.contents.withLock({ $0.isPrepared }) { state.report("taking over share \(share)", error) }
                 worker.close()

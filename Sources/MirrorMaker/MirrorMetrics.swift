@@ -56,7 +56,9 @@ enum MirrorMetrics {
                 state.flow,
                 state.contents.withLock { state in
                     // Partitions of other processes are shown by those.
-                    let own = state.partitions.values.filter { state.owned?.contains(state.distribution.worker(of: $0.source) ?? -1) ?? true }
+                    let own = state.partitions.values.filter {
+                        state.owned?.contains(state.distribution.worker(of: $0.source) ?? -1) ?? true
+                    }
                     return (own, state.checkpointFigures, state.heartbeats)
                 }
             )

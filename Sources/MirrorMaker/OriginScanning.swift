@@ -26,7 +26,7 @@ extension FlowState {
                 begins[item.target] = min(item.scanFrom ?? lookback, lookback)
             }
             try await TopicReading.readTails(begins, clients.targetConsumer) { partition, headers in
-                if let (origin, offset) = rules[partition]?.origin(onTarget: headers) { origins.wrote(partition, origin, offset) }
+                if let (path, offset) = rules[partition]?.path(onTarget: headers) { origins.wrote(partition, path, offset...offset) }
             }
             contents.withLock { state in
                 for item in waiting where begins[item.target] != nil {
@@ -71,7 +71,9 @@ extension FlowState {
                 return false
             }
             for part in round.parts {
-                for (origin, offsets) in part.origins { origins.wrote(part.target, origin, offsets.upperBound) }
+                for (path, offsets) in part.passed {
+                    for range in offsets.ranges { origins.wrote(part.target, path, range) }
+                }
             }
             return true
         }
@@ -79,7 +81,8 @@ extension FlowState {
 
     private func removeKnown(_ part: inout FetchedPart, _ produce: ProduceSettings) throws(KafkaError) {
         let known = origins.known(part.target)
-        guard let rule = part.rule, part.origins.contains(where: { $0.value.lowerBound <= known[$0.key] ?? -1 }) else { return }
+        let mayBeThere = part.passed.contains { path, offsets in offsets.ranges.contains { known.mayHave(path, $0) } }
+        guard let rule = part.rule, mayBeThere else { return }
         var left: [CopiedBatch] = []
         var removed = 0
         do throws(RecordBatchError) {

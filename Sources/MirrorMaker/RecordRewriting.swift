@@ -35,14 +35,14 @@ struct RecordRewriting: Sendable {
     private let transforms: [RecordTransform]
     private let rule: ProvenanceRule?
     /// What the target has of each origin.
-    private let known: [RecordOrigin: Int64]
+    private let known: KnownOrigins
     private(set) var counts = RewriteCounts()
-    /// Lowest and highest offset of each origin that are passed on.
-    private(set) var origins: [RecordOrigin: ClosedRange<Int64>] = [:]
+    /// Offsets of origins that are passed on, by the way that they came.
+    private(set) var passed: [RecordPath: OffsetRanges] = [:]
     private(set) var refused: RefusedRecord?
 
     /// Nil when nothing is to be done, so that batches can be passed on as they are.
-    init?(_ transforms: [RecordTransform], _ rule: ProvenanceRule?, known: [RecordOrigin: Int64]) {
+    init?(_ transforms: [RecordTransform], _ rule: ProvenanceRule?, known: KnownOrigins) {
         guard !transforms.isEmpty || rule != nil else { return nil }
         (self.transforms, self.rule, self.known) = (transforms, rule, known)
     }
@@ -50,17 +50,17 @@ struct RecordRewriting: Sendable {
     /// - Returns: nil for a record that is left out, and after one that was refused.
     mutating func rewrite(_ record: Record) -> Record? {
         guard refused == nil else { return nil }
-        var found: (origin: RecordOrigin, offset: Int64)?
+        var found: (path: RecordPath, offset: Int64)?
         switch rule?.judge(record.headers, offset: record.offset) {
         case .returns:
             counts.returned += 1
             return nil
-        case .comes(let origin, let offset):
-            if let highest = known[origin], offset <= highest {
+        case .comes(let path, let offset):
+            if known.has(path, offset) {
                 counts.known += 1
                 return nil
             }
-            found = (origin, offset)
+            found = (path, offset)
         case nil: break
         }
         var record = record
@@ -80,11 +80,7 @@ struct RecordRewriting: Sendable {
             }
         }
         if isChanged { counts.changed += 1 }
-        if let found {
-            let range = origins[found.origin]
-            origins[found.origin] =
-                min(range?.lowerBound ?? found.offset, found.offset)...max(range?.upperBound ?? found.offset, found.offset)
-        }
+        if let found { passed[found.path, default: OffsetRanges()].insert(found.offset...found.offset) }
         rule?.stamp(&record)
         return record
     }
@@ -96,7 +92,7 @@ extension CopiedBatch {
     /// - Parameter compression: nil for the batch's own.
     /// - Returns: nil when nothing is left.
     func without(
-        _ known: [RecordOrigin: Int64], _ rule: ProvenanceRule, _ compression: Compression?
+        _ known: KnownOrigins, _ rule: ProvenanceRule, _ compression: Compression?
     ) throws(RecordBatchError) -> (batch: CopiedBatch?, removed: Int) {
         let batch = try RecordBatch(bytes)
         let own = Compression(try batch.header.compression)
@@ -107,7 +103,7 @@ extension CopiedBatch {
         var removed = 0
         while var record = try iterator.next() {
             record.offset = offsets.next() ?? record.offset
-            if let (origin, offset) = rule.origin(onTarget: record.headers), let highest = known[origin], offset <= highest {
+            if let (path, offset) = rule.path(onTarget: record.headers), known.has(path, offset) {
                 removed += 1
             } else {
                 assembly.append(record)

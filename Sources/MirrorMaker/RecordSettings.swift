@@ -44,7 +44,8 @@ final class RecordSettings: Sendable {
         while let last = bytes.last, last == 0x0a || last == 0x0d { bytes.removeLast() }
         guard bytes.count >= FieldSecret.minimumBytes else {
             throw KafkaError(
-                .invalidArgument, "\(place) has \(bytes.count) bytes; a secret that cannot be guessed has at least \(FieldSecret.minimumBytes)")
+                .invalidArgument,
+                "\(place) has \(bytes.count) bytes; a secret that cannot be guessed has at least \(FieldSecret.minimumBytes)")
         }
         return FieldSecret(bytes)
     }
@@ -76,6 +77,6 @@ final class RecordSettings: Sendable {
     func rewriting(_ item: WantedPartition, _ rule: ProvenanceRule?) -> RecordRewriting? {
         if ReplicationPolicy.isHeartbeats(item.source.topic) { return nil }
         let own = transforms.filter { $0.topics.matches(item.source.topic) }
-        return RecordRewriting(own, rule, known: rule == nil ? [:] : origins.known(item.target))
+        return RecordRewriting(own, rule, known: rule == nil ? KnownOrigins() : origins.known(item.target))
     }
 }

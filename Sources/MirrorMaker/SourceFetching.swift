@@ -27,8 +27,8 @@ struct FetchedPart: Sendable {
     var bytes: Int
     /// What was done to the records.
     var counts = RewriteCounts()
-    /// Lowest and highest offset of each origin in the copies.
-    var origins: [RecordOrigin: ClosedRange<Int64>] = [:]
+    /// Offsets of origins in the copies, by the way that they came.
+    var passed: [RecordPath: OffsetRanges] = [:]
     /// Nil without provenance.
     var rule: ProvenanceRule?
 }
@@ -140,7 +140,7 @@ struct SourceFetching {
                     source: item.source, target: item.target, start: item.position,
                     next: rewriting?.refused?.offset ?? last.nextOffset, copies: copies,
                     bytes: batches.reduce(0) { $0 + $1.storedBytes }, counts: rewriting?.counts ?? RewriteCounts(),
-                    origins: rewriting?.origins ?? [:], rule: rule))
+                    passed: rewriting?.passed ?? [:], rule: rule))
         } catch {
             round.failures.append((item.source, KafkaError(.corruptRecords, "\(item.source) at offset \(item.position): \(error)")))
         }

@@ -7,21 +7,21 @@ import Synchronization
 /// The origins of a target's records.
 final class TargetOrigins: Sendable {
     private struct State {
-        var ledger = OriginLedger()
+        var known: [TopicPartition: KnownOrigins] = [:]
         var busy: Set<TopicPartition> = []
         var waiting: [(partitions: Set<TopicPartition>, continuation: CheckedContinuation<Void, Never>)] = []
     }
 
     private let state = Mutex(State())
 
-    func known(_ partition: TopicPartition) -> [RecordOrigin: Int64] { state.withLock { $0.ledger.known(partition) } }
+    func known(_ partition: TopicPartition) -> KnownOrigins { state.withLock { $0.known[partition] ?? KnownOrigins() } }
 
-    func wrote(_ partition: TopicPartition, _ origin: RecordOrigin, _ offset: Int64) {
-        state.withLock { $0.ledger.wrote(partition, origin, offset) }
+    func wrote(_ partition: TopicPartition, _ path: RecordPath, _ range: ClosedRange<Int64>) {
+        state.withLock { $0.known[partition, default: KnownOrigins()].wrote(path, range) }
     }
 
     func forget(_ partition: TopicPartition, _ origin: RecordOrigin) {
-        state.withLock { $0.ledger.forget(partition, origin) }
+        state.withLock { $0.known[partition]?.forget(origin) }
     }
 
     /// Runs something while nobody else writes to any of the partitions.

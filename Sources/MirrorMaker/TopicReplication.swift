@@ -117,7 +117,8 @@ final class TopicReplication: Sendable {
             let remote = flow.policy.remoteTopic(topic)
             guard let wanted = wanted[topic], let present = present[remote] else { continue }
             let differing =
-                (flow.syncTopicConfigsInterval == nil ? [] : wanted.filter { isReplicated($0, isNew: false) }.compactMap { change($0, present) })
+                (flow.syncTopicConfigsInterval == nil
+                    ? [] : wanted.filter { isReplicated($0, isNew: false) }.compactMap { change($0, present) })
                 + flow.topicSettings.filter { own in
                     !present.contains { $0.name == own.name && $0.source == .topic && $0.value == own.value }
                 }.map { .set($0.name, $0.value) }

@@ -22,7 +22,9 @@ struct FlowGraph {
                 let edge = Edge(source: source, target: target)
                 enabled.append(edge)
                 workers[edge] = settings.integer("tasks.max", Int64(SharingSettings.defaultShares), 1...1000)
-                if settings.entry("replication.policy.class")?.value.hasSuffix("IdentityReplicationPolicy") == true { identity.insert(edge) }
+                if settings.entry("replication.policy.class")?.value.hasSuffix("IdentityReplicationPolicy") == true {
+                    identity.insert(edge)
+                }
             }
         }
         self.workers = workers
@@ -85,7 +87,8 @@ extension MirrorFlow {
             let key = "heartbeat.interval.ms"
             settings.fail(
                 MirrorEntry(key: key, value: "\(interval)", line: 0),
-                "is \(interval); at least two heartbeats fit into session.timeout.ms (\(timeout)), or processes would take each other for dead")
+                "is \(interval); at least two heartbeats fit into session.timeout.ms (\(timeout)), or processes would take each other for dead"
+            )
             return
         }
         let sources = graph.sources(of: target)

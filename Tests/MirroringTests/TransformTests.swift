@@ -11,7 +11,8 @@ struct TransformTests {
     private static let secret = FieldSecret(Array("a secret of enough bytes".utf8))
 
     static func transform(_ lines: String) throws -> RecordTransform {
-        let text = MirrorConfigurationTests.base + "\nA->B.transforms = t\n"
+        let text =
+            MirrorConfigurationTests.base + "\nA->B.transforms = t\n"
             + lines.split(separator: "\n").map { "A->B.transforms.t.\($0)" }.joined(separator: "\n")
             + "\nA->B.transforms.t.secret.environment = SECRET"
         let flow = try #require(try MirrorConfigurationTests.read(text).flows.first)
@@ -19,7 +20,8 @@ struct TransformTests {
     }
 
     static func record(_ value: String?, key: String? = nil, headers: RecordHeaders = []) -> Record {
-        Record(offset: 0, timestamp: 0, key: key.map { ByteBuffer(string: $0) }, value: value.map { ByteBuffer(string: $0) }, headers: headers)
+        Record(
+            offset: 0, timestamp: 0, key: key.map { ByteBuffer(string: $0) }, value: value.map { ByteBuffer(string: $0) }, headers: headers)
     }
 
     /// The value that a transform makes of a value; nil when the record is left out.
@@ -100,7 +102,8 @@ struct TransformTests {
             ("discard = value.deleted", #"{"deleted":null}"#, false), ("discard = value.deleted", "{}", true),
             ("discard = value.n = 7", #"{"n":7}"#, false), ("keep = value.tags ~ eu-.*", #"{"tags":["us-1","eu-2"]}"#, false),
             ("keep = value.tags[*] ~ eu-.*", #"{"tags":["us-1","eu-2"]}"#, true),
-            ("keep = value.country != DE", "{}", true), ("keep = header.env = test", "{}", true), ("discard = header.env = test", "{}", false),
+            ("keep = value.country != DE", "{}", true), ("keep = header.env = test", "{}", true),
+            ("discard = header.env = test", "{}", false),
             ("keep = header.none", "{}", false), ("keep = key ~ k[0-9]+", "{}", true), ("discard = key = k1", "{}", false),
         ])
     func conditions(line: String, value: String, isKept: Bool) throws {
@@ -108,7 +111,9 @@ struct TransformTests {
         #expect(try Self.transform(line).apply(&record) == (isKept ? .unchanged : .dropped))
     }
 
-    @Test("What is no JSON is refused, left out or passed on, as the file says", arguments: ["{", "", "{\"a\":01}", "\"\u{1}\"", "[1,]", "nul", "{}x"])
+    @Test(
+        "What is no JSON is refused, left out or passed on, as the file says",
+        arguments: ["{", "", "{\"a\":01}", "\"\u{1}\"", "[1,]", "nul", "{}x"])
     func malformed(text: String) throws {
         for (policy, outcome) in [("drop", RecordTransform.Outcome.dropped), ("pass", .unchanged)] {
             var record = Self.record(text)
@@ -199,7 +204,8 @@ struct TransformTests {
             ("A->B.transforms = t\nA->B.transforms.t.drop = key\nA->B.transforms.t.malformed = skip", ["fail, drop, pass"]),
         ]
         for (lines, words) in cases {
-            let text = MirrorConfigurationTests.errors(MirrorConfigurationTests.base + "\n" + lines).map(\.description).joined(separator: "\n")
+            let text = MirrorConfigurationTests.errors(MirrorConfigurationTests.base + "\n" + lines).map(\.description).joined(
+                separator: "\n")
             for word in words { #expect(text.contains(word), "\(lines): \(text)") }
         }
     }

@@ -54,7 +54,8 @@ struct WorkSharesTests {
             && (sizes.max() ?? 0) - (sizes.min() ?? 0) <= 1
     }
 
-    @Test("Shares are spread evenly, a new member takes only its part, and those of a dead one go to the others", arguments: [1, 2, 3, 8, 17])
+    @Test(
+        "Shares are spread evenly, a new member takes only its part, and those of a dead one go to the others", arguments: [1, 2, 3, 8, 17])
     func spreads(count: Int) {
         var random = SeededRandom(seed: UInt64(count))
         var world = World(count)

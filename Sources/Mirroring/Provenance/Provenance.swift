@@ -58,13 +58,24 @@ public struct RecordOrigin: Hashable, Sendable {
     }
 }
 
+/// The way from an origin to a target.
+public struct RecordPath: Hashable, Sendable {
+    public var origin: RecordOrigin
+    /// Ids of the clusters between them.
+    public var clusters: [String]
+
+    public init(_ origin: RecordOrigin, clusters: [String] = []) {
+        (self.origin, self.clusters) = (origin, clusters)
+    }
+}
+
 /// What one partition's records are judged and stamped by.
 public struct ProvenanceRule: Sendable {
     public enum Verdict: Hashable, Sendable {
         /// It has been to the target.
         case returns
-        /// It was first written there, at that offset.
-        case comes(from: RecordOrigin, at: Int64)
+        /// It comes on that way; the offset is that of the origin.
+        case comes(RecordPath, at: Int64)
     }
 
     public let alias: String
@@ -103,14 +114,16 @@ public struct ProvenanceRule: Sendable {
         let stages = stages(headers)
         if stages.contains(where: { $0.clusterID == targetID }) { return .returns }
         guard let first = stages.first else {
-            return .comes(from: RecordOrigin(clusterID: sourceID, topicID: topicID), at: offset)
+            return .comes(RecordPath(RecordOrigin(clusterID: sourceID, topicID: topicID)), at: offset)
         }
-        return .comes(from: first.origin, at: first.offset)
+        return .comes(RecordPath(first.origin, clusters: stages.dropFirst().map(\.clusterID) + [sourceID]), at: first.offset)
     }
 
-    /// The origin of a record that is on the target already, where it has the same partition; nil for one that was first written there.
-    public func origin(onTarget headers: RecordHeaders) -> (origin: RecordOrigin, offset: Int64)? {
-        stages(headers).first.map { ($0.origin, $0.offset) }
+    /// The way and the offset of a record that is on the target already; nil for one that was first written there.
+    public func path(onTarget headers: RecordHeaders) -> (path: RecordPath, offset: Int64)? {
+        let stages = stages(headers)
+        guard let first = stages.first else { return nil }
+        return (RecordPath(first.origin, clusters: stages.dropFirst().map(\.clusterID)), first.offset)
     }
 
     /// Adds the source to the record's way.

@@ -144,7 +144,9 @@ public struct WorkShares: Sendable {
             records.append(.claimed(share: share, member: member, term: shares[share].term + 1))
         }
         if living.min() == member {
-            for (other, last) in heard.sorted(by: { $0.key < $1.key }) where now - last > timeout * 10 { records.append(.left(member: other)) }
+            for (other, last) in heard.sorted(by: { $0.key < $1.key }) where now - last > timeout * 10 {
+                records.append(.left(member: other))
+            }
         }
         return records
     }

@@ -36,7 +36,8 @@ struct RecordCondition: Sendable {
             }
         default:
             throw TransformMistake(
-                message: "'\(text)' is no condition: write PLACE, PLACE = TEXT, PLACE != TEXT or PLACE ~ PATTERN, with blanks around the sign")
+                message:
+                    "'\(text)' is no condition: write PLACE, PLACE = TEXT, PLACE != TEXT or PLACE ~ PATTERN, with blanks around the sign")
         }
     }
 

@@ -49,7 +49,9 @@ public struct FieldPath: Hashable, Sendable {
                 throw TransformMistake(message: "'.' or '[' is missing before '\(rest)' in '\(text)'")
             }
         }
-        if steps.last == .anyDepth { throw TransformMistake(message: "'\(text)' ends with '**'; name what is meant below, such as **.email") }
+        if steps.last == .anyDepth {
+            throw TransformMistake(message: "'\(text)' ends with '**'; name what is meant below, such as **.email")
+        }
         self.steps = steps
     }
 

@@ -57,7 +57,8 @@ public struct TransformSettings: Sendable {
         keep = settings.list(prefix + "keep") { (text) throws(TransformMistake) in try RecordCondition(text) }
         discard = settings.list(prefix + "discard") { (text) throws(TransformMistake) in try RecordCondition(text) }
         if rules.isEmpty, keep.isEmpty, discard.isEmpty, let entry = settings.entry("transforms"), settings.mistakes.count == before {
-            settings.fail(entry, "'\(name)' does nothing; write \(prefix)drop = value.NAME or another of \(Self.known.joined(separator: ", "))")
+            settings.fail(
+                entry, "'\(name)' does nothing; write \(prefix)drop = value.NAME or another of \(Self.known.joined(separator: ", "))")
         }
         self.rules = rules
         let policy = settings.choice(prefix + "malformed", "fail", MalformedPolicy.allCases.map(\.rawValue))
@@ -69,7 +70,8 @@ public struct TransformSettings: Sendable {
         }
         if let rule = rules.first(where: \.action.isKeyed), secret == nil, let entry = settings.entry(prefix + rule.action.rawValue) {
             settings.fail(
-                entry, "needs a secret of at least \(FieldSecret.minimumBytes) bytes; say where it is: \(prefix)secret.file = PATH or "
+                entry,
+                "needs a secret of at least \(FieldSecret.minimumBytes) bytes; say where it is: \(prefix)secret.file = PATH or "
                     + "\(prefix)secret.environment = NAME")
         }
         guard let topics = settings.patterns(prefix + "topics", ".*"), settings.mistakes.count == before else { return nil }

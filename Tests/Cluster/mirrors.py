@@ -1,76 +1,19 @@
-"""`martlet mirror run` as a process, what goes through it, and an independent reader of MirrorMaker 2's internal topics."""
+"""What goes through mirrors, and an independent reader of MirrorMaker 2's internal topics."""
 
 import http.client
 import json
-import signal
 import struct
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, Consumer, Producer, TopicPartition
 
 from load import QUIET
-from nodes import binary, free_port, wait_until
-
-# Small clusters, and nobody waits for minutes.
-QUICK = {
-    "replication.factor": "1", "offset-syncs.topic.replication.factor": "1", "checkpoints.topic.replication.factor": "1",
-    "heartbeats.topic.replication.factor": "1", "offset.storage.replication.factor": "1", "offset.storage.partitions": "5",
-    "refresh.topics.interval.seconds": "1", "refresh.groups.interval.seconds": "1", "emit.checkpoints.interval.seconds": "1",
-    "sync.group.offsets.interval.seconds": "1", "sync.topic.configs.interval.seconds": "1", "sync.topic.acls.interval.seconds": "1",
-    "offset.flush.interval.ms": "300",
-}
-
+from nodes import wait_until
 
 # Old records would fall to retention before anybody copied them.
 EPOCH = int(time.time() * 1000) - 3_600_000
-
-
-class Mirror:
-    """A mirror between clusters by their aliases, with a file of `settings` over quick ones."""
-
-    def __init__(self, directory: Path, clusters: dict[str, str], settings: dict[str, str], *arguments: str, name: str = "mirror"):
-        self.directory, self.arguments, self.log_file = directory, arguments, directory / f"{name}.log"
-        self.file = directory / "mm2.properties"
-        self.metrics_port = free_port()
-        entries = {"clusters": ", ".join(clusters), **{f"{alias}.bootstrap.servers": servers for alias, servers in clusters.items()}}
-        self.file.write_text("".join(f"{key} = {value}\n" for key, value in {**entries, **QUICK, **settings}.items()))
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> "Mirror":
-        assert not self.is_running
-        with open(self.log_file, "ab") as log:
-            self.process = subprocess.Popen(
-                [str(binary()), "mirror", "run", str(self.file), "--metrics", f"127.0.0.1:{self.metrics_port}", *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        return self
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self) -> None:
-        """kill -9."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self, seconds: float = 30) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def log(self) -> str:
-        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
-
-    def __enter__(self) -> "Mirror":
-        return self.start()
-
-    def __exit__(self, *_) -> None:
-        if self.is_running:
-            self.process.kill()
-            self.process.wait()
 
 
 @dataclass(frozen=True)

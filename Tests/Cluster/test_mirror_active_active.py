@@ -6,7 +6,8 @@ import time
 import pytest
 
 from clusters import Cluster
-from mirrors import Mirror, Stream, ask, commit, committed, metric, plain, read, rows, send, stages, values
+from mirror_process import Mirror
+from mirrors import Stream, ask, commit, committed, metric, plain, read, rows, send, stages, values
 from nodes import binary, wait_until
 
 IDENTITY = {"replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"}

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from clusters import Cluster
+from mirror_process import Mirror
 from mirrors import (
-    Mirror, Stream, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values,
+    Stream, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values,
     wait_for)
 from nodes import binary, wait_until
 

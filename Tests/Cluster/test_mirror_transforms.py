@@ -10,7 +10,8 @@ import time
 import pytest
 
 from clusters import QUICK_RECONNECT, Cluster
-from mirrors import EPOCH, Mirror, Row, Stream, ask, metric, rows, send, values, wait_for
+from mirror_process import Mirror
+from mirrors import EPOCH, Row, Stream, ask, metric, rows, send, values, wait_for
 from nodes import binary, wait_until
 
 SECRET = "a secret that nobody can guess"

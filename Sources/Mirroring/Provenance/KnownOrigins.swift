@@ -34,6 +34,11 @@ public struct OffsetRanges: Hashable, Sendable {
     }
 
     public mutating func insert(_ range: ClosedRange<Int64>) {
+        // As a rule offsets come one after another.
+        if let last = ranges.last, range.lowerBound == last.upperBound + 1 {
+            ranges[ranges.count - 1] = last.lowerBound...range.upperBound
+            return
+        }
         // Those that touch it become one with it.
         let first = index(from: range.lowerBound == .min ? .min : range.lowerBound - 1)
         var end = first

@@ -93,7 +93,7 @@ def test_both_sides_write(three, mirror, support):
         admin = cluster.admin()
         admin.delete_topics([name])[name].result(30)
         wait_until(lambda admin=admin, name=name: name not in admin.list_topics(timeout=5).topics, "it is deleted", 30)
-    running = mirror("AB", {**settings, "replication.provenance.lookback.records": "1000000"})
+    running = mirror("AB", settings)
     more = rows(50, 2, first=5_000_000)
     send(three["A"].bootstrap, topic, more)
     wait_whole(clusters, topic, {"A": ours.expected + more, "B": theirs.expected})

@@ -59,10 +59,10 @@ struct MirrorCheckCommand: AsyncParsableCommand {
         } catch {
             throw CommandFailure("\(options.file): \(error.explanation)")
         }
-        var table = TextTable("FLOW", "REPLICATES", "REMOTE TOPIC", ">WORKERS", "DELIVERY", "GROUP OFFSETS", "HEARTBEATS")
+        var table = TextTable("FLOW", "REPLICATES", "REMOTE TOPIC", "RECORDS", ">WORKERS", "DELIVERY", "GROUP OFFSETS", "HEARTBEATS")
         for flow in configuration.flows {
             table.add(
-                flow.name, flow.isEnabled ? "yes" : "no", flow.policy.remoteTopic("TOPIC"), "\(flow.workers)",
+                flow.name, flow.isEnabled ? "yes" : "no", flow.policy.remoteTopic("TOPIC"), Self.records(flow), "\(flow.workers)",
                 flow.isExactlyOnce ? "exactly once" : "at least once",
                 flow.syncGroupOffsetsInterval == nil ? "checkpoints only" : "synchronised",
                 flow.emitHeartbeatsInterval == nil ? "no" : "yes")
@@ -70,10 +70,18 @@ struct MirrorCheckCommand: AsyncParsableCommand {
         output.show(.array(configuration.flows.map(Self.json)), table.text)
     }
 
+    /// What is done to records.
+    private static func records(_ flow: MirrorFlow) -> String {
+        let done = flow.transforms.map(\.name) + (flow.addsProvenance ? ["provenance headers"] : [])
+        return done.isEmpty ? "as they are" : done.joined(separator: ", ")
+    }
+
     private static func json(_ flow: MirrorFlow) -> JSONValue {
         [
             "source": .string(flow.source), "target": .string(flow.target), "enabled": .bool(flow.isEnabled),
             "remoteTopic": .string(flow.policy.remoteTopic("TOPIC")), "workers": .integer(Int64(flow.workers)),
+            "provenance": .bool(flow.addsProvenance), "transforms": .array(flow.transforms.map { .string($0.name) }),
+            "sharesWork": .bool(flow.sharing != nil),
             "exactlyOnce": .bool(flow.isExactlyOnce), "synchronisesGroupOffsets": .bool(flow.syncGroupOffsetsInterval != nil),
             "emitsHeartbeats": .bool(flow.emitHeartbeatsInterval != nil), "offsetSyncsTopic": .string(flow.offsetSyncsTopic),
             "checkpointsTopic": .string(flow.checkpointsTopic), "positionsTopic": .string(flow.positionsTopic),

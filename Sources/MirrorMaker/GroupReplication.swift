@@ -81,7 +81,10 @@ final class GroupReplication: Sendable {
         var limits: [TopicPartition: Int64?] = [:]
         reverse.state?.contents.withLock { other in
             for (partition, committed) in offsets {
-                let copied = other.partitions[TopicPartition(flow.policy.remoteTopic(partition.topic), partition.partition)]
+                let remote = flow.policy.remoteTopic(partition.topic)
+                // What does not come back has nothing there that the group could miss.
+                guard reverse.state?.flow.replicates(remote, other.rules) == true else { continue }
+                let copied = other.partitions[TopicPartition(remote, partition.partition)]
                 limits[partition] = .some(copied?.position == nil ? nil : copied?.translation.upstream(of: committed.offset))
             }
         }

@@ -62,7 +62,7 @@ let cores: [Target] = [
     library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("ShareCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("Linking", ["Primitives", collections, nioCore]),
-    library("Mirroring", ["Primitives", collections, nioCore]),
+    library("Mirroring", ["Primitives", "RecordBatches", collections, nioCore, crypto]),
 ]
 
 let shells: [Target] = [

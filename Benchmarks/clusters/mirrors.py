@@ -1,7 +1,9 @@
-"""What links cost: mirroring beside the replication of a follower, a planned and an unplanned take-over of many partitions, and how far
-mirrors are behind over a distance."""
+"""What links and mirrors cost: mirroring beside the replication of a follower, a planned and an unplanned take-over of many partitions, how far
+mirrors are behind over a distance, and the process of MirrorMaker's kind."""
 
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -10,6 +12,7 @@ from commands import martlet, martlet_json
 from figures import Figures
 from links import destination_cluster, link, source_cluster, wait_end
 from load import QUIET
+from mirror_process import Mirror
 from nodes import wait_until
 
 TOPIC, PARTITIONS = "mirrored", 6
@@ -59,6 +62,56 @@ def mirroring(options, figures: Figures):
     figures.add("mirroring: ratio", ratios, "", 2)
     figures.add("mirroring: rate", rates, "GB/s")
     figures.add("mirroring: resident memory of the destination", memory_used, "MB")
+
+
+# Batches go on as they are in the first two; headers have every batch unpacked and packed again.
+MIRROR_MODES = {
+    "at least once": {},
+    "exactly once": {"exactly.once.source.support": "enabled"},
+    "with provenance headers": {"replication.provenance.headers.enable": "true"},
+}
+
+
+def mirror_maker(options, figures: Figures):
+    """CPU of `martlet mirror run` per GB mirrored while it catches up with what is there, and how fast that goes."""
+    from scenarios import TOPIC as topic, UsedMemory
+    total = int(options.gigabytes * 1e9)
+    for mode, settings in MIRROR_MODES.items():
+        used, rates, resident = [], [], []
+        for _ in range(options.rounds):
+            with source_cluster(1) as source, destination_cluster(1) as destination, TemporaryDirectory() as directory:
+                source.create(topic, PARTITIONS)
+                memory = UsedMemory(source.directory, total * 3)
+                fill(source, total, memory)
+                memory.give(total)
+                ends = [source.node(1).log_end(topic, partition) for partition in range(PARTITIONS)]
+                began = time.monotonic()
+                with Mirror(
+                    Path(directory), {"A": source.bootstrap, "B": destination.bootstrap},
+                    {"A->B.enabled": "true", "A->B.topics": topic, **settings},
+                ) as mirror:
+                    wait_until(lambda: len(topic_ends(destination, f"A.{topic}")) == PARTITIONS, "the remote topic is there", 60)
+                    # Markers of transactions come on top.
+                    wait_until(
+                        lambda: all(own >= end for own, end in zip(topic_ends(destination, f"A.{topic}"), ends)), "all is mirrored", 600, 0.2)
+                    rates.append(options.gigabytes / (time.monotonic() - began))
+                    used.append(mirror.cpu_seconds / options.gigabytes)
+                    resident.append(mirror.resident_megabytes)
+        figures.add(f"mirror {mode}: CPU of the process per GB", used, "s")
+        figures.add(f"mirror {mode}: rate", rates, "GB/s")
+        figures.add(f"mirror {mode}: resident memory", resident, "MB")
+
+
+def topic_ends(cluster: Cluster, topic: str) -> list[int]:
+    """The ends of a topic's partitions; none while it is not there."""
+    found = cluster.admin().list_topics(timeout=10).topics.get(topic)
+    if found is None:
+        return []
+    try:
+        return [cluster.node(1).log_end(topic, partition) for partition in sorted(found.partitions)]
+    except ValueError:
+        # Its logs are about to be opened.
+        return []
 
 
 def takeover(options, figures: Figures):

@@ -333,4 +333,5 @@ SCENARIOS = {
     "mirroring": mirrors.mirroring,
     "takeover": mirrors.takeover,
     "lag": mirrors.lag,
+    "mirror-maker": mirrors.mirror_maker,
 }

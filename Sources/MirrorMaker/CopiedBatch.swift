@@ -60,7 +60,7 @@ struct CopiedBatch: Sendable {
 }
 
 /// Records that are put into a new batch.
-private struct RecordAssembly {
+struct RecordAssembly {
     private var builder: RecordBatchBuilder
     private var segments: [CopiedBatch.Segment] = []
 
@@ -93,26 +93,34 @@ struct BatchCopying {
 
     let compression: Compression?
     let batchSize: Int
+    /// Nil when records are copied as they are.
+    private var rewriting: RecordRewriting?
     private var copies: [CopiedBatch] = []
     /// Small batches that wait to be put together.
     private var small: [ConsumerBatch] = []
     private var smallBytes = 0
 
-    private init(_ settings: ProduceSettings) {
+    private init(_ settings: ProduceSettings, _ rewriting: RecordRewriting?) {
+        self.rewriting = rewriting
         compression = settings.compression
         batchSize = settings.batchSize
     }
 
     /// Copies of batches in their order; markers and what was aborted are passed over.
-    static func copies(of batches: [ConsumerBatch], _ settings: ProduceSettings) throws(RecordBatchError) -> [CopiedBatch] {
-        var copying = BatchCopying(settings)
+    ///
+    /// - Parameter rewriting: what becomes of the records; tells afterwards what was done.
+    static func copies(
+        of batches: [ConsumerBatch], _ settings: ProduceSettings, _ rewriting: inout RecordRewriting?
+    ) throws(RecordBatchError) -> [CopiedBatch] {
+        var copying = BatchCopying(settings, rewriting)
         for batch in batches where batch.batch != nil { try copying.add(batch) }
         try copying.flush()
+        rewriting = copying.rewriting
         return copying.copies
     }
 
     private mutating func add(_ batch: ConsumerBatch) throws(RecordBatchError) {
-        if batch.storedBytes >= Self.largeBatch, let whole = try whole(batch) {
+        if rewriting == nil, batch.storedBytes >= Self.largeBatch, let whole = try whole(batch) {
             try flush()
             copies.append(whole)
             return
@@ -128,7 +136,7 @@ struct BatchCopying {
             smallBytes = 0
         }
         guard let first = small.first, let stored = first.batch else { return }
-        if small.count == 1, let whole = try whole(first) {
+        if rewriting == nil, small.count == 1, let whole = try whole(first) {
             copies.append(whole)
             return
         }
@@ -139,7 +147,7 @@ struct BatchCopying {
             guard let batch = item.batch else { continue }
             var iterator = try batch.records()
             while let record = try iterator.next() {
-                guard record.offset >= item.startOffset else { continue }
+                guard record.offset >= item.startOffset, let record = rewritten(record) else { continue }
                 assembly.append(record)
                 guard assembly.size >= max(batchSize, 1) else { continue }
                 copies.append(try assembly.finish())
@@ -147,6 +155,11 @@ struct BatchCopying {
             }
         }
         if !assembly.isEmpty { copies.append(try assembly.finish()) }
+    }
+
+    /// Nil for a record that is left out.
+    private mutating func rewritten(_ record: Record) -> Record? {
+        rewriting == nil ? record : rewriting?.rewrite(record)
     }
 
     /// The batch as it is, if the target takes it so: all of its records, none missing, with their own timestamps.

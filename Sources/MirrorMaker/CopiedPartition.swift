@@ -25,6 +25,10 @@ struct CopiedPartition: Sendable {
     var problem: String?
     /// The end of the partition on the source, as the last fetch had it.
     var sourceEnd: Int64?
+    /// Whether it has to be looked up what the target has of each origin.
+    var needsScan = false
+    /// Where records begin on the target of which it is not certain whether they are there; nil when it is not known.
+    var scanFrom: Int64?
     var figures = CopyFigures()
 
     init(source: TopicPartition, target: TopicPartition, maximumOffsetLag: Int64) {
@@ -66,6 +70,10 @@ struct CopyFigures: Sendable {
     var bytes = 0
     /// Records that retention, or a loss on the source, took before they were copied.
     var lostRecords = 0
+    var rewrites = RewriteCounts()
+    /// Records that a transform refused, and the offset of the last one, which is tried again and again.
+    var refused = 0
+    var lastRefused: Int64?
     /// Milliseconds from a record's timestamp to when it was fetched, and to when it was on the target.
     var age = Spread()
     var latency = Spread()

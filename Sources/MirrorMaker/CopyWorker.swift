@@ -41,11 +41,16 @@ final class CopyWorker: Sendable {
         await withTaskGroup(of: Void.self) { group in
             while !Task.isCancelled {
                 await locate()
+                await state.scanOrigins(worker: index, source.view)
                 for (node, lane) in newLanes() { group.addTask { await self.runLane(lane, node) } }
                 do throws(KafkaError) { try await ClusterClient.pause(milliseconds: 100) } catch { break }
             }
             await group.waitForAll()
         }
+        close()
+    }
+
+    func close() {
         source.close()
         target.close()
     }
@@ -104,7 +109,7 @@ final class CopyWorker: Sendable {
         let now = SystemClock.monotonicMilliseconds()
         state.contents.withLock { state in
             for copied in state.partitions.values
-            where copied.position != nil && copied.lane == nil && copied.notBefore <= now
+            where copied.position != nil && !copied.needsScan && copied.lane == nil && copied.notBefore <= now
                 && state.distribution.worker(of: copied.source) == index
             {
                 if let leader = view.leader(of: copied.source) { leaders.append(leader) } else { isLeaderless = true }
@@ -123,7 +128,8 @@ final class CopyWorker: Sendable {
     // MARK: Lanes
 
     private func runLane(_ lane: Int, _ node: NodeID) async {
-        let fetching = SourceFetching(cluster: source, fetch: state.clients.fetch, produce: state.clients.produce)
+        let fetching = SourceFetching(
+            cluster: source, fetch: state.clients.fetch, produce: state.clients.produce, records: state.records)
         let sender = transactions == nil ? BatchSender(target, state.clients.produce) : nil
         var writing: Task<Bool, Never>?
         while !Task.isCancelled {
@@ -138,11 +144,15 @@ final class CopyWorker: Sendable {
             let isWritten = await writing?.value ?? true
             writing = nil
             // What was fetched behind something that could not be written is fetched again.
-            guard isWritten, let round else { continue }
+            guard isWritten, var round else { continue }
+            // What was given up while the fetch was waiting is not written any more.
+            state.contents.withLock { state in round.parts.removeAll { state.partitions[$0.source]?.lane != lane } }
             await settle(round)
             guard !round.parts.isEmpty else { continue }
             advance(round)
-            writing = Task { await self.write(round, sender) }
+            writing = Task {
+                await self.state.writeOnce(round, self.state.clients.produce) { await self.write($0, sender) }
+            }
         }
         _ = await writing?.value
         release(lane) { _ in true }
@@ -167,7 +177,7 @@ final class CopyWorker: Sendable {
                     hasStrays = hasStrays || copied.lane == lane
                     continue
                 }
-                guard copied.notBefore <= now else { continue }
+                guard copied.notBefore <= now, !copied.needsScan else { continue }
                 state.partitions.values[place].lane = lane
                 wanted.append(WantedPartition(source: copied.source, target: copied.target, position: position))
             }
@@ -204,6 +214,7 @@ final class CopyWorker: Sendable {
             for part in round.parts {
                 state.partitions[part.source]?.position = part.next
                 state.partitions[part.source]?.figures.bytes += part.bytes
+                state.partitions[part.source]?.figures.rewrites += part.counts
                 for copy in part.copies { state.partitions[part.source]?.figures.age.add(max(0, now - copy.maximumTimestamp)) }
             }
         }
@@ -213,6 +224,10 @@ final class CopyWorker: Sendable {
     private func settle(_ round: FetchedRound) async {
         state.contents.withLock { state in
             for (partition, end) in round.ends { state.partitions[partition]?.sourceEnd = end }
+            for (partition, offset) in round.refused where state.partitions[partition]?.figures.lastRefused != offset {
+                state.partitions[partition]?.figures.refused += 1
+                state.partitions[partition]?.figures.lastRefused = offset
+            }
         }
         for (partition, error) in round.failures {
             state.logger.error(
@@ -244,6 +259,7 @@ final class CopyWorker: Sendable {
                     "flow": "\(state.flow.name)", "partition": "\(partition)", "position": "\(at)", "sourceStart": "\(start)",
                     "sourceEnd": "\(end)", "next": "\(next)",
                 ])
+            if at > end { forgetOrigin(partition) }
             state.contents.withLock { state in
                 guard var copied = state.partitions[partition] else { return }
                 copied.position = next
@@ -255,6 +271,14 @@ final class CopyWorker: Sendable {
         } catch {
             state.failed(partition, "\(error)", pauseMilliseconds: 1000)
         }
+    }
+
+    /// The source counts anew: the same offsets will be other records.
+    private func forgetOrigin(_ partition: TopicPartition) {
+        guard let rule = state.records.rule(partition, source.view.topics[partition.topic]?.topicID ?? .zero),
+            let target = state.contents.withLock({ $0.partitions[partition]?.target })
+        else { return }
+        state.origins.forget(target, RecordOrigin(clusterID: rule.sourceID, topicID: rule.topicID))
     }
 
     // MARK: Writing

@@ -6,6 +6,12 @@ import OrderedCollections
 import Primitives
 import Synchronization
 
+/// Another flow, without keeping it.
+struct WeakFlow: Sendable {
+    weak var state: FlowState?
+    var exists = false
+}
+
 /// A flow while it runs.
 final class FlowState: Sendable {
     struct Contents {
@@ -15,10 +21,18 @@ final class FlowState: Sendable {
         var storedPositions: [TopicPartition: Int64] = [:]
         /// Translations likewise, until their partitions are taken up.
         var storedTranslations: [TopicPartition: OffsetTranslation] = [:]
+        /// Where on the target copying went on behind the stored positions.
+        var storedEnds: [TopicPartition: Int64] = [:]
         /// The groups that checkpoints are made for.
         var checkpointFigures: [String: Spread] = [:]
         var heartbeats = 0
-        var isRunning = false
+        /// What was said of topics at run time, and whether topics have to be looked at again for it.
+        var rules = TopicRules()
+        var isRefreshWanted = false
+        /// What this process does of the shared work; nil when it does everything.
+        var owned: Set<Int>?
+        /// Whether internal topics exist and topics were looked for.
+        var isPrepared = false
         var problem: String?
     }
 
@@ -30,18 +44,35 @@ final class FlowState: Sendable {
     let positions: PositionStore
     /// Nil when offset syncs are off.
     let syncs: OffsetSyncWriting?
+    /// Shared by all flows to the target.
+    let origins: TargetOrigins
+    let records: RecordSettings
+    /// The flow the other way, when both write to topics of the same names.
+    let reverse = Mutex(WeakFlow())
     let contents: Mutex<Contents>
 
-    init(_ flow: MirrorFlow, logger: Logger) throws(KafkaError) {
+    init(_ flow: MirrorFlow, origins: TargetOrigins = TargetOrigins(), logger: Logger) throws(KafkaError) {
         self.flow = flow
+        self.origins = origins
+        records = try RecordSettings(flow, origins)
         self.logger = logger
         clients = try FlowClients(flow)
         sourceAdmin = AdminClient(clients.sourceAdmin)
         targetAdmin = AdminClient(clients.targetAdmin)
         positions = try PositionStore(flow, clients)
         syncs = flow.emitsOffsetSyncs ? try OffsetSyncWriting(topic: flow.offsetSyncsTopic, clients.offsetSyncsProducer(flow)) : nil
-        contents = Mutex(Contents(distribution: WorkDistribution(workers: flow.workers)))
+        contents = Mutex(Contents(distribution: WorkDistribution(workers: flow.workers, isByName: flow.sharing != nil)))
+        if flow.sharing != nil { contents.withLock { $0.owned = [] } }
     }
+
+    /// Whether a topic of the source is replicated now.
+    func replicates(_ topic: String) -> Bool { contents.withLock { flow.replicates(topic, $0.rules) } }
+
+    /// Whether a worker's partitions are this process's.
+    func owns(worker: Int) -> Bool { contents.withLock { $0.owned?.contains(worker) ?? true } }
+
+    /// Whether this process does what has to be done once for the whole flow.
+    var isFirst: Bool { owns(worker: 0) }
 
     /// Logs and remembers why something does not work at the moment.
     func report(_ what: String, _ error: KafkaError) {
@@ -73,6 +104,8 @@ final class FlowState: Sendable {
                 let target = TopicPartition(flow.policy.remoteTopic(partition.topic), partition.partition)
                 var copied = CopiedPartition(source: partition, target: target, maximumOffsetLag: flow.maximumOffsetLag)
                 copied.stored = state.storedPositions[partition]
+                copied.needsScan = flow.addsProvenance && !ReplicationPolicy.isHeartbeats(target.topic)
+                copied.scanFrom = state.storedEnds.removeValue(forKey: partition)
                 if let translation = state.storedTranslations.removeValue(forKey: partition) { copied.translation = translation }
                 state.partitions[partition] = copied
             }
@@ -95,7 +128,11 @@ final class FlowState: Sendable {
     /// Everything before an offset is on the target for certain.
     func finished(_ partition: TopicPartition, next: Int64) {
         contents.withLock { state in
-            guard let index = state.partitions.index(forKey: partition) else { return }
+            guard let index = state.partitions.index(forKey: partition) else {
+                // It was given up while its last records were on their way.
+                if let stored = state.storedPositions[partition] { state.storedPositions[partition] = max(stored, next) }
+                return
+            }
             state.partitions.values[index].written = max(state.partitions.values[index].written, next)
             state.partitions.values[index].translation.passed(upstream: next)
             state.partitions.values[index].problem = nil

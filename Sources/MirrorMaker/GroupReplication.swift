@@ -71,12 +71,35 @@ final class GroupReplication: Sendable {
         }
     }
 
+    /// Where records of the target begin that a group has not read on the source: in topics of the same name their order differs, so
+    /// that they may be before what it has not read of the source's own.
+    ///
+    /// - Returns: by partition; nil for one of which it is not known.
+    private func limits(_ offsets: [TopicPartition: CommittedOffset]) -> [TopicPartition: Int64?] {
+        let reverse = state.reverse.withLock { $0 }
+        guard reverse.exists else { return [:] }
+        var limits: [TopicPartition: Int64?] = [:]
+        reverse.state?.contents.withLock { other in
+            for (partition, committed) in offsets {
+                let remote = flow.policy.remoteTopic(partition.topic)
+                // What does not come back has nothing there that the group could miss.
+                guard reverse.state?.flow.replicates(remote, other.rules) == true else { continue }
+                let copied = other.partitions[TopicPartition(remote, partition.partition)]
+                limits[partition] = .some(copied?.position == nil ? nil : copied?.translation.upstream(of: committed.offset))
+            }
+        }
+        return limits
+    }
+
     private func checkpoints(of group: String, _ offsets: [TopicPartition: CommittedOffset]) -> [Checkpoint] {
         let last = books.withLock { $0.last[group] ?? [:] }
+        let rules = state.contents.withLock { $0.rules }
+        let limits = limits(offsets)
         return state.contents.withLock { state in
             offsets.sorted { $0.key < $1.key }.compactMap { partition, committed in
-                guard flow.topics.matches(partition.topic), let copied = state.partitions[partition], copied.position != nil,
-                    let downstream = copied.translation.downstream(of: committed.offset)
+                guard flow.chooses(partition.topic, rules), let copied = state.partitions[partition], copied.position != nil,
+                    let behind = copied.translation.downstream(of: committed.offset),
+                    let downstream = limits[partition].map({ $0.map { min($0, behind) } }) ?? behind
                 else { return nil }
                 let checkpoint = Checkpoint(
                     group: group, partition: copied.target, upstreamOffset: committed.offset, downstreamOffset: downstream,

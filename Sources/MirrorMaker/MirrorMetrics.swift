@@ -33,12 +33,35 @@ enum MirrorMetrics {
             "lost_records_total", .counter, "Records that the source deleted before they were replicated.",
             { Double($0.figures.lostRecords) }
         ),
+        ("transformed_records_total", .counter, "Records that transforms changed.", { Double($0.figures.rewrites.changed) }),
+        ("filtered_records_total", .counter, "Records that transforms left out.", { Double($0.figures.rewrites.dropped) }),
+        (
+            "refused_records_total", .counter, "Records that a transform could make nothing of, and that hold up their partition.",
+            { Double($0.figures.refused) }
+        ),
+        (
+            "returned_records_total", .counter, "Records that were left out since they had been to the target.",
+            { Double($0.figures.rewrites.returned) }
+        ),
+        (
+            "known_records_total", .counter, "Records that were left out since the target had them already.",
+            { Double($0.figures.rewrites.known) }
+        ),
         ("failed", .gauge, "1 while the partition is not replicated because something failed.", { $0.problem == nil ? 0 : 1 }),
     ]
 
     static func write(_ states: [FlowState], into text: inout PrometheusText) {
         let flows = states.map { state in
-            (state.flow, state.contents.withLock { ($0.partitions.values.elements, $0.checkpointFigures, $0.heartbeats) })
+            (
+                state.flow,
+                state.contents.withLock { state in
+                    // Partitions of other processes are shown by those.
+                    let own = state.partitions.values.filter {
+                        state.owned?.contains(state.distribution.worker(of: $0.source) ?? -1) ?? true
+                    }
+                    return (own, state.checkpointFigures, state.heartbeats)
+                }
+            )
         }
         for (prefix, figures) in [("kafka_connect_mirror_mirrorsourceconnector_", figures), ("martlet_mirror_", ownFigures)] {
             for (name, type, help, figure) in figures {

@@ -12,24 +12,20 @@ final class RunningFlow: Sendable {
     private let topics: TopicReplication
     private let groups: GroupReplication
     private let heartbeats: KafkaProducer
-    private let workers: [CopyWorker]
+    /// Workers that run, by their numbers.
+    private let workers: WorkerPool
 
     private var flow: MirrorFlow { state.flow }
 
-    init(_ flow: MirrorFlow, reverse: MirrorFlow?, logger: Logger) throws(KafkaError) {
-        let state = try FlowState(flow, logger: logger)
+    init(_ flow: MirrorFlow, origins: TargetOrigins, logger: Logger) throws(KafkaError) {
+        let state = try FlowState(flow, origins: origins, logger: logger)
         self.state = state
-        // The identity policy alone has names that do not tell where records come from.
-        let returns: @Sendable (String) -> Bool = { topic in
-            guard flow.policy.kind == .identity, let reverse, reverse.isEnabled, reverse.policy.kind == .identity else { return false }
-            return flow.replicates(topic) && reverse.replicates(topic) && topic != ReplicationPolicy.heartbeatsTopic
-        }
-        topics = TopicReplication(state, returns: returns)
+        topics = TopicReplication(state)
         groups = try GroupReplication(state)
         var configuration = ProducerConfiguration(state.clients.targetProducer)
         configuration.allowTopicCreation = false
         heartbeats = try KafkaProducer(configuration)
-        workers = flow.isEnabled ? (0..<flow.workers).map { CopyWorker(state, index: $0) } : []
+        workers = WorkerPool(state)
     }
 
     func run() async {
@@ -46,26 +42,29 @@ final class RunningFlow: Sendable {
         await state.close()
     }
 
+    /// Takes over which shares of the work are this process's; returns when nothing is done any more for others.
+    func take(_ shares: Set<Int>) async { await workers.take(shares) }
+
     private func replicate() async {
         guard await untilDone("preparing", { () async throws(KafkaError) in try await self.prepare() }) else { return }
         guard await untilDone("looking for topics", { () async throws(KafkaError) in try await self.topics.refresh() }) else { return }
-        state.contents.withLock { $0.isRunning = true }
+        state.contents.withLock { $0.isPrepared = true }
         await withTaskGroup(of: Void.self) { group in
-            for worker in workers { group.addTask { await worker.run() } }
+            // Where work is shared, it comes by `take`.
+            if flow.sharing == nil { group.addTask { await self.workers.runAll() } }
             let (topics, groups, state) = (topics, groups, state)
+            group.addTask { await self.runTopics() }
+            group.addTask { await self.followRules() }
             group.addTask {
-                await self.every(self.flow.refreshTopicsInterval, "looking for topics", atOnce: false) { () async throws(KafkaError) in
-                    try await topics.refresh()
-                }
-            }
-            group.addTask {
-                await self.every(self.flow.syncTopicConfigsInterval, "replicating topic settings") { () async throws(KafkaError) in
-                    try await topics.syncConfigs()
+                let isSomethingSet = !self.flow.topicSettings.isEmpty
+                await self.every(self.flow.syncTopicConfigsInterval ?? (isSomethingSet ? 600 : nil), "replicating topic settings") {
+                    () async throws(KafkaError) in
+                    if state.isFirst { try await topics.syncConfigs() }
                 }
             }
             group.addTask {
                 await self.every(self.flow.syncTopicACLsInterval, "replicating access rules") { () async throws(KafkaError) in
-                    try await topics.syncACLs()
+                    if state.isFirst { try await topics.syncACLs() }
                 }
             }
             group.addTask {
@@ -80,6 +79,7 @@ final class RunningFlow: Sendable {
 
     /// The topics of the books, what stands in them, and the transactional ids.
     private func prepare() async throws(KafkaError) {
+        try await state.records.identify(state.sourceAdmin, state.targetAdmin)
         let place = flow.offsetSyncsLocation == .source ? state.sourceAdmin : state.targetAdmin
         if flow.emitsOffsetSyncs {
             // Older pairs are of use to groups that lag; a topic that was made by MirrorMaker keeps its own settings.
@@ -92,6 +92,13 @@ final class RunningFlow: Sendable {
             InternalTopic(
                 name: flow.positionsTopic, partitions: flow.positionsPartitions, replicationFactor: flow.positionsReplicationFactor,
                 replicationKey: "offset.storage.replication.factor"))
+        try await state.targetAdmin.ensure(
+            InternalTopic(
+                name: flow.topicRulesTopic, replicationFactor: flow.positionsReplicationFactor,
+                replicationKey: "offset.storage.replication.factor"))
+        var rules = TopicRules()
+        try await TopicReading.readAll(flow.topicRulesTopic, state.clients.targetConsumer) { rules.apply(key: $0.key, value: $0.value) }
+        state.contents.withLock { $0.rules = rules }
         if flow.emitCheckpointsInterval != nil {
             try await state.targetAdmin.ensure(
                 InternalTopic(
@@ -99,28 +106,47 @@ final class RunningFlow: Sendable {
                     replicationKey: "checkpoints.topic.replication.factor"))
             try await groups.load()
         }
-        // A transaction that was left open would hold up the reading of positions.
-        for worker in workers { try await worker.prepare() }
-        let positions = try await state.positions.load()
-        let translations = try await loadTranslations()
-        state.contents.withLock { state in
-            state.storedPositions = positions
-            state.storedTranslations = translations
-        }
-        state.logger.info("prepared", metadata: ["flow": "\(flow.name)", "storedPositions": "\(positions.count)"])
+        if flow.sharing == nil { try await workers.prepareAll() }
+        state.logger.info("prepared", metadata: ["flow": "\(flow.name)"])
     }
 
-    private func loadTranslations() async throws(KafkaError) -> [TopicPartition: OffsetTranslation] {
-        guard flow.emitsOffsetSyncs else { return [:] }
-        var found: [TopicPartition: OffsetTranslation] = [:]
-        try await TopicReading.readAll(flow.offsetSyncsTopic, state.clients.offsetSyncsReader(flow)) { record in
-            if record.followsGap { for key in found.keys { found[key]?.loadingSkipped() } }
-            guard let key = record.key, let value = record.value, let sync = try? OffsetSync(key: key, value: value) else { return }
-            let isRun = record.headers.contains { $0.key == OffsetSyncWriting.runHeader }
-            found[sync.partition, default: OffsetTranslation()].load(
-                upstream: sync.upstreamOffset, downstream: sync.downstreamOffset, isRun: isRun)
+    // MARK: Topics
+
+    /// Looks for topics now and then, and at once when something was said of them.
+    private func runTopics() async {
+        let interval = flow.refreshTopicsInterval.map { max($0 * 1000, 1) }
+        var due = SystemClock.monotonicMilliseconds() + (interval ?? 0)
+        while !Task.isCancelled {
+            let isWanted = state.contents.withLock { state in
+                defer { state.isRefreshWanted = false }
+                return state.isRefreshWanted
+            }
+            if isWanted || (interval != nil && SystemClock.monotonicMilliseconds() >= due) {
+                do throws(KafkaError) {
+                    try await topics.refresh()
+                } catch {
+                    state.report("looking for topics", error)
+                    if isWanted { state.contents.withLock { $0.isRefreshWanted = true } }
+                }
+                due = SystemClock.monotonicMilliseconds() + (interval ?? 0)
+            }
+            try? await ClusterClient.pause(milliseconds: 100)
         }
-        return found
+    }
+
+    /// Follows what is said of topics.
+    private func followRules() async {
+        let (flow, state) = (flow, state)
+        let following = TopicFollowing(flow.topicRulesTopic, state.clients.targetConsumer)
+        await following.run { records in
+            state.contents.withLock { contents in
+                let before = contents.rules
+                for record in records { contents.rules.apply(key: record.key, value: record.value) }
+                if contents.rules != before { contents.isRefreshWanted = true }
+            }
+        } failed: { error in
+            state.report("following what is said of topics", error)
+        }
     }
 
     // MARK: Again and again
@@ -159,6 +185,7 @@ final class RunningFlow: Sendable {
         }
         guard isPrepared else { return }
         await every(interval, "heartbeats") { () async throws(KafkaError) in
+            guard self.state.isFirst else { return }
             let now = SystemClock.now()
             let heartbeat = Heartbeat(sourceAlias: self.flow.source, targetAlias: self.flow.target, timestamp: now)
             _ = try await self.heartbeats.send(

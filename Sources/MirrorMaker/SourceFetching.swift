@@ -2,6 +2,7 @@
 import KafkaMessages
 import KafkaWire
 import MartletClient
+import Mirroring
 import NIOCore
 import Primitives
 import RecordBatches
@@ -24,6 +25,12 @@ struct FetchedPart: Sendable {
     var copies: [CopiedBatch]
     /// Bytes as stored on the source.
     var bytes: Int
+    /// What was done to the records.
+    var counts = RewriteCounts()
+    /// Offsets of origins in the copies, by the way that they came.
+    var passed: [RecordPath: OffsetRanges] = [:]
+    /// Nil without provenance.
+    var rule: ProvenanceRule?
 }
 
 /// What a fetch brought.
@@ -34,6 +41,8 @@ struct FetchedRound: Sendable {
     /// Partitions whose offset is not there.
     var outOfRange: [TopicPartition] = []
     var failures: [(partition: TopicPartition, error: KafkaError)] = []
+    /// Records that were refused; their partitions are among the failures too.
+    var refused: [(partition: TopicPartition, offset: Int64)] = []
     /// Whether leaders should be looked up again.
     var isStale = false
 }
@@ -42,6 +51,7 @@ struct SourceFetching {
     let cluster: ClusterClient
     let fetch: FetchSettings
     let produce: ProduceSettings
+    let records: RecordSettings
 
     /// Fetches from a broker; waits for records for as long as the settings say.
     func fetch(_ wanted: [WantedPartition], from node: NodeID) async throws(KafkaError) -> FetchedRound {
@@ -58,7 +68,7 @@ struct SourceFetching {
             let name = topic.topic.isEmpty ? view.topicNames[topic.topicId] ?? "" : topic.topic
             for data in topic.partitions {
                 guard let item = asked[TopicPartition(name, data.partitionIndex)] else { continue }
-                take(data, item, &round)
+                take(data, item, view.topics[name]?.topicID ?? .zero, &round)
             }
         }
         return round
@@ -93,7 +103,9 @@ struct SourceFetching {
         return (request, hasIDs)
     }
 
-    private func take(_ data: FetchResponse.PartitionData, _ item: WantedPartition, _ round: inout FetchedRound) {
+    private func take(
+        _ data: FetchResponse.PartitionData, _ item: WantedPartition, _ topicID: TopicID, _ round: inout FetchedRound
+    ) {
         guard data.errorCode == .none else {
             if data.errorCode == .offsetOutOfRange {
                 round.outOfRange.append(item.source)
@@ -113,11 +125,22 @@ struct SourceFetching {
             let batches = try reader.batches(
                 in: bytes, position: item.position, aborted: (data.abortedTransactions ?? []).map { ($0.producerId, $0.firstOffset) })
             guard let last = batches.last else { return }
+            let rule = records.rule(item.source, topicID)
+            var rewriting = records.rewriting(item, rule)
+            let copies = try BatchCopying.copies(of: batches, produce, &rewriting)
+            if let refused = rewriting?.refused {
+                round.refused.append((item.source, refused.offset))
+                round.failures.append(
+                    (item.source, .invalidContent("\(item.source) at offset \(refused.offset): \(refused.reason)")))
+                // What is before it can go on.
+                guard refused.offset > item.position else { return }
+            }
             round.parts.append(
                 FetchedPart(
-                    source: item.source, target: item.target, start: item.position, next: last.nextOffset,
-                    copies: try BatchCopying.copies(of: batches, produce),
-                    bytes: batches.reduce(0) { $0 + $1.storedBytes }))
+                    source: item.source, target: item.target, start: item.position,
+                    next: rewriting?.refused?.offset ?? last.nextOffset, copies: copies,
+                    bytes: batches.reduce(0) { $0 + $1.storedBytes }, counts: rewriting?.counts ?? RewriteCounts(),
+                    passed: rewriting?.passed ?? [:], rule: rule))
         } catch {
             round.failures.append((item.source, KafkaError(.corruptRecords, "\(item.source) at offset \(item.position): \(error)")))
         }

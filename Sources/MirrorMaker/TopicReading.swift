@@ -33,7 +33,8 @@ enum TopicReading {
         settings.isolation = isolation
         let consumer = try KafkaConsumer(settings)
         do throws(KafkaError) {
-            try await read(topic, consumer, body)
+            let partitions = try await consumer.partitions(of: topic)
+            try await read(partitions, from: [:], consumer) { _, record in body(record) }
         } catch {
             try? await consumer.close()
             throw error
@@ -41,15 +42,38 @@ enum TopicReading {
         try? await consumer.close()
     }
 
-    private static func read(_ topic: String, _ consumer: KafkaConsumer, _ body: (InternalRecord) -> Void) async throws(KafkaError) {
-        let partitions = try await consumer.partitions(of: topic)
+    /// Hands over the headers of every committed record from an offset of each partition to its present end.
+    static func readTails(
+        _ begins: [TopicPartition: Int64], _ configuration: ClientConfiguration, _ body: (TopicPartition, RecordHeaders) -> Void
+    ) async throws(KafkaError) {
+        var settings = ConsumerConfiguration(configuration)
+        settings.offsetReset = .earliest
+        settings.commitsAutomatically = false
+        settings.isolation = .readCommitted
+        let consumer = try KafkaConsumer(settings)
+        do throws(KafkaError) {
+            try await read(begins.keys.sorted(), from: begins, consumer) { partition, record in body(partition, record.headers) }
+        } catch {
+            try? await consumer.close()
+            throw error
+        }
+        try? await consumer.close()
+    }
+
+    /// - Parameter begins: where to begin; the first record for partitions that are not named.
+    private static func read(
+        _ partitions: [TopicPartition], from begins: [TopicPartition: Int64], _ consumer: KafkaConsumer,
+        _ body: (TopicPartition, InternalRecord) -> Void
+    ) async throws(KafkaError) {
+        guard !partitions.isEmpty else { return }
         // The very end, also for a reader of committed records: behind a transaction that is still open there may be committed ones.
         let ends = try await consumer.cluster.offsets(partitions.map { ($0, .latest) }).mapValues(\.offset)
         let starts = try await consumer.beginningOffsets(partitions)
-        var waiting = partitions.filter { (starts[$0] ?? 0) < (ends[$0] ?? 0) }
+        let firsts = partitions.map { (partition: $0, offset: max(starts[$0] ?? 0, begins[$0] ?? 0)) }
+        var waiting = firsts.filter { $0.offset < ends[$0.partition] ?? 0 }.map(\.partition)
         guard !waiting.isEmpty else { return }
         try await consumer.assign(waiting)
-        try consumer.seekToBeginning(waiting)
+        for (partition, offset) in firsts where waiting.contains(partition) { try consumer.seek(partition, to: offset) }
         var deadline = SystemClock.monotonicMilliseconds() + Self.patienceMilliseconds
         while !waiting.isEmpty {
             if Task.isCancelled { throw .cancelled }
@@ -58,6 +82,7 @@ enum TopicReading {
                 var expected = batch.startOffset
                 for record in try batch.records() {
                     body(
+                        batch.partition,
                         InternalRecord(
                             key: record.key, value: record.value, headers: record.headers, timestamp: record.timestamp,
                             followsGap: record.offset > expected))
@@ -72,7 +97,7 @@ enum TopicReading {
                 waiting.removeAll { $0 == partition }
             }
             guard SystemClock.monotonicMilliseconds() < deadline else {
-                throw KafkaError(.timedOut, "'\(topic)' could not be read to its end in time", isRetriable: true)
+                throw KafkaError(.timedOut, "\(waiting[0]) could not be read to its end in time", isRetriable: true)
             }
         }
     }

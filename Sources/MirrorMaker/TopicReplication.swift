@@ -10,21 +10,17 @@ final class TopicReplication: Sendable {
     private static let chunk = 200
 
     private let state: FlowState
-    /// Whether a topic comes back the same way without its name telling so: then it is not replicated.
-    private let returns: @Sendable (String) -> Bool
-
     private var flow: MirrorFlow { state.flow }
 
-    init(_ state: FlowState, returns: @escaping @Sendable (String) -> Bool) {
+    init(_ state: FlowState) {
         self.state = state
-        self.returns = returns
     }
 
     // MARK: Topics and partitions
 
     /// Looks at both sides, creates what is missing on the target, and has new partitions copied.
     func refresh() async throws(KafkaError) {
-        let source = try await state.sourceAdmin.listTopics().filter { flow.replicates($0.name) && !isLoop($0.name) }
+        let source = try await state.sourceAdmin.listTopics().filter { state.replicates($0.name) }
         var known: [String: Int] = [:]
         for topic in try await state.targetAdmin.listTopics(includingInternal: true) { known[topic.name] = topic.partitions.count }
         let missing = source.filter { known[flow.policy.remoteTopic($0.name)] == nil }
@@ -43,24 +39,14 @@ final class TopicReplication: Sendable {
         }
     }
 
-    private func isLoop(_ topic: String) -> Bool {
-        guard returns(topic) else { return false }
-        state.logger.error(
-            """
-            the topic would be replicated in both directions under the same name, and its records would go round for ever: it is left out of \
-            this flow. Exclude it from one of them with topics.exclude, or use DefaultReplicationPolicy
-            """,
-            metadata: ["flow": "\(flow.name)", "topic": "\(topic)"])
-        return true
-    }
-
     private func create(_ topics: [TopicDescription]) async throws(KafkaError) -> [TopicDescription] {
         guard !topics.isEmpty else { return [] }
         let settings = try await settings(of: topics.map(\.name), state.sourceAdmin)
         let new = topics.map { topic in
             NewTopic(
                 flow.policy.remoteTopic(topic.name), partitions: Int32(topic.partitions.count), replicationFactor: flow.replicationFactor,
-                configs: (settings[topic.name] ?? []).filter { isReplicated($0, isNew: true) }.map { ($0.name, $0.value) })
+                configs: (settings[topic.name] ?? []).filter { isReplicated($0, isNew: true) }.map { ($0.name, $0.value) }
+                    + flow.topicSettings.map { ($0.name, $0.value) })
         }
         var created: [TopicDescription] = []
         for (topic, outcome) in zip(topics, try await state.targetAdmin.createTopics(new)) {
@@ -116,11 +102,12 @@ final class TopicReplication: Sendable {
     /// As MirrorSourceConnector.targetConfig: what the topic or its brokers' dynamic settings say, without what is excluded.
     private func isReplicated(_ setting: ConfigSetting, isNew: Bool) -> Bool {
         if setting.isReadOnly || setting.isSensitive || setting.source == .staticBroker { return false }
+        if flow.topicSettings.contains(where: { $0.name == setting.name }) { return false }
         if isNew, setting.source == .defaultConfig, !flow.usesSourceDefaults { return false }
         return !flow.excludedConfigProperties.matches(setting.name)
     }
 
-    /// Has the settings of remote topics follow those of their sources; only what differs is changed.
+    /// Has the settings of remote topics follow those of their sources, and be what the file says; only what differs is changed.
     func syncConfigs() async throws(KafkaError) {
         let topics = replicatedTopics
         let wanted = try await settings(of: topics, state.sourceAdmin)
@@ -129,7 +116,12 @@ final class TopicReplication: Sendable {
         for topic in topics {
             let remote = flow.policy.remoteTopic(topic)
             guard let wanted = wanted[topic], let present = present[remote] else { continue }
-            let differing = wanted.filter { isReplicated($0, isNew: false) }.compactMap { change($0, present) }
+            let differing =
+                (flow.syncTopicConfigsInterval == nil
+                    ? [] : wanted.filter { isReplicated($0, isNew: false) }.compactMap { change($0, present) })
+                + flow.topicSettings.filter { own in
+                    !present.contains { $0.name == own.name && $0.source == .topic && $0.value == own.value }
+                }.map { .set($0.name, $0.value) }
             if !differing.isEmpty { changes.append((.topic(remote), differing)) }
         }
         guard !changes.isEmpty else { return }
@@ -177,7 +169,7 @@ final class TopicReplication: Sendable {
             throw error
         }
         let wanted = found.filter { entry in
-            flow.replicates(entry.resourceName) && !(entry.permission == "ALLOW" && entry.operation == "WRITE")
+            state.replicates(entry.resourceName) && !(entry.permission == "ALLOW" && entry.operation == "WRITE")
         }.map { entry in
             var remote = entry
             remote.resourceName = flow.policy.remoteTopic(entry.resourceName)

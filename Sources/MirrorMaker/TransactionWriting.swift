@@ -13,6 +13,7 @@ import Synchronization
 final class TransactionWriting: Sendable {
     private let state: FlowState
     private let transactionalID: String
+    private let worker: Int
     private let cluster: ClusterClient
     private let sender: BatchSender
     private let identity = Mutex<ProducerIdentity?>(nil)
@@ -20,6 +21,7 @@ final class TransactionWriting: Sendable {
 
     init(_ state: FlowState, worker: Int, _ cluster: ClusterClient) {
         self.state = state
+        self.worker = worker
         self.cluster = cluster
         transactionalID = state.flow.transactionalID(worker: worker)
         sender = BatchSender(cluster, state.clients.produce, giveUpAfter: state.clients.produce.transactionTimeout)
@@ -73,7 +75,7 @@ final class TransactionWriting: Sendable {
 
     private func perform(_ round: FetchedRound) async -> Bool {
         let parts = round.parts.filter { !$0.copies.isEmpty }
-        guard !parts.isEmpty else {
+        guard !parts.isEmpty || round.parts.contains(where: { $0.counts.leftOut > 0 }) else {
             // Markers only: their offsets are stored with the next records.
             for part in round.parts { state.finished(part.source, next: part.next) }
             return true
@@ -103,6 +105,8 @@ final class TransactionWriting: Sendable {
 
     /// After a failure: a new epoch, and the positions as they were committed.
     private func recover() async throws(KafkaError) {
+        // Whoever has the share now must not be fenced.
+        guard state.owns(worker: worker) else { throw KafkaError.retryLater("another process does this share") }
         try await begin()
         let committed = try await state.positions.load()
         state.contents.withLock { state in

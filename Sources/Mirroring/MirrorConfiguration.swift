@@ -54,10 +54,11 @@ public struct MirrorConfiguration: Sendable {
             fail("clusters", "does not name '\(target)', which --clusters asks for")
         }
         flows = []
+        let graph = FlowGraph(file, clusters)
         for source in clusters {
             for target in clusters where source != target && targets?.contains(target) != false {
                 var settings = MirrorSettings(file, source: source, target: target)
-                if let flow = MirrorFlow(&settings) { flows.append(flow) }
+                if let flow = MirrorFlow(&settings, graph) { flows.append(flow) }
                 mistakes += settings.mistakes
             }
         }
@@ -131,7 +132,7 @@ public struct MirrorConfiguration: Sendable {
 
 extension MirrorFlow {
     /// Nil when filters cannot be read; the mistakes are among the settings'.
-    init?(_ settings: inout MirrorSettings) {
+    init?(_ settings: inout MirrorSettings, _ graph: FlowGraph) {
         let isEnabled = settings.boolean("enabled", false)
         let heartbeats = settings.interval("emit.heartbeats", seconds: 1)
         guard let topics = settings.patterns("topics", NameFilterDefaults.topics),
@@ -158,6 +159,8 @@ extension MirrorFlow {
         targetProducer = settings.client("target", "producer")
         targetAdmin = settings.client("target", "admin")
         readExactlyOnce(&settings)
+        readRecords(&settings, isInCycle: graph.isInCycle(source, target))
+        readSharing(&settings, graph)
     }
 
     private static func policy(_ settings: inout MirrorSettings) -> ReplicationPolicy {

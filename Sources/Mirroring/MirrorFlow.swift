@@ -10,6 +10,24 @@ public enum OffsetSyncsLocation: String, Hashable, Sendable, CaseIterable {
     case target
 }
 
+/// A setting of a remote topic.
+public struct TopicSetting: Hashable, Sendable {
+    public var name: String
+    public var value: String
+}
+
+/// How several processes with the same file share its work (`dedicated.mode.enable.internal.rest`).
+public struct SharingSettings: Hashable, Sendable {
+    /// Where members and shares are written down, on the target.
+    public var topic: String
+    /// Shares of the work to a target.
+    public var shares: Int
+    /// Milliseconds without a sign of life after which a process's shares are taken over (`session.timeout.ms`).
+    public var sessionTimeout: Int64
+    /// Milliseconds between two signs of life (`heartbeat.interval.ms`).
+    public var heartbeatInterval: Int64
+}
+
 /// A flow from one cluster to another and its settings.
 public struct MirrorFlow: Sendable {
     public var source: String
@@ -62,12 +80,28 @@ public struct MirrorFlow: Sendable {
     /// Milliseconds between two times that positions are stored, without exactly-once (`offset.flush.interval.ms`).
     public var positionsInterval: Int64 = 5_000
 
+    // MARK: Records
+
+    /// Whether every record is given a header that tells where it comes from (`replication.provenance.headers.enable`).
+    public var addsProvenance = false
+    /// Offsets at the end of a partition of the target that are looked at for provenance at a start, at least.
+    public var provenanceLookback: Int64 = 2_000
+    /// What is done to records, in this order.
+    public var transforms: [TransformSettings] = []
+    /// Settings that remote topics have whatever their sources say (`topic.config.*`).
+    public var topicSettings: [TopicSetting] = []
+
     // MARK: Exactly once
 
     /// Records and positions in one transaction (`exactly.once.source.support=enabled`).
     public var isExactlyOnce = false
     /// What transactional ids begin with (`group.id` of MirrorMaker's Connect workers).
     public var workerGroup: String
+
+    // MARK: Several processes
+
+    /// Nil when one process does all of the work.
+    public var sharing: SharingSettings?
 
     // MARK: Clients
 
@@ -83,11 +117,11 @@ public struct MirrorFlow: Sendable {
     /// The topic's name depends on where it is: it names the cluster at the other end.
     public var offsetSyncsTopic: String { policy.offsetSyncsTopic(offsetSyncsLocation == .source ? target : source) }
     public var checkpointsTopic: String { policy.checkpointsTopic(source) }
+    /// Where topics that were added and blocked at run time are kept, on the target.
+    public var topicRulesTopic: String { "mm2-topics.\(source).internal" }
 
     /// Whether a topic of the source is replicated.
-    public func replicates(_ topic: String) -> Bool {
-        policy.replicates(topic, to: target, filter: topics, replicatesHeartbeats: replicatesHeartbeats)
-    }
+    public func replicates(_ topic: String) -> Bool { replicates(topic, TopicRules()) }
 
     /// The transactional id of a worker, as Connect names those of tasks.
     public func transactionalID(worker: Int) -> String { "\(workerGroup)-\(SourcePosition.connector)-\(worker)" }

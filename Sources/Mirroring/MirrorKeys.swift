@@ -12,17 +12,20 @@ enum MirrorKeys {
         "sync.topic.configs.enabled", "sync.topic.configs.interval.seconds", "sync.topic.acls.enabled", "sync.topic.acls.interval.seconds",
         "emit.heartbeats.enabled", "emit.heartbeats.interval.seconds", "heartbeats.replication.enabled", "emit.checkpoints.enabled",
         "emit.checkpoints.interval.seconds", "sync.group.offsets.enabled", "sync.group.offsets.interval.seconds", "tasks.max",
+        "replication.provenance.headers.enable", "replication.provenance.lookback.records", "transforms",
     ]
+
+    /// What settings of a flow begin with whose rest the operator names.
+    private static let families = ["replication.policy", "transforms.", "topic.config."]
 
     /// Settings of MirrorMaker's Connect workers that are understood.
     private static let worker: Set<String> = [
         "group.id", "offset.storage.topic", "offset.storage.partitions", "offset.storage.replication.factor", "offset.flush.interval.ms",
-        "exactly.once.source.support",
+        "exactly.once.source.support", "dedicated.mode.enable.internal.rest", "session.timeout.ms", "heartbeat.interval.ms",
     ]
 
     /// Keys of MirrorMaker and Connect that change nothing here, with the reason.
     private static let idle: [(prefix: String, reason: String)] = [
-        ("dedicated.mode.enable.internal.rest", "one process does all of the work, so that nothing has to be forwarded"),
         ("listeners", "there is no REST interface"), ("rest.", "there is no REST interface"),
         ("admin.listeners", "there is no REST interface"),
         ("config.storage.", "nothing is kept in a configuration topic"), ("status.storage.", "nothing is kept in a status topic"),
@@ -33,9 +36,8 @@ enum MirrorKeys {
         ("consumer.poll.timeout.ms", "consumer.fetch.max.wait.ms bounds waiting"),
         ("task.shutdown", "stopping waits for what is on its way"),
         ("task.", "workers are no Connect tasks"), ("worker.", "there are no Connect workers"),
-        ("heartbeat.interval.ms", "there is no group of workers"), ("session.timeout.ms", "there is no group of workers"),
-        ("rebalance.timeout.ms", "there is no group of workers"), ("scheduled.rebalance.", "there is no group of workers"),
-        ("connect.protocol", "there is no group of workers"), ("inter.worker.", "there is no group of workers"),
+        ("rebalance.timeout.ms", "nothing is rebalanced"), ("scheduled.rebalance.", "nothing is rebalanced"),
+        ("connect.protocol", "nothing is rebalanced"), ("inter.worker.", "processes do not speak with one another"),
         ("offset.flush.timeout.ms", "storing positions is bounded by the producer's request.timeout.ms"),
         ("offset.storage.", "only topic, partitions and replication.factor are used"), ("errors.", "a record is never skipped"),
         ("transaction.boundary", "a transaction holds what one fetch brought"), ("name", "flows are named by their clusters"),
@@ -68,7 +70,7 @@ enum MirrorKeys {
         "max.poll.records", "max.poll.interval.ms", "receive.buffer.bytes", "send.buffer.bytes", "poll.timeout.ms",
     ]
 
-    static func isConnectorKey(_ key: String) -> Bool { connector.contains(key) || key.hasPrefix("replication.policy") }
+    static func isConnectorKey(_ key: String) -> Bool { connector.contains(key) || families.contains(where: key.hasPrefix) }
 
     /// Keys of one kind of client, as MirrorMaker tells them apart.
     static func isRoleKey(_ key: String) -> Bool { key.hasPrefix("consumer") || key.hasPrefix("producer") || key.hasPrefix("admin") }

@@ -21,6 +21,9 @@ struct MirrorSettings {
         for (key, entry) in file.entries(below: "\(source)->\(target).") { connector[key] = entry }
     }
 
+    /// All settings of the connectors.
+    var connectorEntries: OrderedDictionary<String, MirrorEntry> { connector }
+
     /// A setting of the connectors: the flow's, or else the one for all flows.
     func entry(_ key: String) -> MirrorEntry? { connector[key] }
 

@@ -121,6 +121,20 @@ public struct OffsetTranslation: Sendable {
         return min(run.downstream + (upstream - run.upstream), next)
     }
 
+    /// The other way: the first offset of the source whose copy is at or behind an offset of the target, or is not there yet. Whoever
+    /// has read the target up to that offset has read everything of the source before it.
+    ///
+    /// - Returns: nil when it is not known.
+    public func upstream(of downstream: Int64) -> Int64? {
+        guard let end else { return nil }
+        if downstream >= end.downstream { return end.upstream }
+        guard let first = runs.first else { return nil }
+        guard let index = runs.lastIndex(where: { $0.downstream <= downstream }) else { return first.isExact ? first.upstream : 0 }
+        let run = runs[index]
+        let next = index + 1 < runs.count ? runs[index + 1].upstream : end.upstream
+        return run.isExact ? min(run.upstream + (downstream - run.downstream), next) : run.upstream
+    }
+
     private func lastRun(at upstream: Int64) -> Int? {
         var (low, high) = (0, runs.count)
         while low < high {

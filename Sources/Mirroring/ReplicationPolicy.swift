@@ -89,6 +89,9 @@ public struct ReplicationPolicy: Hashable, Sendable {
     private var internalSuffix: String { internalSeparator + "internal" }
     private var checkpointsSuffix: String { internalSeparator + "checkpoints" + internalSuffix }
 
+    /// Heartbeats are MirrorMaker's own records, whatever cluster they come from.
+    public static func isHeartbeats(_ topic: String) -> Bool { topic.hasSuffix(heartbeatsTopic) }
+
     public func isHeartbeatsTopic(_ topic: String) -> Bool { originalTopic(topic) == Self.heartbeatsTopic }
 
     /// Where the pairs of offsets are kept. `alias` is the other cluster's: the target's for a topic on the source.
@@ -101,15 +104,5 @@ public struct ReplicationPolicy: Hashable, Sendable {
     public func isInternalTopic(_ topic: String) -> Bool {
         topic.hasPrefix("mm2") && topic.hasSuffix(internalSuffix) || topic.hasSuffix(checkpointsSuffix) || topic.hasPrefix("__")
             || topic.hasPrefix(".")
-    }
-}
-
-extension ReplicationPolicy {
-    /// Whether a topic of the source is replicated to `target`.
-    ///
-    /// - Parameter replicatesHeartbeats: whether heartbeats are, although no filter names them.
-    public func replicates(_ topic: String, to target: String, filter: NameFilter, replicatesHeartbeats: Bool) -> Bool {
-        (filter.matches(topic) || (replicatesHeartbeats && isHeartbeatsTopic(topic))) && !isInternalTopic(topic)
-            && !isCycle(topic, target: target)
     }
 }

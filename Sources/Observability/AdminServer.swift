@@ -9,6 +9,8 @@ import Synchronization
 
 /// A request to the admin endpoint; bodies are not looked at.
 public struct AdminRequest: Sendable {
+    /// `GET` and its likes.
+    public var method = "GET"
     /// Path without query.
     public var path: String
     /// What follows the question mark, if anything.
@@ -73,11 +75,21 @@ public enum AdminServerError: Error, Hashable, CustomStringConvertible {
 public final class AdminServer: Sendable {
     /// Answers one path; runs on the endpoint's loop.
     public typealias Route = @Sendable (AdminRequest) -> AdminResponse
+    /// Answers every method on one path and below it; may take its time.
+    public typealias Operation = @Sendable (AdminRequest) async -> AdminResponse
+
+    /// What becomes of a request.
+    enum Answer {
+        case now(AdminResponse)
+        case later(AdminRequest, Operation)
+    }
 
     private struct State {
         var channel: (any Channel)?
         var clients: [ObjectIdentifier: any Channel] = [:]
         var routes: [String: Route] = [:]
+        var operations: [String: Operation] = [:]
+        var token: String?
     }
 
     /// Bound on clients at a time; more are turned away.
@@ -106,6 +118,16 @@ public final class AdminServer: Sendable {
     /// Adds or replaces the answer to a path.
     public func addRoute(_ path: String, _ route: @escaping Route) {
         state.withLock { $0.routes[path] = route }
+    }
+
+    /// Adds what may also change something; not for browsers, whose pages could ask for it in the name of whoever looks at them.
+    public func addOperation(_ path: String, _ operation: @escaping Operation) {
+        state.withLock { $0.operations[path] = operation }
+    }
+
+    /// From now on operations are only for those who send the token (`Authorization: Bearer …`).
+    public func requireToken(_ token: String) {
+        state.withLock { $0.token = token }
     }
 
     /// Listens; returns the bound port. Must not be called on an event loop.
@@ -144,13 +166,33 @@ public final class AdminServer: Sendable {
         try? channel?.close().wait()
     }
 
-    func respond(to head: HTTPRequestHead) -> AdminResponse {
+    func answer(_ head: HTTPRequestHead) -> Answer {
+        let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let path = String(parts[0])
+        let (found, token) = state.withLock { state in
+            (state.operations.first { path == $0.key || path.hasPrefix($0.key + "/") }?.value, state.token)
+        }
+        guard let found else { return .now(respond(to: head)) }
+        if head.headers.contains(name: "origin") { return .now(.text("not for pages in browsers\n", status: 403)) }
+        if let token, !Self.isSame(head.headers.first(name: "authorization") ?? "", "Bearer \(token)") {
+            return .now(.text("Authorization: Bearer TOKEN is missing or wrong\n", status: 401))
+        }
+        let request = AdminRequest(method: head.method.rawValue, path: path, query: parts.count > 1 ? String(parts[1]) : nil)
+        return .later(request, found)
+    }
+
+    /// Takes as long for any text of that length.
+    private static func isSame(_ left: String, _ right: String) -> Bool {
+        left.utf8.count == right.utf8.count && zip(left.utf8, right.utf8).reduce(0) { $0 | ($1.0 ^ $1.1) } == 0
+    }
+
+    private func respond(to head: HTTPRequestHead) -> AdminResponse {
         guard head.method == .GET || head.method == .HEAD else {
             return .text("only GET and HEAD are served here\n", status: 405)
         }
         let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let path = String(parts[0])
-        let (route, paths) = state.withLock { ($0.routes[path], $0.routes.keys.sorted()) }
+        let (route, paths) = state.withLock { ($0.routes[path], (Array($0.routes.keys) + Array($0.operations.keys)).sorted()) }
         guard let route else {
             let list = paths.joined(separator: "\n")
             return .text(path == "/" ? "\(list)\n" : "no \(path) here; there is:\n\(list)\n", status: path == "/" ? 200 : 404)
@@ -207,7 +249,20 @@ private final class AdminChannelHandler: ChannelInboundHandler {
     }
 
     private func respond(to head: HTTPRequestHead, context: ChannelHandlerContext) {
-        let response = server.respond(to: head)
+        switch server.answer(head) {
+        case .now(let response): write(response, to: head, context: context)
+        case .later(let request, let operation):
+            let promise = context.eventLoop.makePromise(of: AdminResponse.self)
+            promise.completeWithTask { await operation(request) }
+            let bound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+            promise.futureResult.whenSuccess { response in
+                let (handler, context) = bound.value
+                handler.write(response, to: head, context: context)
+            }
+        }
+    }
+
+    private func write(_ response: AdminResponse, to head: HTTPRequestHead, context: ChannelHandlerContext) {
         var headers = HTTPHeaders()
         headers.add(name: "content-type", value: response.contentType)
         headers.add(name: "content-length", value: String(response.body.readableBytes))

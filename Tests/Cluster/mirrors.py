@@ -1,74 +1,19 @@
-"""`martlet mirror run` as a process, what goes through it, and an independent reader of MirrorMaker 2's internal topics."""
+"""What goes through mirrors, and an independent reader of MirrorMaker 2's internal topics."""
 
+import http.client
 import json
-import signal
 import struct
-import subprocess
+import threading
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from confluent_kafka import OFFSET_BEGINNING, TIMESTAMP_CREATE_TIME, Consumer, Producer, TopicPartition
 
 from load import QUIET
-from nodes import binary, free_port, wait_until
-
-# Small clusters, and nobody waits for minutes.
-QUICK = {
-    "replication.factor": "1", "offset-syncs.topic.replication.factor": "1", "checkpoints.topic.replication.factor": "1",
-    "heartbeats.topic.replication.factor": "1", "offset.storage.replication.factor": "1", "offset.storage.partitions": "5",
-    "refresh.topics.interval.seconds": "1", "refresh.groups.interval.seconds": "1", "emit.checkpoints.interval.seconds": "1",
-    "sync.group.offsets.interval.seconds": "1", "sync.topic.configs.interval.seconds": "1", "sync.topic.acls.interval.seconds": "1",
-    "offset.flush.interval.ms": "300",
-}
-
+from nodes import wait_until
 
 # Old records would fall to retention before anybody copied them.
 EPOCH = int(time.time() * 1000) - 3_600_000
-
-
-class Mirror:
-    """A mirror between clusters by their aliases, with a file of `settings` over quick ones."""
-
-    def __init__(self, directory: Path, clusters: dict[str, str], settings: dict[str, str], *arguments: str):
-        self.directory, self.arguments = directory, arguments
-        self.file = directory / "mm2.properties"
-        self.metrics_port = free_port()
-        entries = {"clusters": ", ".join(clusters), **{f"{alias}.bootstrap.servers": servers for alias, servers in clusters.items()}}
-        self.file.write_text("".join(f"{key} = {value}\n" for key, value in {**entries, **QUICK, **settings}.items()))
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> "Mirror":
-        assert not self.is_running
-        with open(self.directory / "mirror.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [str(binary()), "mirror", "run", str(self.file), "--metrics", f"127.0.0.1:{self.metrics_port}", *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        return self
-
-    @property
-    def is_running(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def kill(self) -> None:
-        """kill -9."""
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self, seconds: float = 30) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(seconds)
-
-    def log(self) -> str:
-        return (self.directory / "mirror.log").read_text(errors="replace")
-
-    def __enter__(self) -> "Mirror":
-        return self.start()
-
-    def __exit__(self, *_) -> None:
-        if self.is_running:
-            self.process.kill()
-            self.process.wait()
 
 
 @dataclass(frozen=True)
@@ -105,11 +50,56 @@ def rows(count: int, partitions: int = 1, first: int = 0, size: int = 20) -> lis
         for number in range(first, first + count)]
 
 
-def read(bootstrap: str, topic: str, isolation: str = "read_committed") -> list[tuple[Row, int]]:
+class Stream:
+    """Writes numbered records to a topic in the background, in transactions of which every fourth is aborted if so wanted."""
+
+    def __init__(self, bootstrap: str, topic: str, partitions: int, transactional: bool = False, first: int = 0):
+        self.first = first
+        self.bootstrap, self.topic, self.partitions, self.transactional = bootstrap, topic, partitions, transactional
+        self.expected = []
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._work)
+
+    def __enter__(self) -> "Stream":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stopping.set()
+        self.thread.join(60)
+        assert not self.thread.is_alive()
+
+    def _work(self) -> None:
+        settings = {"transactional.id": f"{self.topic}-writer"} if self.transactional else {"acks": "all"}
+        producer = Producer({**QUIET, "bootstrap.servers": self.bootstrap, **settings})
+        if self.transactional:
+            producer.init_transactions(30)
+        number, turn = self.first, 0
+        while not self.stopping.is_set():
+            turn += 1
+            batch = rows(20, self.partitions, first=number)
+            number += 20
+            if self.transactional:
+                producer.begin_transaction()
+            for row in batch:
+                producer.produce(
+                    self.topic, value=row.value, key=row.key, partition=row.partition, headers=list(row.headers), timestamp=row.timestamp)
+            if self.transactional and turn % 4 == 0:
+                producer.abort_transaction(30)
+                continue
+            if self.transactional:
+                producer.commit_transaction(30)
+            else:
+                assert producer.flush(30) == 0
+            self.expected += batch
+            time.sleep(0.05)
+
+
+def read(bootstrap: str, topic: str, isolation: str = "read_committed", settings: dict | None = None) -> list[tuple[Row, int]]:
     """Every record that is there, with its offset, partition by partition."""
     consumer = Consumer({
         **QUIET, "bootstrap.servers": bootstrap, "group.id": "unused", "enable.auto.commit": False, "enable.partition.eof": True,
-        "isolation.level": isolation, "auto.offset.reset": "earliest"})
+        "isolation.level": isolation, "auto.offset.reset": "earliest", **(settings or {})})
     try:
         metadata = consumer.list_topics(topic, timeout=10).topics[topic]
         if metadata.error or not metadata.partitions:
@@ -131,21 +121,21 @@ def read(bootstrap: str, topic: str, isolation: str = "read_committed") -> list[
         consumer.close()
 
 
-def values(bootstrap: str, topic: str, isolation: str = "read_committed") -> list[Row]:
-    return [row for row, _ in read(bootstrap, topic, isolation)]
+def values(bootstrap: str, topic: str, isolation: str = "read_committed", settings: dict | None = None) -> list[Row]:
+    return [row for row, _ in read(bootstrap, topic, isolation, settings)]
 
 
 def by_partition(expected: list[Row]) -> list[Row]:
     return sorted(expected, key=lambda row: row.partition)
 
 
-def wait_for(bootstrap: str, topic: str, expected: list[Row], seconds: float = 60) -> None:
+def wait_for(bootstrap: str, topic: str, expected: list[Row], seconds: float = 60, settings: dict | None = None) -> None:
     """The topic holds exactly these records, each partition in its order."""
     found = []
 
     def is_there():
         nonlocal found
-        found = values(bootstrap, topic)
+        found = values(bootstrap, topic, settings=settings)
         return len(found) >= len(expected)
 
     wait_until(is_there, f"{len(expected)} records in {topic}", seconds, pause=0.2)
@@ -175,6 +165,19 @@ class Reader:
     def done(self, *result):
         assert self.at == len(self.data), "bytes are left"
         return result
+
+
+PROVENANCE = "martlet.provenance"
+
+
+def plain(row: Row) -> Row:
+    """Without the headers that tell where it comes from."""
+    return replace(row, headers=tuple(header for header in row.headers if header[0] != PROVENANCE))
+
+
+def stages(row: Row) -> list[list[str]]:
+    """Where the record has been: alias, cluster, topic, topic id, partition, offset, timestamp of each stage."""
+    return [value.decode().split("|") for name, value in row.headers if name == PROVENANCE]
 
 
 def offset_syncs(bootstrap: str, topic: str) -> list[tuple[str, int, int, int]]:
@@ -246,9 +249,18 @@ def next_record(bootstrap: str, group: str, topic: str, seconds: float = 30) -> 
         consumer.close()
 
 
-def metric(port: int, name: str, **labels: str) -> float:
-    import http.client
+def ask(port: int, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Status and text of an answer over HTTP."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request(method, path, headers=headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+    finally:
+        connection.close()
 
+
+def metric(port: int, name: str, **labels: str) -> float:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()

@@ -2,18 +2,16 @@
 
 import json
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from confluent_kafka import Producer
-
 from clusters import Cluster
-from load import QUIET
+from mirror_process import Mirror
 from mirrors import (
-    Mirror, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values, wait_for)
+    Stream, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values,
+    wait_for)
 from nodes import binary, wait_until
 
 
@@ -104,22 +102,6 @@ def test_both_ways(three, mirror):
         names = [name for name in cluster.admin().list_topics(timeout=10).topics if name.endswith("both")]
         assert sorted(names) == sorted(["both", "B.both" if cluster is a else "A.both"])
     assert values(a.bootstrap, "both") == sorted(ours + more, key=lambda row: row.partition)
-
-
-def test_same_names_in_both_directions_are_refused(three, mirror):
-    """With the identity policy nothing in a name tells where records come from: what would go round is left out, and said."""
-    a, b = three["A"], three["B"]
-    for name in ("round", "straight"):
-        a.create(name, 1)
-    b.create("round", 1)
-    send(a.bootstrap, "round", rows(10))
-    send(a.bootstrap, "straight", rows(20))
-    running = mirror("AB", {
-        "A->B.enabled": "true", "B->A.enabled": "true", "topics": "round, straight", "B->A.topics.exclude": "straight",
-        "replication.policy.class": "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"})
-    wait_for(b.bootstrap, "straight", rows(20))
-    wait_until(lambda: running.log().count("topic=round") >= 2, "both directions say so", 30)
-    assert values(b.bootstrap, "round") == [] and len(values(a.bootstrap, "round")) == 10
 
 
 def test_aggregation(three, mirror):
@@ -220,50 +202,6 @@ def test_internal_topics(three, mirror):
     sources = {beat[:2] for beat in heartbeats(b.bootstrap)}
     assert ("A", "B") in sources and ("B", "A") in {beat[:2] for beat in heartbeats(a.bootstrap)}
     assert ("B", "A") in {beat[:2] for beat in heartbeats(b.bootstrap, "A.heartbeats")}
-
-
-class Stream:
-    """Writes numbered records to a topic in the background, in transactions of which every fourth is aborted if so wanted."""
-
-    def __init__(self, bootstrap: str, topic: str, partitions: int, transactional: bool = False):
-        self.bootstrap, self.topic, self.partitions, self.transactional = bootstrap, topic, partitions, transactional
-        self.expected = []
-        self.stopping = threading.Event()
-        self.thread = threading.Thread(target=self._work)
-
-    def __enter__(self) -> "Stream":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.stopping.set()
-        self.thread.join(60)
-        assert not self.thread.is_alive()
-
-    def _work(self) -> None:
-        settings = {"transactional.id": f"{self.topic}-writer"} if self.transactional else {"acks": "all"}
-        producer = Producer({**QUIET, "bootstrap.servers": self.bootstrap, **settings})
-        if self.transactional:
-            producer.init_transactions(30)
-        number = turn = 0
-        while not self.stopping.is_set():
-            turn += 1
-            batch = rows(20, self.partitions, first=number)
-            number += 20
-            if self.transactional:
-                producer.begin_transaction()
-            for row in batch:
-                producer.produce(
-                    self.topic, value=row.value, key=row.key, partition=row.partition, headers=list(row.headers), timestamp=row.timestamp)
-            if self.transactional and turn % 4 == 0:
-                producer.abort_transaction(30)
-                continue
-            if self.transactional:
-                producer.commit_transaction(30)
-            else:
-                assert producer.flush(30) == 0
-            self.expected += batch
-            time.sleep(0.05)
 
 
 def ends(cluster: Cluster, topic: str) -> int:

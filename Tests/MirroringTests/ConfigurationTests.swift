@@ -151,7 +151,7 @@ struct MirrorConfigurationTests {
         let configuration = try Self.read(
             Self.base + """
 
-                dedicated.mode.enable.internal.rest = true
+                inter.worker.key.ttl.ms = 1000
                 refresh.topic.interval.seconds = 5
                 config.storage.replication.factor = 1
                 A.consumer.no.such.thing = 1
@@ -160,7 +160,7 @@ struct MirrorConfigurationTests {
                 """)
         #expect(
             configuration.warnings.map(\.key) == [
-                "dedicated.mode.enable.internal.rest", "refresh.topic.interval.seconds", "config.storage.replication.factor",
+                "inter.worker.key.ttl.ms", "refresh.topic.interval.seconds", "config.storage.replication.factor",
                 "A.consumer.no.such.thing",
             ])
         #expect(configuration.warnings[1].message.contains("refresh.topics.interval.seconds"))

@@ -49,6 +49,11 @@ struct CopiedBatchTests {
         return found
     }
 
+    static func copies(_ batches: [ConsumerBatch], _ settings: ProduceSettings) throws -> [CopiedBatch] {
+        var rewriting: RecordRewriting?
+        return try BatchCopying.copies(of: batches, settings, &rewriting)
+    }
+
     static func check(_ copies: [CopiedBatch], _ offsets: [Int64], size: Int = 50, timestamp: (Int64) -> Int64 = { 1000 + $0 }) throws {
         let found = try records(copies)
         #expect(found.map(\.upstream) == offsets)
@@ -71,7 +76,7 @@ struct CopiedBatchTests {
                 builder.isTransactional = true
                 builder.partitionLeaderEpoch = 4
             }
-            let copies = try BatchCopying.copies(of: Self.fetched([stored], from: 100), ProduceSettings())
+            let copies = try Self.copies(Self.fetched([stored], from: 100), ProduceSettings())
             #expect(copies.count == 1 && copies[0].bytes.readableBytes == stored.readableBytes)
             try Self.check(copies, offsets, size: 2000)
         }
@@ -80,12 +85,12 @@ struct CopiedBatchTests {
     @Test("Small batches are put together")
     func small() throws {
         let parts = try (0..<40).map { try Self.batch(at: $0 * 3, offsets: [$0 * 3, $0 * 3 + 1, $0 * 3 + 2]) }
-        let copies = try BatchCopying.copies(of: Self.fetched(parts, from: 0), ProduceSettings())
+        let copies = try Self.copies(Self.fetched(parts, from: 0), ProduceSettings())
         #expect(copies.count == 1 && copies[0].segments == [CopiedBatch.Segment(upstream: 0, count: 120)])
         try Self.check(copies, Array(0..<120))
         var settings = ProduceSettings()
         settings.batchSize = 1000
-        let several = try BatchCopying.copies(of: Self.fetched(parts, from: 0), settings)
+        let several = try Self.copies(Self.fetched(parts, from: 0), settings)
         #expect(several.count > 3 && several.allSatisfy { $0.bytes.readableBytes < 1400 })
         try Self.check(several, Array(0..<120))
     }
@@ -95,7 +100,7 @@ struct CopiedBatchTests {
         let compacted = try Self.batch(at: 10, offsets: [10, 13, 14, 19], size: 8000)
         let marker = try Self.batch(at: 20, offsets: [20]) { $0.isControl = true }
         let more = try Self.batch(at: 21, offsets: [21, 22])
-        let copies = try BatchCopying.copies(of: Self.fetched([compacted, more], from: 13), ProduceSettings())
+        let copies = try Self.copies(Self.fetched([compacted, more], from: 13), ProduceSettings())
         #expect(copies.flatMap(\.segments).map(\.upstream) == [13, 19, 21])
         #expect(try Self.records(copies).map(\.upstream) == [13, 14, 19, 21, 22])
         #expect(throws: (any Error).self) { try Self.fetched([marker], from: 20) }
@@ -105,7 +110,7 @@ struct CopiedBatchTests {
     func appendTime() throws {
         var stored = try Self.batch(at: 0, offsets: Array(0..<50), size: 1000)
         try RecordBatchHeader.setTimestamp(.logAppendTime, maximum: 777_000, in: &stored, at: 0)
-        let copies = try BatchCopying.copies(of: Self.fetched([stored], from: 0), ProduceSettings())
+        let copies = try Self.copies(Self.fetched([stored], from: 0), ProduceSettings())
         try Self.check(copies, Array(0..<50), size: 1000) { _ in 777_000 }
     }
 
@@ -114,7 +119,7 @@ struct CopiedBatchTests {
         let stored = try Self.batch(at: 0, offsets: Array(0..<60), size: 1000)
         var settings = ProduceSettings()
         settings.compression = Compression(.zstd)
-        let copies = try BatchCopying.copies(of: Self.fetched([stored], from: 0), settings)
+        let copies = try Self.copies(Self.fetched([stored], from: 0), settings)
         for copy in copies { #expect(try RecordBatch(copy.bytes).header.compression == .zstd) }
         try Self.check(copies, Array(0..<60), size: 1000)
     }
@@ -122,7 +127,7 @@ struct CopiedBatchTests {
     @Test("Halves of a batch have its records, down to one")
     func halves() throws {
         let stored = try Self.batch(at: 5, offsets: [5, 6, 9], size: 30)
-        var waiting = try BatchCopying.copies(of: Self.fetched([stored], from: 5), ProduceSettings())
+        var waiting = try Self.copies(Self.fetched([stored], from: 5), ProduceSettings())
         var single: [CopiedBatch] = []
         while let copy = waiting.first {
             waiting.removeFirst()

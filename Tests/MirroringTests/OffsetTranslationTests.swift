@@ -64,6 +64,12 @@ struct OffsetTranslationTests {
         for upstream in first...(model.nextUpstream + 3) {
             #expect(model.isExact(model.translation.downstream(of: upstream), upstream), "seed \(seed), offset \(upstream)")
         }
+        for downstream in 0...(model.nextDownstream + 3) {
+            // The first record whose copy is not before it; what lies in front of that record can only be what was passed.
+            let behind = model.copies.filter { $0.value >= downstream }.keys.min() ?? model.nextUpstream
+            let found = try #require(model.translation.upstream(of: downstream))
+            #expect(found <= behind && !(found..<behind).contains { model.copies[$0] != nil }, "seed \(seed), back from \(downstream)")
+        }
     }
 
     @Test("What is read back from the topic of syncs translates the same", arguments: 0..<40)

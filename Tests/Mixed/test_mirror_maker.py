@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kafka_nodes import KAFKA, KAFKA_DIRECTORY, MARTLET, wait_until
-from mirrors import Mirror, by_partition, checkpoints, commit, committed, heartbeats, next_record, offset_syncs, read, rows, send, values, wait_for
+from mirror_process import Mirror
+from mirrors import by_partition, checkpoints, commit, committed, heartbeats, next_record, offset_syncs, read, rows, send, values, wait_for
 from mixed_clusters import MixedCluster
 
 

@@ -24,16 +24,29 @@ struct LinkWorker: Sendable {
         guard let settings = try? LinkSettings(link.configuration), settings.mirrors else { return }
         var rounds = LinkRounds(settings)
         let dealings = links.tasks.begin { await runDealings(settings) }
-        defer { dealings.cancel() }
+        let following = links.tasks.begin { await runFollowing(settings) }
+        defer {
+            dealings.cancel()
+            following.cancel()
+        }
         while !Task.isCancelled, links.runtime.isActive {
             let now = SystemClock.monotonicMilliseconds()
             // Each by itself: a source that is gone must not keep mirrors from being failed over.
             await attempt { try await createPending(rounds.steps) }
             await attempt { try await advancePending(&rounds) }
-            if !settings.isPaused, rounds.topicsAreDue(now) { await followTopics(settings, &rounds) }
             if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { await attempt { try await takeFailures(rounds.steps) } }
             let isBusy = mirrors.contains { [.pendingMirror, .pendingStopped, .stopping, .pendingRestore].contains($0.state) }
             try? await Task.sleep(for: isBusy ? Self.busyPause : Self.idlePause)
+        }
+    }
+
+    /// Beside the rest: a source that does not answer would hold up a failover for as long as it is waited for.
+    private func runFollowing(_ settings: LinkSettings) async {
+        guard !settings.isPaused else { return }
+        var rounds = LinkRounds(settings)
+        while !Task.isCancelled, links.runtime.isActive {
+            if rounds.topicsAreDue(SystemClock.monotonicMilliseconds()) { await followTopics(settings, &rounds) }
+            try? await Task.sleep(for: Self.idlePause)
         }
     }
 

@@ -5,11 +5,20 @@ import Primitives
 /// Partitions by worker. A partition stays with its worker for as long as it is replicated.
 public struct WorkDistribution: Sendable {
     public let workers: Int
+    /// Whether the worker follows from the partition alone, so that several processes agree on it.
+    private let isByName: Bool
     private var owners: OrderedDictionary<TopicPartition, Int> = [:]
 
-    public init(workers: Int) {
+    public init(workers: Int, isByName: Bool = false) {
         precondition(workers > 0, "somebody has to do it")
-        self.workers = workers
+        (self.workers, self.isByName) = (workers, isByName)
+    }
+
+    /// The worker that follows from a partition alone: those of a topic are spread evenly.
+    public func namedWorker(of partition: TopicPartition) -> Int {
+        var hash: UInt32 = 2_166_136_261
+        for byte in partition.topic.utf8 { hash = (hash ^ UInt32(byte)) &* 16_777_619 }
+        return Int((hash &+ UInt32(bitPattern: partition.partition)) % UInt32(workers))
     }
 
     /// Partitions with the worker that has each, in the order in which they came.
@@ -26,6 +35,10 @@ public struct WorkDistribution: Sendable {
     public mutating func update(_ partitions: [TopicPartition], load: (TopicPartition) -> Double?) {
         let wanted = OrderedSet(partitions)
         for partition in owners.keys where !wanted.contains(partition) { owners[partition] = nil }
+        if isByName {
+            for partition in wanted where owners[partition] == nil { owners[partition] = namedWorker(of: partition) }
+            return
+        }
         var loads = [Double](repeating: 0, count: workers)
         var counts = [Int](repeating: 0, count: workers)
         let measured = owners.keys.compactMap(load)

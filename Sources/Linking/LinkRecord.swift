@@ -72,7 +72,8 @@ public enum LinkRecord: Sendable, Hashable {
         [
             "version": .integer(version), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
-            "origins": .array(mirror.origins.map { .string($0) }), "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+            "origins": .array(mirror.origins.map { .string($0) }), "state": .string(mirror.state.rawValue),
+            "reason": .string(mirror.reason), "since": .integer(mirror.since),
         ]
     }
 }

@@ -312,7 +312,8 @@ extension LinkServices {
                     [
                         "topic": .string(mirror.name), "topicId": .string("\(mirror.topicID)"), "link": .string(mirror.link),
                         "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
-                        "origins": .array((sources[mirror.name]?.origins ?? []).map { .string($0) }), "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
+                        "origins": .array((sources[mirror.name]?.origins ?? []).map { .string($0) }),
+                        "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
                     ]
                 }),
             "fences": .array(

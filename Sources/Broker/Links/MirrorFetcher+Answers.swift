@@ -32,6 +32,11 @@ extension MirrorFetcher {
 
     private func append(_ data: FetchResponse.PartitionData, _ key: FetchSessionKey, _ mirror: Mirror) {
         let records = data.records ?? ByteBuffer()
+        if let first = try? RecordBatchHeader(from: records), let position = mirror.partition.mirrorPosition, !position.isEmpty,
+            first.baseOffset < position.logEndOffset, first.lastOffset >= position.logEndOffset
+        {
+            return advance(key) { session, position in session.overlapped(from: first.baseOffset, position) }
+        }
         do throws(PartitionError) {
             let taken = try mirror.partition.appendMirrored(
                 records, leaderEpoch: mirror.session.leaderEpoch, sourceStartOffset: data.logStartOffset, now: SystemClock.now())
@@ -116,7 +121,7 @@ extension MirrorFetcher {
         if header == nil, data.highWatermark > offset { return rest(key, "") }
         do throws(PartitionError) {
             let own = try mirror.partition.batchIdentity(at: offset)
-            let source = header.flatMap { $0.baseOffset <= offset ? BatchIdentity($0) : nil }
+            let source = header.map { BatchIdentity($0) }
             let isComparable = !mirror.partition.isCompacted
             advance(key) { session, position in
                 session.compared(
@@ -200,10 +205,12 @@ extension MirrorFetcher {
         request.topics = [topic]
         let bound = NIOLoopBound(answer, eventLoop: eventLoop)
         connections.send(request, to: address, versions: 1...7, timeoutMilliseconds: 30_000, on: eventLoop) { [self] result in
+            guard let mirror = mirrors[key] else { return }
             guard case .success(let response) = result, let found = response.topics.first?.partitions.first, found.errorCode == .none else {
+                // A replica that only follows answers fetches, but does not say where the log ends.
+                owner?.lostLeader(mirror.partition, "the source does not say where its log begins and ends")
                 return
             }
-            guard mirrors[key] != nil else { return }
             bound.value(found.offset)
         }
     }

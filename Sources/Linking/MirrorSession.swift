@@ -212,7 +212,13 @@ public struct MirrorSession: Sendable, Equatable {
         return .cut(to: offset)
     }
 
-    public mutating func wasCut(_ position: MirrorPosition?) -> MirrorAction { goOn(sourceEpoch: -1, position) }
+    /// The log was cut. The source may have been cut, too, since the first answers: its batch is compared once more.
+    public mutating func wasCut(_ position: MirrorPosition?) -> MirrorAction {
+        guard let position = led(position) else { return .drop }
+        if position.isEmpty { return goOn(sourceEpoch: -1, position) }
+        phase = .comparing
+        return .ask(.batch(at: position.logEndOffset - 1))
+    }
 
     /// The log begins anew, empty.
     public mutating func restarted(_ position: MirrorPosition) -> MirrorAction { goOn(sourceEpoch: -1, position) }

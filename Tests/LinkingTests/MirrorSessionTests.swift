@@ -38,7 +38,7 @@ struct MirrorSessionTests {
         #expect(compare(&session, at: 2, isSame: true, position) == .keep(from: 3, position))
         var other = session
         #expect(session.kept(true, from: 3, before: position, position) == .cut(to: 3))
-        #expect(session.wasCut(Self.position(3)) == .ask(.records(from: 3, sourceEpoch: -1)))
+        #expect(session.wasCut(Self.position(3)) == .ask(.batch(at: 2)))
         // Not while what is to go could not be kept, or has changed meanwhile.
         guard case .rest = other.kept(true, from: 3, before: position, Self.position(5)) else { return #expect(Bool(false), "cuts") }
     }

@@ -98,7 +98,7 @@ fuzz-decoders: ## Let libFuzzer look for bytes that break a decoder, for SECONDS
 	@Scripts/setup build
 	@Scripts/fuzz-decoders "$(SECONDS_EACH)"
 
-simulate: ## Run simulated quorums and clusters from seeds, SEEDS=FIRST:COUNT (1:1000), KIND=quorum or cluster for one kind
+simulate: ## Run simulated quorums, clusters and links from seeds, SEEDS=FIRST:COUNT (1:1000), KIND=quorum, cluster or links
 	@Scripts/setup build
 	@Scripts/simulate $(if $(KIND),--kind $(KIND)) "$(SEEDS)"
 

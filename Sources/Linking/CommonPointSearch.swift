@@ -30,7 +30,7 @@ public struct CommonPointSearch: Sendable, Equatable {
         step = end > start ? .probe(end - 1) : .found(start)
     }
 
-    /// The batches that hold the probed offset are the same.
+    /// The batches that hold the probed offset, or come next, are the same.
     ///
     /// - Parameter end: the offset behind them.
     public mutating func agreed(endingAt end: Offset) {

@@ -114,7 +114,7 @@ public struct MirrorSession: Sendable, Equatable {
         return .ask(.records(from: end, sourceEpoch: sourceEpoch))
     }
 
-    /// The batches that hold an offset on both sides are known; nil where there is none.
+    /// The batches that hold an offset on both sides are known, or else the next ones, for logs may have holes; nil where there is none.
     ///
     /// - Parameters:
     ///   - sourceEpoch: of the source's batch, in its own count; -1 without one.
@@ -172,14 +172,25 @@ public struct MirrorSession: Sendable, Equatable {
             return .ask(.batch(at: offset))
         case .found(let offset):
             guard offset < position.logEndOffset else { return goOn(sourceEpoch: -1, position) }
-            guard position.mayCut else {
-                // With the new epoch it begins anew; until then, or if that comes to nothing, it is tried again.
-                phase = .comparing
-                return .needEpoch(cut: offset, .batch(at: position.logEndOffset - 1))
-            }
-            phase = .keeping
-            return .keep(from: offset, position)
+            return cut(to: offset, position)
         }
+    }
+
+    private mutating func cut(to offset: Offset, _ position: MirrorPosition) -> MirrorAction {
+        guard position.mayCut else {
+            // With the new epoch it begins anew; until then, or if that comes to nothing, it is tried again.
+            phase = .comparing
+            return .needEpoch(cut: offset, .batch(at: position.logEndOffset - 1))
+        }
+        phase = .keeping
+        return .keep(from: offset, position)
+    }
+
+    /// The source's batch at the mirror's end begins before that end, so there is another one here: its log has come to begin in the midst of
+    /// a batch, and nothing was left to compare.
+    public mutating func overlapped(from base: Offset, _ position: MirrorPosition?) -> MirrorAction {
+        guard let position = led(position) else { return .drop }
+        return cut(to: max(base, position.logStartOffset), position)
     }
 
     private mutating func goOn(sourceEpoch: LeaderEpoch, _ position: MirrorPosition?) -> MirrorAction {
@@ -201,7 +212,13 @@ public struct MirrorSession: Sendable, Equatable {
         return .cut(to: offset)
     }
 
-    public mutating func wasCut(_ position: MirrorPosition?) -> MirrorAction { goOn(sourceEpoch: -1, position) }
+    /// The log was cut. The source may have been cut, too, since the first answers: its batch is compared once more.
+    public mutating func wasCut(_ position: MirrorPosition?) -> MirrorAction {
+        guard let position = led(position) else { return .drop }
+        if position.isEmpty { return goOn(sourceEpoch: -1, position) }
+        phase = .comparing
+        return .ask(.batch(at: position.logEndOffset - 1))
+    }
 
     /// The log begins anew, empty.
     public mutating func restarted(_ position: MirrorPosition) -> MirrorAction { goOn(sourceEpoch: -1, position) }

@@ -60,14 +60,14 @@ extension Partition {
         return try outcome.get()
     }
 
-    /// The batch of the mirror that holds `offset`; nil when there is none.
+    /// The batch of the mirror that holds `offset`, or else the next one; nil when there is none.
     func batchIdentity(at offset: Offset) throws(PartitionError) -> BatchIdentity? {
         let outcome = state.withLock { state -> Result<BatchIdentity?, PartitionError> in
             guard state.replica.isLeader else { return .failure(.notLeader) }
             guard offset >= state.log.logStartOffset, offset < state.log.logEndOffset else { return .success(nil) }
             do throws(StorageError) {
                 let bytes = try state.log.readBytes(from: offset, maxBytes: 1, minOneBatch: true, isolation: .logEnd)
-                guard let header = try? RecordBatchHeader(from: bytes), header.baseOffset <= offset else { return .success(nil) }
+                guard let header = try? RecordBatchHeader(from: bytes) else { return .success(nil) }
                 return .success(BatchIdentity(header))
             } catch {
                 return .failure(state.failure(error))

@@ -35,6 +35,11 @@ extension MirrorFetcher {
 
     /// Appends what was fetched, up to the first transaction that may not be shown as committed yet.
     func append(_ fetched: FetchedMirror, _ key: FetchSessionKey, _ mirror: Mirror) {
+        if let first = try? RecordBatchHeader(from: fetched.records), let position = mirror.partition.mirrorPosition, !position.isEmpty,
+            first.baseOffset < position.logEndOffset, first.lastOffset >= position.logEndOffset
+        {
+            return advance(key) { session, position in session.overlapped(from: first.baseOffset, position) }
+        }
         var summary = FetchedBatches(fetched.records)
         var (records, held) = (fetched.records, [HeldMarker]())
         if settings.keepsTransactionsWhole, let first = summary.commits.first(where: { !mirror.permitted.contains($0.offset) }) {
@@ -148,7 +153,7 @@ extension MirrorFetcher {
         if header == nil, data.highWatermark > offset { return rest(key, "") }
         do throws(PartitionError) {
             let own = try mirror.partition.batchIdentity(at: offset)
-            let source = header.flatMap { $0.baseOffset <= offset ? BatchIdentity($0) : nil }
+            let source = header.map { BatchIdentity($0) }
             let isComparable = !mirror.partition.isCompacted
             advance(key) { session, position in
                 session.compared(
@@ -232,10 +237,12 @@ extension MirrorFetcher {
         request.topics = [topic]
         let bound = NIOLoopBound(answer, eventLoop: eventLoop)
         connections.send(request, to: address, versions: 1...7, timeoutMilliseconds: 30_000, on: eventLoop) { [self] result in
+            guard let mirror = mirrors[key] else { return }
             guard case .success(let response) = result, let found = response.topics.first?.partitions.first, found.errorCode == .none else {
+                // A replica that only follows answers fetches, but does not say where the log ends.
+                owner?.lostLeader(mirror.partition, "the source does not say where its log begins and ends")
                 return
             }
-            guard mirrors[key] != nil else { return }
             bound.value(found.offset)
         }
     }

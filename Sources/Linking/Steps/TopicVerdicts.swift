@@ -24,7 +24,7 @@ public struct TopicVerdicts: Sendable, Equatable {
                 if now - mirror.since > LinkSteps.announcementMilliseconds { steps.append(MirrorStep(mirror, .removed)) }
                 continue
             }
-            guard mirror.state == .active else { continue }
+            guard [.active, .pendingStopped, .pendingRestore].contains(mirror.state) else { continue }
             guard let theirs = source[mirror.sourceName] else {
                 fail(mirror, "the source topic '\(mirror.sourceName)' is gone")
                 continue
@@ -36,12 +36,16 @@ public struct TopicVerdicts: Sendable, Equatable {
                         + "mirrored so far: delete the mirror topic and mirror it anew, or fail over to keep what is here")
                 continue
             }
+            guard mirror.state == .active else { continue }
             living.append(mirror)
             if theirs.partitions > topic.partitions { growing.append(TopicGrowth(topic: mirror.name, partitions: theirs.partitions)) }
         }
     }
 
     private mutating func fail(_ mirror: MirrorTopic, _ reason: String) {
-        steps.append(MirrorStep(mirror, .enter(.failed, reason: reason)))
+        // What is being promoted is ended by failing over alone, which is for people to say.
+        let isPromoted = mirror.state == .pendingStopped
+        steps.append(
+            MirrorStep(mirror, isPromoted ? .enter(.pendingStopped, reason: reason + "; fail over") : .enter(.failed, reason: reason)))
     }
 }

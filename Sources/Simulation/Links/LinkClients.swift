@@ -27,7 +27,9 @@ final class LinkClients {
     }
 
     @discardableResult
-    private func write(_ cluster: ModelCluster, _ topic: ModelTopic, _ transaction: UInt64?, to chosen: ModelPartition? = nil) -> ModelPartition? {
+    private func write(_ cluster: ModelCluster, _ topic: ModelTopic, _ transaction: UInt64?, to chosen: ModelPartition? = nil)
+        -> ModelPartition?
+    {
         guard !topic.partitions.isEmpty else { return nil }
         let partition = chosen ?? world.random.pick(topic.partitions)
         guard let broker = cluster.broker(partition.leader), broker.isRunning, let replica = partition.leading, replica.access == .open,

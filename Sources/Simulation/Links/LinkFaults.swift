@@ -36,7 +36,7 @@ final class LinkFaults {
         case .deafen:
             let broker = world.random.pick(cluster.brokers)
             broker.isDeaf = true
-            world.after(500...5_000) { broker.isDeaf = false }
+            world.after(500...12_000) { broker.isDeaf = false }
         case .deleteRecords: if !partitions.isEmpty { deleteRecords(world.random.pick(partitions), cluster) }
         case .recreateTopic: recreate(cluster)
         case .deleteMirrorTopic:
@@ -70,7 +70,9 @@ final class LinkFaults {
     }
 
     private func recreate(_ cluster: ModelCluster) {
-        guard let topic = cluster.sortedTopics.first, cluster.committedImage.mirrors[topic.name] == nil, world.random.chance(200) else { return }
+        guard let topic = cluster.sortedTopics.first, cluster.committedImage.mirrors[topic.name] == nil, world.random.chance(200) else {
+            return
+        }
         cluster.delete(topic.name)
         world.after(10...1_500) { [world] in _ = cluster.create(topic.name, partitions: world.plan.partitions) }
     }

@@ -16,6 +16,8 @@ final class LinkLedger {
     private var promoted: [Place: Place] = [:]
     /// Mirrors that all brokers have heard of.
     private var announced: Set<Place> = []
+    /// Since when mirrors are being promoted, in milliseconds.
+    private var promotedSince: [Place: Int64] = [:]
     private var kept: Set<UInt64> = []
     private var origins: [UInt64: String] = [:]
     /// How often the history of some partition has changed.
@@ -42,13 +44,19 @@ final class LinkLedger {
         let name = "\(cluster.name)'s \(partition.name)"
         let mirror = cluster.committedImage.mirrors[topic.name]
         if let mirror, mirror.topicID == topic.id || mirror.topicID == .zero, !mirror.state.isWritable, announced.contains(place) {
-            world.fail(.mirrorsTakeNoWrites, "\(name) takes a write from a client on broker \(partition.leader) while it is \(mirror.state.rawValue)")
+            world.fail(
+                .mirrorsTakeNoWrites,
+                "\(name) takes a write from a client on broker \(partition.leader) while it is \(mirror.state.rawValue)")
         }
         if fenced.contains(place) { world.fail(.oneClusterTakesWrites, "\(name) takes a write although it is fenced") }
-        if let other = promoted[place] { world.fail(.oneClusterTakesWrites, "\(name) takes a write although \(other.cluster) has taken over") }
+        if let other = promoted[place] {
+            world.fail(.oneClusterTakesWrites, "\(name) takes a write although \(other.cluster) has taken over")
+        }
         if let mirror, mirror.state == .stopped, mirror.topicID == topic.id {
             let left = replica.log.openTransactions.filter { origins[$0] != cluster.name }
-            if !left.isEmpty { world.fail(.mirroredTransactionsEnd, "\(name) takes a write while transactions \(left) of its source are open") }
+            if !left.isEmpty {
+                world.fail(.mirroredTransactionsEnd, "\(name) takes a write while transactions \(left) of its source are open")
+            }
         }
     }
 
@@ -60,7 +68,8 @@ final class LinkLedger {
         if let last = partition.committed.batch(at: partition.committed.end - 1), last.last < replica.highWatermark,
             let own = replica.log.batch(at: last.base), !own.isSame(last)
         {
-            world.fail(.replicasMatch, "\(partition.name) of broker \(partition.leader) has another batch at \(last.base) than was committed")
+            world.fail(
+                .replicasMatch, "\(partition.name) of broker \(partition.leader) has another batch at \(last.base) than was committed")
         }
         for batch in replica.log.batches(from: partition.committed.end, to: replica.highWatermark, count: .max / 2)
         where batch.base >= partition.committed.end {
@@ -83,15 +92,10 @@ final class LinkLedger {
 
     // MARK: Mirrors
 
-    func mirrored(_ partition: ModelPartition, _ replica: ModelReplica, _ batch: ModelBatch) {
-        if batch.base > replica.log.end, !world.plan.skipsGaps {
-            world.fail(.gapsAreNeverSilent, "\(partition.name) goes on at \(batch.base), its log ends at \(replica.log.end)")
-        }
-    }
-
-    func restarts(_ partition: ModelPartition, _ replica: ModelReplica, at offset: Offset) {
-        if offset > replica.log.end, replica.log.end > 0, !world.plan.skipsGaps {
-            world.fail(.gapsAreNeverSilent, "\(partition.name) begins anew at \(offset), its log ended at \(replica.log.end)")
+    /// A mirror goes on at an offset; if that is behind its end, the source must not have let go of anything between.
+    func goesOn(_ partition: ModelPartition, _ replica: ModelReplica, at offset: Offset, sourceStart: Offset) {
+        if offset > replica.log.end, sourceStart > replica.log.end, !world.plan.skipsGaps {
+            world.fail(.gapsAreNeverSilent, "\(partition.name) goes on at \(offset), its log ends at \(replica.log.end)")
         }
     }
 
@@ -104,8 +108,8 @@ final class LinkLedger {
             world.fail(.whatIsCutIsKept, "\(partition.name) is cut at \(offset), and the batch at \(lost.base) is not kept")
         }
         guard let source, Int(partition.name.partition) < source.partitions.count, let first = removed.first else { return }
-        let theirs = source.partitions[Int(partition.name.partition)].committed
-        if let same = theirs.batch(at: first.base), same.isSame(first) {
+        let theirs = source.partitions[Int(partition.name.partition)]
+        if let same = theirs.committed.batch(at: first.base), same.isSame(first), theirs.leading?.log.batch(at: first.base) == same {
             world.fail(.cutsOnlyWhatDiffers, "\(partition.name) is cut at \(offset), where its source has the same batch")
         }
     }
@@ -157,6 +161,7 @@ final class LinkLedger {
             announced.remove(place)
             forget(place)
             promoted = promoted.filter { $0.value != place }
+        case .pendingStopped: if former?.state != .pendingStopped { promotedSince[place] = world.now }
         case .stopping where mirror.reason == "promoted": checkPromoted(cluster, mirror, source)
         case .stopped:
             announced.remove(place)
@@ -182,13 +187,17 @@ final class LinkLedger {
         guard isOriginal(Place(cluster: source, topic: mirror.sourceName), mirror.sourceID), let own = cluster.topics[mirror.name],
             own.id == mirror.topicID, let theirs = world.cluster(source)?.topics[mirror.sourceName]
         else { return }
+        let since = promotedSince[Place(cluster: cluster.name, topic: mirror.name)] ?? 0
         for (index, partition) in theirs.partitions.enumerated() {
+            // What is lost here by an unclean election is lost.
+            if index < own.partitions.count, own.partitions[index].uncleanAt >= since { continue }
             let log = index < own.partitions.count ? own.partitions[index].committed : ModelLog()
             for batch in partition.committed.batches where batch.base >= log.start && batch.marker == nil {
                 guard let same = log.batch(at: batch.base), same.isSame(batch) else {
                     return world.fail(
                         .promotingLosesNothing,
-                        "\(cluster.name)'s \(mirror.name)-\(index) is \(mirror.state.rawValue) and lacks the batch at \(batch.base) of \(source)")
+                        "\(cluster.name)'s \(mirror.name)-\(index) is \(mirror.state.rawValue) and lacks the batch at \(batch.base) of \(source)"
+                    )
                 }
             }
         }
@@ -219,7 +228,9 @@ final class LinkLedger {
                 return "nobody coordinates the links of \(cluster.name)"
             }
             for partition in cluster.partitions {
-                if partition.leader < 0 || partition.inSync.count < partition.placed.count { return "\(cluster.name)'s \(partition.name) is not whole" }
+                if partition.leader < 0 || partition.inSync.count < partition.placed.count {
+                    return "\(cluster.name)'s \(partition.name) is not whole"
+                }
             }
             for mirror in cluster.committedImage.mirrors.values {
                 if let open = unfinished(cluster, mirror) { return open }
@@ -260,7 +271,8 @@ final class LinkLedger {
     private func compare(_ cluster: ModelCluster, _ own: ModelLog, _ theirs: ModelLog, _ name: TopicPartition) {
         for batch in theirs.batches where batch.base >= own.start && batch.base >= theirs.start {
             guard let same = own.batch(at: batch.base), same.isSame(batch) else {
-                return world.fail(.mirrorsEqualTheirSource, "\(cluster.name)'s \(name) has another batch at \(batch.base) than its source")
+                return world.fail(
+                    .mirrorsEqualTheirSource, "\(cluster.name)'s \(name) has another batch at \(batch.base) than its source")
             }
         }
     }
@@ -270,7 +282,8 @@ final class LinkLedger {
         for (node, replica) in partition.replicas {
             for batch in leader.log.batches where batch.base >= replica.log.start && batch.last < replica.highWatermark {
                 guard let same = replica.log.batch(at: batch.base), same.isSame(batch) else {
-                    return world.fail(.replicasMatch, "broker \(node) has another batch at \(batch.base) of \(cluster.name)'s \(partition.name)")
+                    return world.fail(
+                        .replicasMatch, "broker \(node) has another batch at \(batch.base) of \(cluster.name)'s \(partition.name)")
                 }
             }
         }

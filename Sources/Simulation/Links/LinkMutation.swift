@@ -16,8 +16,6 @@ public enum LinkMutation: String, Sendable, CaseIterable {
     case cutInTheSameEpoch
     /// Records that are gone at the source are passed over although they should not be.
     case skipGaps
-    /// A source's leader says where its log ends before it knows what is committed.
-    case believeLaggingLeaders
     // Promoting.
     /// The source is not fenced.
     case promoteWithoutFencing
@@ -38,14 +36,10 @@ public enum LinkMutation: String, Sendable, CaseIterable {
     case stopWithoutAborting
     /// What arrives from the source is appended while the mirror is being ended.
     case appendWhileEnding
-    /// What leaders say by an older image counts.
-    case believeOlderImages
     /// A new leader goes by the image that it has.
     case leadByOlderImages
     /// A mirror is one again before all brokers know.
     case restoreUnannounced
-    /// A round ends where one of its parts comes to nothing.
-    case giveUpRounds
     // Topics and offsets.
     /// A topic that was created anew is taken for the one before.
     case ignoreTopicIDs

@@ -31,7 +31,8 @@ final class LinkOperators {
             ]
         case .prefixed:
             routes = [
-                Route(name: "dr", destination: "B", source: "A", prefix: "a."), Route(name: "back", destination: "A", source: "B", prefix: "b."),
+                Route(name: "dr", destination: "B", source: "A", prefix: "a."),
+                Route(name: "back", destination: "A", source: "B", prefix: "b."),
             ]
         }
         for index in 0..<world.plan.topics { _ = world.clusters[0].create("t\(index)", partitions: world.plan.partitions) }
@@ -102,7 +103,9 @@ final class LinkOperators {
         // By themselves topics without the prefix are mirrored; those with it would go back and forth by hand.
         guard route.prefix.isEmpty || !chosen.name.contains(".") else { return }
         let (name, id) = (chosen.name, chosen.id)
-        world.ask(coordinator.broker, source, { source.topics[name].map { ($0.partitions.count, source.committedImage.sourceMirrors[name]) } }) { [self] answer in
+        world.ask(
+            coordinator.broker, source, { source.topics[name].map { ($0.partitions.count, source.committedImage.sourceMirrors[name]) } }
+        ) { [self] answer in
             guard let (count, theirs) = answer else { return }
             if isRestoring, let problem = NewMirrors.problem(withRestoring: name, theirs, clusterID: cluster.name) {
                 return cluster.note("refused: \(problem)")
@@ -116,7 +119,8 @@ final class LinkOperators {
                 mirror.state = .pendingRestore
             }
             let added = mirror
-            submit(cluster, "\(isRestoring ? "restore" : "mirror") \(mirror.name)") { core throws(LinkRefusal) in try core.addMirror(added) }
+            submit(cluster, "\(isRestoring ? "restore" : "mirror") \(mirror.name)") { core throws(LinkRefusal) in try core.addMirror(added)
+            }
         }
     }
 

@@ -42,6 +42,8 @@ struct LinkPlan: CustomStringConvertible {
     var commandInterval: VirtualTime = .seconds(2)
     var produceInterval: VirtualTime = .milliseconds(80)
     var duration: VirtualTime = .seconds(40)
+    /// Milliseconds between what followers fetch, at most.
+    var fetchInterval: Int64 = 25
     /// Of a thousand messages.
     var lost: Int64 = 5
     /// Of a thousand batches.
@@ -60,6 +62,7 @@ struct LinkPlan: CustomStringConvertible {
         produceInterval = .milliseconds(random.pick([30, 80, 200]))
         lost = random.pick([0, 5, 30])
         transactional = random.pick([0, 200, 500])
+        fetchInterval = random.pick([25, 25, 300])
         duration = .seconds(isBrief ? random.between(10...20) : random.between(20...60))
     }
 

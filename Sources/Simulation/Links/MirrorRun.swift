@@ -41,7 +41,7 @@ extension ModelCluster {
     /// Where a log begins and ends; nil while a new leader does not know what is committed.
     func bounds(_ partition: ModelPartition) -> (start: Offset, end: Offset)? {
         guard let replica = partition.leading else { return nil }
-        if world.mutation != .believeLaggingLeaders, replica.highWatermark < partition.epochBegan { return nil }
+        if replica.highWatermark < partition.epochBegan { return nil }
         return (replica.log.start, replica.highWatermark)
     }
 }
@@ -162,12 +162,11 @@ final class MirrorRun {
     private func append(_ batches: [ModelBatch], start: Offset, _ highWatermark: Offset) {
         guard let replica, position?.leaderEpoch == session.leaderEpoch else { return broker.forget(self) }
         for batch in batches where batch.last >= replica.log.end {
-            if replica.log.isEmpty, batch.base != replica.log.end { begin(replica, at: batch.base) }
+            if replica.log.isEmpty, batch.base != replica.log.end { begin(replica, at: batch.base, sourceStart: start) }
             guard batch.base >= replica.log.end else {
-                note("cannot append the batch at \(batch.base) at \(replica.log.end)")
-                return rest()
+                return advance { session, position in session.overlapped(from: batch.base, position) }
             }
-            world.ledger.mirrored(partition, replica, batch)
+            world.ledger.goesOn(partition, replica, at: batch.base, sourceStart: start)
             var own = batch
             own.epoch = partition.epoch
             replica.log.append(own)
@@ -189,12 +188,13 @@ final class MirrorRun {
             return rest()
         }
         guard position != nil, let replica else { return broker.forget(self) }
-        let own = replica.log.batch(at: offset).map(Self.identity)
-        var source = batch.flatMap { $0.base <= offset ? Self.identity($0) : nil }
+        let own = replica.log.batches(from: offset, to: .max, count: 1).first.map(Self.identity)
+        var source = batch.map(Self.identity)
         if world.mutation == .believeEveryBatch, source != nil { source = own }
         advance { session, position in
             session.compared(
-                at: offset, own: own, source: source, sourceEpoch: batch?.epoch ?? -1, isComparable: true, sourceEnd: highWatermark, position)
+                at: offset, own: own, source: source, sourceEpoch: batch?.epoch ?? -1, isComparable: true, sourceEnd: highWatermark,
+                position)
         }
         if session.isFollowing { broker.board[partition.name]?.sourceEnd = highWatermark }
     }
@@ -211,6 +211,7 @@ final class MirrorRun {
             source.led(mirror.sourceName, mirror.sourceID, partition.name.partition, by: leader).flatMap { source.bounds($0) }
         } _: { [self] bounds in
             guard !isStopped, turn == asked else { return }
+            note("gets bounds \(bounds.map { "\($0)" } ?? "not now")")
             guard let bounds else { return broker.later(10...200) { [self] in lookUp() } }
             let policy: LinkSettings.GapPolicy = world.plan.skipsGaps || world.mutation == .skipGaps ? .skip : .fail
             advance { session, position in
@@ -245,7 +246,7 @@ final class MirrorRun {
         case .cut(let offset): cut(to: world.mutation == .cutTooFar ? max(before(offset), 0) : offset)
         case .restart(let offset):
             guard let replica else { return broker.forget(self) }
-            begin(replica, at: offset)
+            begin(replica, at: offset, sourceStart: offset)
             advance { session, position in position.map { session.restarted($0) } ?? .drop }
         case .skip(_, let next):
             note("goes on behind a gap")
@@ -259,9 +260,9 @@ final class MirrorRun {
         }
     }
 
-    private func begin(_ replica: ModelReplica, at offset: Offset) {
+    private func begin(_ replica: ModelReplica, at offset: Offset, sourceStart: Offset) {
         note("begins anew at \(offset)")
-        world.ledger.restarts(partition, replica, at: offset)
+        if replica.log.end > 0 { world.ledger.goesOn(partition, replica, at: offset, sourceStart: sourceStart) }
         replica.log.restart(at: offset)
         replica.log.assign(partition.epoch)
         replica.highWatermark = min(replica.highWatermark, offset)

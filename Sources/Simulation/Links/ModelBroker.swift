@@ -82,7 +82,7 @@ final class ModelBroker {
         for partition in cluster.partitions where partition.placed.contains(id) {
             if partition.leader == id { lead(partition) } else { fetch(partition) }
         }
-        later(5...25) { [self] in tick() }
+        later(5...world.plan.fetchInterval) { [self] in tick() }
     }
 
     /// Moves the high watermark as far as everybody in sync is.
@@ -114,10 +114,14 @@ final class ModelBroker {
         leader.followers[id] = own.log.end
         broker.lead(partition)
         for batch in leader.log.batches(from: own.log.end, to: .max, count: 5) where batch.base >= own.log.end { own.log.append(batch) }
-        if leader.log.end > own.log.end, leader.log.batches(from: own.log.end, to: .max, count: 1).isEmpty { own.log.restart(at: leader.log.end) }
+        if leader.log.end > own.log.end, leader.log.batches(from: own.log.end, to: .max, count: 1).isEmpty {
+            own.log.restart(at: leader.log.end)
+        }
         own.highWatermark = min(max(own.highWatermark, leader.highWatermark), own.log.end)
         own.log.delete(before: min(leader.log.start, own.log.end))
-        if !partition.inSync.contains(id), own.log.end >= leader.log.end, leader.followers[id] == own.log.end { partition.inSync.append(id) }
+        if !partition.inSync.contains(id), own.log.end >= leader.log.end, leader.followers[id] == own.log.end {
+            partition.inSync.append(id)
+        }
     }
 
     /// Lets go of what a mirror's source has let go of, as far as that is committed.
@@ -185,7 +189,7 @@ final class ModelBroker {
             runs[name] = nil
             board[name] = nil
             // On the fetcher's own thread, a moment later.
-            later(0...5) { run.isStopped = true }
+            later(0...60) { run.isStopped = true }
         }
         if mustAsk { askForImage(-1) {} }
     }
@@ -251,7 +255,7 @@ final class ModelBroker {
                     highWatermark: world.mutation == .drainUncommitted ? replica.log.end : replica.highWatermark,
                     sourceEndOffset: entry?.sourceEnd ?? -1,
                     isEnded: isClosed && replica.highWatermark >= replica.log.end && hasNothingOpen, failure: entry?.failure,
-                    revision: world.mutation == .believeOlderImages ? .max : publication?.revision ?? -1)
+                    revision: publication?.revision ?? -1)
             }
         }
         return entries

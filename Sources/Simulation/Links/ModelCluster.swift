@@ -131,6 +131,7 @@ final class ModelCluster {
 
     /// The leader is gone and somebody who lacks records is elected.
     func electUnclean(_ partition: ModelPartition, _ node: NodeID) {
+        partition.uncleanAt = world.now
         partition.inSync = [node]
         partition.elect(node)
         note("\(partition.name) is led by \(node) in epoch \(partition.epoch), which was not in sync")

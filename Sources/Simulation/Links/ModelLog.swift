@@ -121,6 +121,8 @@ final class ModelPartition {
     var inSync: [NodeID]
     /// The leader's log end when it began to lead: what is committed is not known before the high watermark has come to it (KIP-207).
     var epochBegan: Offset = 0
+    /// When somebody was elected last who was not in sync, in milliseconds.
+    var uncleanAt: Int64 = -1
     /// What was committed, as the judge has it.
     var committed = ModelLog()
 

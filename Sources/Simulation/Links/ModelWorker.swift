@@ -34,14 +34,15 @@ final class ModelWorker {
     }
 
     private func round() {
-        createPending { [self] isDone in
-            // A part that comes to nothing must not keep the others from being done.
-            guard isDone || world.mutation != .giveUpRounds else { return later(100...250) { [self] in round() } }
+        // A part that comes to nothing does not keep the others from being done.
+        createPending { [self] in
             advancePending { [self] in
                 followTopics { [self] in
                     takeFailures { [self] in
                         copyOffsets { [self] in
-                            let isBusy = mirrors.contains { [.pendingMirror, .pendingStopped, .stopping, .pendingRestore].contains($0.state) }
+                            let isBusy = mirrors.contains {
+                                [.pendingMirror, .pendingStopped, .stopping, .pendingRestore].contains($0.state)
+                            }
                             later(isBusy ? 10...40 : 100...300) { [self] in round() }
                         }
                     }
@@ -54,7 +55,11 @@ final class ModelWorker {
         guard !steps.isEmpty else { return later(0...0, done) }
         let now = world.now
         later(0...3) { [self] in
-            coordinator.change { $0.records(of: steps, now: now) } _: { [self] _ in later(0...3, done) }
+            coordinator.change {
+                $0.records(of: steps, now: now)
+            } _: { [self] _ in
+                later(0...3, done)
+            }
         }
     }
 
@@ -66,14 +71,14 @@ final class ModelWorker {
 
     // MARK: Creating
 
-    private func createPending(_ done: @escaping (Bool) -> Void) {
+    private func createPending(_ done: @escaping () -> Void) {
         let pending = mirrors.filter { $0.state == .pendingMirror }
-        guard !pending.isEmpty else { return done(true) }
+        guard !pending.isEmpty else { return done() }
         awaitFollowers(until: world.now + LinkSteps.announcementMilliseconds) { [self] isAnnounced in
-            guard isAnnounced else { return done(false) }
+            guard isAnnounced else { return done() }
             ask({ $0.linkedTopics() }) { [self] topics in
-                guard let topics else { return done(false) }
-                later(0...20) { [self] in create(pending, topics) { done(true) } }
+                guard let topics else { return done() }
+                later(0...20) { [self] in create(pending, topics, done) }
             }
         }
     }
@@ -166,7 +171,9 @@ final class ModelWorker {
         guard world.mutation != .promoteWithoutFencing, let source else { return done(true) }
         world.call(broker, source) { [name = cluster.name] answer in
             source.fence(mirror.sourceName, by: name, answer)
-        } _: { [self] (answer: Bool?) in if coordinator.isActive, !isStopped { done(answer ?? false) } }
+        } _: { [self] (answer: Bool?) in
+            if coordinator.isActive, !isStopped { done(answer ?? false) }
+        }
     }
 
     /// What all brokers that live say of their mirrors, as far as they answer.
@@ -176,7 +183,9 @@ final class ModelWorker {
         guard open > 0 else { return later(1...1) { done(survey) } }
         for id in cluster.liveBrokers {
             guard let other = cluster.broker(id) else { continue }
-            world.ask(broker, cluster) { other.isRunning ? other.progress() : nil } _: { [self] answer in
+            world.ask(broker, cluster) {
+                other.isRunning ? other.progress() : nil
+            } _: { [self] answer in
                 for (name, entry) in answer ?? [:] { survey.entries[name] = entry }
                 open -= 1
                 if open == 0, coordinator.isActive, !isStopped { done(survey) }
@@ -226,7 +235,9 @@ final class ModelWorker {
                 var records: [LinkRecord] = []
                 for mirror in added { records += try core.addMirror(mirror) }
                 return records
-            } _: { [self] _ in later(0...5, done) }
+            } _: { [self] _ in
+                later(0...5, done)
+            }
         }
     }
 
@@ -267,7 +278,9 @@ extension ModelCluster {
     func fence(_ topic: String, by other: String, _ answer: @escaping (Bool?) -> Void) {
         guard let coordinator, coordinator.isActive, let id = topics[topic]?.id else { return answer(nil) }
         let now = world.now
-        coordinator.change { $0.fence([topic], by: other, now: now) } _: { [self] _ in
+        coordinator.change {
+            $0.fence([topic], by: other, now: now)
+        } _: { [self] _ in
             guard world.mutation != .fenceWithoutWaiting else { return answer(true) }
             awaitFence(topic, id, coordinator, until: now + LinkSteps.announcementMilliseconds, answer)
         }

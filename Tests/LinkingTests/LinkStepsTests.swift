@@ -1,0 +1,74 @@
+import Primitives
+import Testing
+
+@testable import Linking
+
+struct LinkStepsTests {
+    private static let id = KafkaUUID.random()
+    private static let topic = LinkedTopic(name: "t", id: id, partitions: 1)
+
+    private static func mirror(_ state: MirrorState) -> MirrorTopic {
+        MirrorTopic(name: "t", topicID: id, link: "dr", sourceName: "t", sourceID: id, state: state, since: 1)
+    }
+
+    private static func survey(_ entry: MirrorSurvey.Entry) -> MirrorSurvey { MirrorSurvey([TopicPartition("t", 0): entry]) }
+
+    @Test func aMirrorIsDrainedWhenWhatIsCommittedReachesTheFencedEnds() {
+        let mirror = Self.mirror(.pendingStopped)
+        var steps = LinkSteps()
+        func isDrained(_ highWatermark: Offset, _ topic: LinkedTopic = Self.topic) -> Bool {
+            let survey = Self.survey(MirrorSurvey.Entry(logEndOffset: 10, highWatermark: highWatermark, revision: 1))
+            return !steps.drained([mirror], topics: ["t": topic], survey).isEmpty
+        }
+        #expect(steps.toFence([mirror], now: 0) == [mirror] && !isDrained(10))
+        steps.fenced(mirror, ends: [10], at: 0)
+        #expect(steps.toFence([mirror], now: 1).isEmpty && isDrained(10) && !isDrained(9))
+        // The source has had another partition since.
+        steps.fenced(mirror, ends: [10, 0], at: 1)
+        #expect(!isDrained(10))
+        #expect(steps.growing(["t": Self.topic]) == [TopicGrowth(topic: "t", partitions: 2)])
+    }
+
+    @Test func aFenceHoldsForOneTakeOver() {
+        let mirror = Self.mirror(.pendingStopped)
+        var steps = LinkSteps()
+        steps.fenced(mirror, ends: [0], at: 0)
+        #expect(steps.toFence([Self.mirror(.stopped)], now: 1).isEmpty)
+        #expect(steps.toFence([mirror], now: 2) == [mirror])
+    }
+
+    @Test func onlyWhatIsSaidByTheNewestImageSettlesAMirror() {
+        func settled(_ state: MirrorState, revision: Offset, isAnnounced: Bool = true) -> [MirrorStep] {
+            let entry = MirrorSurvey.Entry(logEndOffset: 1, highWatermark: 1, sourceEndOffset: 1, isEnded: true, revision: revision)
+            return LinkSteps().settled(
+                [Self.mirror(state)], topics: ["t": Self.topic], Self.survey(entry), revision: 5, isAnnounced: isAnnounced, now: 1)
+        }
+        #expect(settled(.stopping, revision: 4).isEmpty && settled(.stopping, revision: 5).count == 1)
+        #expect(settled(.pendingRestore, revision: 4).isEmpty && settled(.pendingRestore, revision: 5).count == 1)
+        #expect(settled(.pendingRestore, revision: 5, isAnnounced: false).isEmpty)
+    }
+
+    @Test func whatHasComeFromHereIsNotMirroredBack() throws {
+        let link = LinkDefinition(
+            name: "back", id: .random(), configuration: ["bootstrap.servers": "a:1", "cluster.link.prefix": "b."], sourceClusterID: "B",
+            createdAt: 0)
+        var settings = try LinkSettings(link.configuration)
+        settings.autoCreateFilter = .everything(.topics)
+        let sources = ["a.x": SourceMirror(origins: ["A"], isWritable: false), "c.y": SourceMirror(origins: ["C", "A"], isWritable: true)]
+        let topics = ["a.x", "c.y", "z"].map { LinkedTopic(name: $0, id: Self.id, partitions: 1) }
+        let found = NewMirrors.found(
+            topics, link, settings, LinkImage(), own: [], sources: sources, clusterID: "A", now: 0)
+        #expect(found.map(\.name) == ["b.z"])
+        #expect(NewMirrors.problem(withRestoring: "a.x", sources["a.x"], clusterID: "A") != nil)
+        #expect(NewMirrors.problem(withRestoring: "c.y", sources["c.y"], clusterID: "A") == nil)
+    }
+
+    @Test func offsetsAreCopiedUpToWhatIsCommittedOfAFollowedSource() {
+        func admitted(_ offset: Offset, sourceEnd: Offset) -> Bool {
+            let entry = MirrorSurvey.Entry(logEndOffset: 10, highWatermark: 8, sourceEndOffset: sourceEnd, revision: 1)
+            let name = TopicPartition("t", 0)
+            return MirrorOffsets.admitted([name: offset], [Self.mirror(.active)], Self.survey(entry))[name] == name
+        }
+        #expect(admitted(8, sourceEnd: 10) && !admitted(9, sourceEnd: 10) && !admitted(8, sourceEnd: -1))
+    }
+}

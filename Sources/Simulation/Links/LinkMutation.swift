@@ -41,8 +41,6 @@ public enum LinkMutation: String, Sendable, CaseIterable {
     /// A mirror is one again before all brokers know.
     case restoreUnannounced
     // Topics and offsets.
-    /// A topic that was created anew is taken for the one before.
-    case ignoreTopicIDs
     /// A topic is created before brokers know that it is a mirror.
     case createUnannounced
     /// Group offsets are copied before the mirror has come to them.

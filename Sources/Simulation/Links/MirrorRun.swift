@@ -12,7 +12,7 @@ enum ModelAnswer {
 extension ModelCluster {
     /// The partition of a topic if that broker leads it.
     func led(_ name: String, _ id: TopicID, _ index: Int32, by broker: NodeID) -> ModelPartition? {
-        guard let topic = world.mutation == .ignoreTopicIDs ? topics[name] : topic(id: id), Int(index) < topic.partitions.count else {
+        guard let topic = topic(id: id), Int(index) < topic.partitions.count else {
             return nil
         }
         let partition = topic.partitions[Int(index)]
@@ -103,7 +103,7 @@ final class MirrorRun {
         turn += 1
         let asked = turn
         world.ask(broker, source) { [self] () -> NodeID? in
-            guard let topic = source.topics[mirror.sourceName], topic.id == mirror.sourceID || world.mutation == .ignoreTopicIDs,
+            guard let topic = source.topics[mirror.sourceName], topic.id == mirror.sourceID,
                 Int(partition.name.partition) < topic.partitions.count
             else { return nil }
             return topic.partitions[Int(partition.name.partition)].leader

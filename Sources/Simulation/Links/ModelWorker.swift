@@ -208,11 +208,7 @@ final class ModelWorker {
         ask({ source in (source.linkedTopics(), source.committedImage.sourceMirrors) }) { [self] answer in
             guard let (topics, sources) = answer else { return record(steps.sourceFailed(mirrors, threshold: 3, "no answer"), done) }
             record(steps.sourceAnswered(mirrors)) { [self] in
-                var theirs = topics
-                if world.mutation == .ignoreTopicIDs {
-                    for mirror in mirrors { theirs[mirror.sourceName]?.id = mirror.sourceID }
-                }
-                let verdicts = TopicVerdicts(mirrors, own: cluster.linkedTopics(), source: theirs, now: world.now)
+                let verdicts = TopicVerdicts(mirrors, own: cluster.linkedTopics(), source: topics, now: world.now)
                 record(verdicts.steps) { [self] in
                     for growth in verdicts.growing {
                         if let topic = cluster.topics[growth.topic] { cluster.grow(topic, to: growth.partitions) }

@@ -15,6 +15,7 @@ from confluent import read_all, send
 from links import batches, source_cluster, wait_end
 from nodes import binary, wait_until
 from test_links import produce
+from transactional import Confluent
 
 AUTHORIZER = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
@@ -219,12 +220,25 @@ def test_a_link_s_source_logs_in_and_serves_as_somebody_with_rights(cluster):
         martlet(source, "acl", "add", "--topic", "guarded", "--principal", "User:reader", "--operation", "read,describe,describe-configs")
         wait_until(mirrored, "the link may read", 30, 0.2)
         wait_end(cluster, "guarded", 500)
+
+        def problem() -> str:
+            return martlet_json(cluster, "link", "describe", "in", *login)["link"]["transactions"]["problem"]
+
+        wait_until(lambda: "does not let the link read __transaction_state" in problem(), "it is said that transactions are not whole", 30, 0.2)
+        transactional = Confluent(source.bootstrap, "guarded")
+        transactional.begin()
+        transactional.send("guarded", ["one"])
+        transactional.commit()
+        # With its marker; mirrors go on all the same.
+        wait_end(cluster, "guarded", 502)
+        martlet(source, "acl", "add", "--topic", "__transaction_state", "--principal", "User:reader", "--operation", "read,describe")
         until = time.monotonic() + 7
-        written = 500
+        written = 502
         while time.monotonic() < until:
             produce(source, "guarded", range(20))
             written += 20
             wait_end(cluster, "guarded", written)
         for node in cluster.nodes:
             assert batches(node, "guarded") == batches(source.node(1), "guarded")
+        wait_until(lambda: not problem(), "the link may read decisions now", 30, 0.2)
         martlet(cluster, "link", "delete", "in", "--force", *login)

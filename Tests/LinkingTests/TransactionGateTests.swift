@@ -65,6 +65,11 @@ struct TransactionGateTests {
         #expect(gate.evaluate(now: 6).permitted.isEmpty)
         gate.readThrough(5)
         #expect(gate.evaluate(now: 6).permitted == [Self.marker(Self.a0, 10)])
+        // The source's decisions cannot be read: nothing waits for them for ever.
+        gate.report([Self.marker(Self.a0, 20)], now: 100)
+        #expect(gate.evaluate(now: 10_100).permitted.isEmpty && gate.incompleteReleases == 0)
+        #expect(gate.evaluate(now: 10_101).permitted == [Self.marker(Self.a0, 20)])
+        #expect(gate.incompleteReleases == 1)
     }
 
     /// Before transactions of version 2 a producer keeps its epoch: the order tells its transactions apart.

@@ -286,9 +286,11 @@ public struct TransactionGate: Sendable {
             case .unknown: permit(marker.partition, marker.offset, &outcome)
             case .toCome:
                 // Of a decision from before this link looked at them nothing more will be known.
-                if entry.reportedAt > readThrough, decisions.count < Self.maximumKept {
+                let isLate = now - entry.reportedAt > maximumHold
+                if entry.reportedAt > readThrough, decisions.count < Self.maximumKept, !isLate {
                     left.append(marker)
                 } else {
+                    if isLate { incompleteReleases += 1 }
                     permit(marker.partition, marker.offset, &outcome)
                 }
             }

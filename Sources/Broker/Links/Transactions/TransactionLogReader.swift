@@ -19,6 +19,9 @@ struct TransactionLogReader: Sendable {
     /// While mirrors are not waited for.
     private static let laggingSurveyMilliseconds: Int64 = 250
     private static let recordMilliseconds: Int64 = 5_000
+    /// Until it is tried again whether the source lets the link read, and after which it is taken to.
+    private static let refusedMilliseconds: Int64 = 10_000
+    private static let admittedMilliseconds: Int64 = 3_000
     /// Decisions mostly come before the markers.
     private static let patienceMilliseconds: Int64 = 50
 
@@ -35,8 +38,8 @@ struct TransactionLogReader: Sendable {
                     continue
                 }
                 let count = try await partitionCount(source)
-                watch.setProblem(nil)
                 if count == 0 {
+                    watch.setProblem(nil)
                     wasMissing = true
                     try await waitForTransactions(&rounds)
                 } else {
@@ -45,16 +48,17 @@ struct TransactionLogReader: Sendable {
             } catch is CancellationError {
                 return
             } catch {
-                note(error)
-                try? await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
+                let pause = isRefused(error) ? Self.refusedMilliseconds : Self.pauseMilliseconds
+                try? await Task.sleep(for: .milliseconds(pause))
             }
         }
     }
 
     /// A source that refuses will not be waited for; one that cannot be reached decides nothing either.
-    private func note(_ error: any Error) {
-        guard let error = error as? KafkaError, error.errorCode == .topicAuthorizationFailed else { return }
+    private func isRefused(_ error: any Error) -> Bool {
+        guard let error = error as? KafkaError, error.errorCode == .topicAuthorizationFailed else { return false }
         watch.setProblem("the source does not let the link read \(Self.topic): \(error.explanation)")
+        return true
     }
 
     private func partitionCount(_ source: LinkSource) async throws(KafkaError) -> Int {
@@ -134,10 +138,12 @@ struct TransactionLogReader: Sendable {
     private func follow(
         _ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource, _ rounds: inout Rounds
     ) async throws {
+        let begunAt = SystemClock.monotonicMilliseconds()
         while !Task.isCancelled, watch.links.runtime.isActive, watch.links.source(of: watch.link.name) === source {
             let records = try await consumer.poll(maximumRecords: 2_000, timeout: .milliseconds(20))
             update()
             let now = SystemClock.monotonicMilliseconds()
+            if now - begunAt > Self.admittedMilliseconds { watch.setProblem(nil) }
             watch.take { gate in
                 for record in records { Self.observe(record, &gate, now: now) }
             }

@@ -187,11 +187,14 @@ final class TransactionWatch: Sendable {
     func setProblem(_ problem: String?) {
         let isNew = state.withLock { state in
             defer { state.problem = problem }
-            return problem != nil && state.problem != problem
+            return state.problem != problem
         }
-        if isNew, let problem {
+        guard isNew else { return }
+        if let problem {
             logger.warning(
                 "transactions of a link's source cannot be kept whole", metadata: ["link": "\(link.name)", "reason": "\(problem)"])
+        } else {
+            logger.notice("transactions of a link's source are kept whole again", metadata: ["link": "\(link.name)"])
         }
         advance()
     }

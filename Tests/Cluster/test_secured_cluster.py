@@ -201,7 +201,8 @@ def test_a_link_s_source_logs_in_and_serves_as_somebody_with_rights(cluster):
         source.create("guarded", 1)
         produce(source, "guarded", range(500))
         login = ("--command-config", cluster.client_file)
-        martlet(cluster, "link", "create", "in", "--set", "connection.mode=INBOUND", "--set", "topic.config.sync.ms=500", *login)
+        martlet(cluster, "link", "create", "in", "--set", "connection.mode=INBOUND", "--set", "topic.config.sync.ms=500",
+                "--set", "mirror.transactions.atomic.enable=true", *login)
         properties = source.directory / "link.properties"
         replication = ",".join(f"127.0.0.1:{node.published['REPLICATION']}" for node in cluster.nodes)
         wanted = {

@@ -31,14 +31,15 @@ extension Partition {
     ///
     /// - Parameters:
     ///   - leaderEpoch: under which this node led when it asked.
+    ///   - access: what the partition has to be in: what comes late from the source is not appended to what is about to become writable.
     ///   - sourceStartOffset: what lies before is gone at the source, and goes here.
     /// - Returns: the position to go on from, and the bytes appended.
     func appendMirrored(
-        _ records: ByteBuffer, leaderEpoch: LeaderEpoch, sourceStartOffset: Offset, now: Timestamp
+        _ records: ByteBuffer, leaderEpoch: LeaderEpoch, sourceStartOffset: Offset, access: WriteAccess = .mirror, now: Timestamp
     ) throws(PartitionError) -> (position: MirrorPosition, bytes: Int) {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<(MirrorPosition, Int), PartitionError> in
-            guard state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch, state.writes == .mirror else {
+            guard state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch, state.writes == access else {
                 return .failure(state.offlineFailure ?? .notLeader)
             }
             do throws(StorageError) {

@@ -96,9 +96,11 @@ extension LinkServices {
         }
         var partitions: [JSONValue] = []
         let mirrors = publication.map { Array($0.image.mirrors.values) } ?? []
+        let ended = state.withLock { $0.ended }
         for mirror in mirrors where mirror.state != .stopped {
             for partition in services?.partitions.topic(mirror.name)?.all ?? [] where partition.leadership.leader == nodeID {
-                partitions.append(Self.json(partition, known[partition.topicPartition], now: now))
+                let isEnded = ended.contains(partition.topicPartition) && partition.hasEndedMirroring
+                partitions.append(Self.json(partition, known[partition.topicPartition], isEnded: isEnded, now: now))
             }
         }
         return [
@@ -135,7 +137,7 @@ extension LinkServices {
         }
     }
 
-    private static func json(_ partition: Partition, _ entry: MirrorProgress?, now: Int64) -> JSONValue {
+    private static func json(_ partition: Partition, _ entry: MirrorProgress?, isEnded: Bool, now: Int64) -> JSONValue {
         func ago(_ time: Int64?) -> JSONValue { time.map { .integer(now - $0) } ?? .null }
         let (end, committed) = (try? partition.withLog { log in (log.logEndOffset, log.highWatermark) }) ?? (0, -1)
         var object = JSONObject()
@@ -151,7 +153,7 @@ extension LinkServices {
         object.append("problem", .string(entry?.problem ?? ""))
         object.append("failure", entry?.failure.map { .string($0) } ?? .null)
         object.append("synchronous", .string(entry?.synchronous ?? ""))
-        object.append("isEnded", .bool(partition.hasEndedMirroring))
+        object.append("isEnded", .bool(isEnded))
         return .object(object)
     }
 

@@ -47,6 +47,8 @@ extension LinkServices {
             state.withLock { state in
                 state.awaitsNewerImage = mustAsk
                 state.leading = state.leading.filter { image.mirrors[$0.key.topic] != nil }
+                state.ended = state.ended.filter { image.mirrors[$0.topic]?.state == .stopping }
+                state.surrendered = state.surrendered.filter { image.mirrors[$0.key.topic]?.state == .stopping }
             }
             if mustAsk { askNow() }
         }

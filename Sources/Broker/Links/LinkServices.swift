@@ -37,8 +37,10 @@ final class LinkServices: Sendable {
         var awaitsNewerImage = false
         /// Since when this broker leads a mirror under which epoch.
         var leading: [TopicPartition: (epoch: LeaderEpoch, since: Int64)] = [:]
-        /// Mirrors whose open transactions are being ended.
+        /// Mirrors whose open transactions are being ended, those where that is done, and what they had fetched and not appended.
         var ending: Set<TopicPartition> = []
+        var ended: Set<TopicPartition> = []
+        var surrendered: [TopicPartition: SurrenderedMirror] = [:]
     }
 
     let runtime = LinkCoordinatorRuntime()

@@ -24,6 +24,14 @@ final class LinkSource: Sendable {
         var key: FetchSessionKey { FetchSessionKey(topicID: sourceID, topicName: "", partition: partition.topicPartition.partition) }
     }
 
+    private struct Start {
+        var fetcher: MirrorFetcher
+        var partition: Partition
+        var key: FetchSessionKey
+        /// Whose mirror it was.
+        var former: MirrorFetcher?
+    }
+
     private struct FetcherKey: Hashable {
         var address: PeerAddress
         var number: Int
@@ -139,6 +147,20 @@ final class LinkSource: Sendable {
         board.remove(name)
     }
 
+    /// Stops a mirror, and hands over what was fetched of it and not appended.
+    func surrender(_ name: TopicPartition, _ done: @escaping @Sendable (SurrenderedMirror?) -> Void) {
+        let stopped = state.withLock { state -> (MirrorFetcher?, FetchSessionKey)? in
+            guard let followed = state.followed.removeValue(forKey: name) else { return nil }
+            state.names[followed.key] = nil
+            return (followed.fetcher.flatMap { state.fetchers[$0] }, followed.key)
+        }
+        guard let (fetcher, key) = stopped, let fetcher else { return done(nil) }
+        reporter.stop(name)
+        markers.forget(name)
+        board.remove(name)
+        fetcher.surrender(source: key, done)
+    }
+
     /// The partitions that are mirrored by this broker.
     var followed: [TopicPartition] { state.withLock { Array($0.followed.keys) } }
 
@@ -161,9 +183,9 @@ final class LinkSource: Sendable {
     private func route(_ names: [TopicPartition]) {
         let view = cluster.view
         var needsLookup = false
-        let starts = state.withLock { state -> [(MirrorFetcher, Partition, FetchSessionKey)] in
+        let starts = state.withLock { state -> [Start] in
             guard !state.isClosed else { return [] }
-            var starts: [(MirrorFetcher, Partition, FetchSessionKey)] = []
+            var starts: [Start] = []
             for name in names {
                 guard var followed = state.followed[name] else { continue }
                 let source = TopicPartition(followed.sourceName, name.partition)
@@ -176,16 +198,20 @@ final class LinkSource: Sendable {
                 let address = PeerAddress(id: leader, host: node.host, port: node.port)
                 let number = Int(UInt32(bitPattern: name.partition) &+ UInt32(truncatingIfNeeded: followed.sourceID.leastSignificantBits))
                 let key = FetcherKey(address: address, number: number % connections.count)
-                if let former = followed.fetcher, former != key { state.fetchers[former]?.stop(source: followed.key) }
+                let former = followed.fetcher.flatMap { $0 == key ? nil : state.fetchers[$0] }
                 let fetcher = state.fetchers[key] ?? makeFetcher(key)
                 state.fetchers[key] = fetcher
                 followed.fetcher = key
                 state.followed[name] = followed
-                starts.append((fetcher, followed.partition, followed.key))
+                starts.append(Start(fetcher: fetcher, partition: followed.partition, key: followed.key, former: former))
             }
             return starts
         }
-        for (fetcher, partition, key) in starts { fetcher.follow(partition, source: key) }
+        for start in starts {
+            start.fetcher.follow(start.partition, source: start.key)
+            // What it holds may be recorded as committed, and the source may be dying.
+            start.former?.surrender(source: start.key) { start.fetcher.inherit($0, source: start.key) }
+        }
         if needsLookup { lookUp() }
     }
 

@@ -14,7 +14,9 @@ extension MirrorFetcher {
         guard plan.isCurrent(key), let mirror = mirrors[key], let asked = plan.position(of: key) else { return }
         switch data.errorCode {
         case .none: break
-        case .offsetOutOfRange: return advance(key) { session, position in session.outOfRange(position) }
+        case .offsetOutOfRange:
+            guard mirror.held == nil else { return letGo(key, mirror) }
+            return advance(key) { session, position in session.outOfRange(position) }
         case .notLeaderOrFollower, .leaderNotAvailable, .replicaNotAvailable, .fencedLeaderEpoch, .unknownLeaderEpoch,
             .unknownTopicId, .unknownTopicOrPartition, .inconsistentTopicId, .kafkaStorageError, .offsetNotAvailable:
             rest(key, "\(data.errorCode.name) at the source")
@@ -23,6 +25,7 @@ extension MirrorFetcher {
         default: return rest(key, "\(data.errorCode.name) at the source: \(data.errorCode.defaultMessage)")
         }
         if data.divergingEpoch.endOffset >= 0 || data.divergingEpoch.epoch >= 0 {
+            guard mirror.held == nil else { return letGo(key, mirror) }
             return advance(key) { session, position in session.parted(position) }
         }
         guard mirror.session.isFollowing else { return compare(data, key, mirror, asked) }
@@ -35,6 +38,7 @@ extension MirrorFetcher {
 
     /// Appends what was fetched, up to the first transaction that may not be shown as committed yet.
     func append(_ fetched: FetchedMirror, _ key: FetchSessionKey, _ mirror: Mirror) {
+        guard mirror.held == nil else { return holdMore(fetched, key) }
         if let first = try? RecordBatchHeader(from: fetched.records), let position = mirror.partition.mirrorPosition, !position.isEmpty,
             first.baseOffset < position.logEndOffset, first.lastOffset >= position.logEndOffset
         {
@@ -44,10 +48,7 @@ extension MirrorFetcher {
         var (records, held) = (fetched.records, [HeldMarker]())
         if settings.keepsTransactionsWhole, let first = summary.commits.first(where: { !mirror.permitted.contains($0.offset) }) {
             records = fetched.records.getSlice(at: records.readerIndex, length: first.position - records.readerIndex) ?? ByteBuffer()
-            held = summary.commits.filter { !mirror.permitted.contains($0.offset) }.prefix(Self.markersPerQuestion).map {
-                HeldMarker(
-                    partition: mirror.partition.topicPartition, producer: $0.producer, offset: $0.offset, timestamp: $0.timestamp)
-            }
+            held = summary.markers(of: mirror)
             summary = FetchedBatches(records)
         }
         do throws(PartitionError) {
@@ -60,9 +61,10 @@ extension MirrorFetcher {
             guard !held.isEmpty, mirrors[key] != nil else { return }
             var rest = fetched
             rest.records.moveReaderIndex(forwardBy: records.readableBytes)
+            rest.records = rest.records.slice()
             mirrors[key]?.held = rest
-            // Nothing is asked for until the markers may be appended.
-            plan.stop(key)
+            mirrors[key]?.inherited = nil
+            fetchOn(key, behind: rest)
             owner?.holds(held, of: key, fetcher: self)
         } catch {
             giveUp(key, error)
@@ -112,6 +114,41 @@ extension MirrorFetcher {
         }
     }
 
+    // MARK: Holding
+
+    /// What a mirror holds grows, for the marker that it waits for may stand behind another in a mirror that waits for this one.
+    private func holdMore(_ fetched: FetchedMirror, _ key: FetchSessionKey) {
+        guard var mirror = mirrors[key], var held = mirror.held else { return }
+        mirrors[key]?.held = nil
+        let batches = FetchedBatches(fetched.records)
+        var more = fetched.records.getSlice(at: fetched.records.readerIndex, length: batches.bytes) ?? ByteBuffer()
+        held.records.writeBuffer(&more)
+        held.sourceStart = fetched.sourceStart
+        held.sourceEnd = fetched.sourceEnd
+        mirror.held = held
+        mirrors[key] = mirror
+        note(mirror.partition, sourceEnd: fetched.sourceEnd)
+        fetchOn(key, behind: held)
+        let markers = batches.markers(of: mirror)
+        if !markers.isEmpty { owner?.holds(markers, of: key, fetcher: self) }
+    }
+
+    /// Fetches behind what is held, within the memory that there is for that.
+    private func fetchOn(_ key: FetchSessionKey, behind held: FetchedMirror) {
+        let batches = FetchedBatches(held.records)
+        let bytes = mirrors.values.reduce(0) { $0 + ($1.held?.records.readableBytes ?? 0) }
+        guard let end = batches.nextOffset, bytes <= Int(settings.fetchResponseMaxBytes) * Self.heldResponses else { return plan.stop(key) }
+        plan.advance(key, to: fetchPosition(.records(from: end, sourceEpoch: batches.lastEpoch ?? -1)))
+    }
+
+    /// The source has changed its mind about what is held: it is fetched again.
+    private func letGo(_ key: FetchSessionKey, _ mirror: Mirror) {
+        guard let position = mirror.partition.mirrorPosition else { return drop(key) }
+        mirrors[key]?.held = nil
+        mirrors[key]?.permitted = []
+        plan.advance(key, to: fetchPosition(.records(from: position.logEndOffset, sourceEpoch: mirror.session.sourceEpoch)))
+    }
+
     /// Markers that were held may be appended now.
     func permit(_ offsets: [Offset], of key: FetchSessionKey) {
         guard var mirror = mirrors[key], let fetched = mirror.held else { return }
@@ -119,7 +156,9 @@ extension MirrorFetcher {
         mirror.held = nil
         mirrors[key] = mirror
         guard let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.session.leaderEpoch else { return drop(key) }
-        plan.follow(key, from: fetchPosition(.records(from: position.logEndOffset, sourceEpoch: mirror.session.sourceEpoch)))
+        if !plan.contains(key) {
+            plan.follow(key, from: fetchPosition(.records(from: position.logEndOffset, sourceEpoch: mirror.session.sourceEpoch)))
+        }
         append(fetched, key, mirror)
         resume()
     }
@@ -270,6 +309,15 @@ struct FetchedBatches {
     /// The newest timestamp; -1 without any.
     var maxTimestamp: Timestamp = -1
     var commits: [CommitMarker] = []
+    /// Behind the last one.
+    var nextOffset: Offset?
+
+    /// The commit markers that a mirror may not append yet.
+    func markers(of mirror: MirrorFetcher.Mirror) -> [HeldMarker] {
+        commits.filter { !mirror.permitted.contains($0.offset) }.map {
+            HeldMarker(partition: mirror.partition.topicPartition, producer: $0.producer, offset: $0.offset, timestamp: $0.timestamp)
+        }
+    }
 
     init(_ buffer: ByteBuffer) {
         var position = buffer.readerIndex
@@ -277,6 +325,7 @@ struct FetchedBatches {
             bytes += header.sizeInBytes
             records += Int64(header.recordCount)
             lastEpoch = header.partitionLeaderEpoch
+            nextOffset = header.nextOffset
             maxTimestamp = max(maxTimestamp, header.maxTimestamp)
             if header.isControl, let marker = CommitMarker(header, in: buffer, at: position) { commits.append(marker) }
             position += header.sizeInBytes

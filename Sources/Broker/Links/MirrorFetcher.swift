@@ -34,8 +34,8 @@ final class MirrorFetcher: @unchecked Sendable {
     private static let firstBackoffMilliseconds: Int64 = 10
     private static let maximumBackoffMilliseconds: Int64 = 1_000
     private static let timeoutMilliseconds: Int64 = 30_000
-    /// Markers that are asked about at a time, of one mirror.
-    static let markersPerQuestion = 500
+    /// What all mirrors may hold together, in answers of full size.
+    static let heldResponses = 4
     /// Topics are named by their ids, which came with version 13 (Apache Kafka 3.1).
     private static let versions: ClosedRange<Int16> = 13...17
     /// Enough for the header of a batch and for most batches.
@@ -47,6 +47,8 @@ final class MirrorFetcher: @unchecked Sendable {
         var failures = 0
         /// Fetched, and not appended: begins with a commit marker that waits for its like in other mirrors.
         var held: FetchedMirror?
+        /// What another fetcher held of it; only for a source that is not heard of any more, for else it is fetched again.
+        var inherited: SurrenderedMirror?
         /// Offsets of markers that may be appended.
         var permitted: Set<Offset> = []
     }
@@ -103,6 +105,23 @@ final class MirrorFetcher: @unchecked Sendable {
         }
     }
 
+    /// Stops, and hands over what was fetched and not appended.
+    func surrender(source key: FetchSessionKey, _ done: @escaping @Sendable (SurrenderedMirror?) -> Void) {
+        eventLoop.execute { [self] in
+            let mirror = mirrors[key]
+            drop(key)
+            done(mirror?.held.map { SurrenderedMirror($0) } ?? mirror?.inherited)
+        }
+    }
+
+    /// Keeps what another fetcher held, until the same has been fetched again.
+    func inherit(_ surrendered: SurrenderedMirror?, source key: FetchSessionKey) {
+        guard let surrendered else { return }
+        eventLoop.execute { [self] in
+            if mirrors[key]?.held == nil { mirrors[key]?.inherited = surrendered }
+        }
+    }
+
     func close() {
         eventLoop.execute { [self] in
             isClosed = true
@@ -117,7 +136,9 @@ final class MirrorFetcher: @unchecked Sendable {
     private func begin(_ partition: Partition, _ key: FetchSessionKey) {
         guard let position = partition.mirrorPosition else { return }
         let (session, question) = MirrorSession.begin(position)
+        let former = mirrors[key]
         mirrors[key] = Mirror(partition: partition, session: session)
+        mirrors[key]?.inherited = former?.held.map { SurrenderedMirror($0) } ?? former?.inherited
         plan.follow(key, from: fetchPosition(question))
     }
 

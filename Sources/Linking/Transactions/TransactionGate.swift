@@ -66,6 +66,7 @@ public struct TransactionGate: Sendable {
     private struct Held: Sendable {
         var marker: HeldMarker
         var reportedAt: Int64
+        var decision: DecisionID?
         var isPermitted = false
     }
 
@@ -233,6 +234,7 @@ public struct TransactionGate: Sendable {
     /// What follows from everything so far.
     public mutating func evaluate(now: Int64) -> Outcome {
         var outcome = Outcome()
+        var ready: [DecisionID: Decision] = [:]
         match(now: now, &outcome)
         for id in unreleased {
             guard let entry = decisions[id], !entry.isSubmitted, var waiting = needed(entry) else { continue }
@@ -244,7 +246,9 @@ public struct TransactionGate: Sendable {
                 incompleteReleases += 1
                 waiting = []
             }
-            guard waiting.isEmpty, !entry.markers.isEmpty else { continue }
+            if waiting.isEmpty, !entry.markers.isEmpty { ready[id] = entry }
+        }
+        for (id, entry) in withoutBlocked(ready) {
             decisions[id]?.isSubmitted = true
             let markers = entry.markers.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
             outcome.candidates.append(
@@ -255,6 +259,27 @@ public struct TransactionGate: Sendable {
         permitLagging(&outcome)
         outcome.permitted.sort { ($0.partition, $0.offset) < ($1.partition, $1.offset) }
         return outcome
+    }
+
+    /// Without those that have a marker behind one of a transaction that is not released and does not go with them: what a mirror appends of
+    /// what it holds is whole transactions then. Transactions whose markers stand in different orders in different mirrors go together.
+    private func withoutBlocked(_ ready: [DecisionID: Decision]) -> [DecisionID: Decision] {
+        var left = ready
+        while true {
+            let blocked = left.filter { _, entry in
+                entry.markers.contains { partition, offset in
+                    held[partition]?.contains { earlier, other in
+                        earlier < offset && !other.isPermitted && !(other.decision.map { goes($0, with: left) } ?? false)
+                    } ?? false
+                }
+            }
+            if blocked.isEmpty { return left }
+            for id in blocked.keys { left[id] = nil }
+        }
+    }
+
+    private func goes(_ id: DecisionID, with others: [DecisionID: Decision]) -> Bool {
+        others[id] != nil || decisions[id].map { $0.isReleased || $0.isSubmitted } ?? true
     }
 
     /// The mirrors whose markers a transaction waits for; nil when nobody mirrors any of its partitions.
@@ -278,6 +303,7 @@ public struct TransactionGate: Sendable {
             switch decision(of: marker) {
             case .found(let id, let passed):
                 decisions[id]?.markers[marker.partition] = marker.offset
+                held[marker.partition]?[marker.offset]?.decision = id
                 for earlier in passed { decisions[earlier]?.passed.insert(marker.partition) }
                 if decisions[id]?.firstMarkerAt == nil { decisions[id]?.firstMarkerAt = entry.reportedAt }
                 if sequenced.count >= Self.maximumKept { sequenced = [] }

@@ -72,16 +72,12 @@ public struct RecordedTransactions: Sendable, Hashable {
 
     var nextNumber: Int64 { (releases.keys.max() ?? -1) + 1 }
 
-    /// The commit marker that a transaction which a mirror has open was still to get; nil if it was not committed.
+    /// The commit markers that a mirror was still to get, in order.
     ///
-    /// - Parameter end: of the mirror's log. The first marker from there on is the open transaction's, whatever epoch it has: markers may
-    ///   have one more than the records (KIP-890).
-    public func commitMarker(of producer: ProducerID, in partition: TopicPartition, end: Offset) -> TransactionProducer? {
-        var found: (offset: Offset, producer: TransactionProducer)?
-        for release in releases.values.joined() where release.producer.id == producer {
-            guard let offset = release.markers[partition], offset >= end, offset < found?.offset ?? .max else { continue }
-            found = (offset, release.producer)
-        }
-        return found?.producer
+    /// - Parameter end: of the mirror's log.
+    public func markers(in partition: TopicPartition, from end: Offset) -> [(producer: TransactionProducer, offset: Offset)] {
+        releases.values.joined().compactMap { release in
+            release.markers[partition].flatMap { $0 >= end ? (release.producer, $0) : nil }
+        }.sorted { $0.offset < $1.offset }
     }
 }

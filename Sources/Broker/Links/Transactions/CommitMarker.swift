@@ -8,6 +8,7 @@ import RecordBatches
 struct CommitMarker {
     /// In the buffer.
     var position: Int
+    var size: Int
     var offset: Offset
     var producer: TransactionProducer
     var timestamp: Timestamp
@@ -19,6 +20,7 @@ struct CommitMarker {
             let marker = try? EndTransactionMarker(record), marker.outcome == .commit
         else { return nil }
         self.position = position
+        size = header.sizeInBytes
         offset = header.baseOffset
         timestamp = header.maxTimestamp
         producer = TransactionProducer(id: header.producerId, epoch: header.producerEpoch)

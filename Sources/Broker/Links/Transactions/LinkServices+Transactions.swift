@@ -35,46 +35,77 @@ extension LinkServices {
         }
     }
 
-    /// Ends what a mirror that stops has open: as the source decided where that is recorded, else by aborting.
+    /// Ends what a mirror that stops has open: as the source decided where that is recorded, else by aborting. What is recorded as committed
+    /// and still held is appended first.
     func endOpenTransactions(_ partition: Partition, link: String) {
-        guard let open = partition.openMirroredTransactions else { return }
         let name = partition.topicPartition
-        guard state.withLock({ $0.ending.insert(name).inserted }) else { return }
+        guard state.withLock({ !$0.ended.contains(name) && $0.ending.insert(name).inserted }) else { return }
+        let done: @Sendable (SurrenderedMirror?) -> Void = { [self] surrendered in
+            if let surrendered { state.withLock { $0.surrendered[name] = surrendered } }
+            askForEnds(partition, link: link)
+        }
+        guard let source = source(of: link) else { return done(nil) }
+        source.surrender(name, done)
+    }
+
+    private func askForEnds(_ partition: Partition, link: String) {
+        let name = partition.topicPartition
+        let end = (try? partition.withLog { $0.logEndOffset }) ?? 0
         let body: JSONValue = [
-            "link": .string(link), "topic": .string(name.topic), "partition": .integer(Int64(name.partition)),
-            "end": .integer(open.end), "producers": .array(open.producers.map { .integer($0) }),
+            "link": .string(link), "topic": .string(name.topic), "partition": .integer(Int64(name.partition)), "end": .integer(end),
         ]
         askCoordinator(.endTransactions, body) { [self] answer in
-            state.withLock { _ = $0.ending.remove(name) }
-            guard let answer, let services else {
-                let eventLoop = state.withLock { $0.isClosed ? nil : $0.eventLoopGroup?.next() }
-                eventLoop?.scheduleTask(in: .milliseconds(Self.retryMilliseconds)) { [self] in reconcileLater() }
-                return
+            guard let answer, let services else { return endLater(name) }
+            let released = (answer["released"]?.arrayValue ?? []).compactMap { entry -> ReleasedMarker? in
+                guard let id = entry["producer"]?.integerValue, let epoch = entry["epoch"]?.integerValue,
+                    let offset = entry["offset"]?.integerValue
+                else { return nil }
+                return ReleasedMarker(producer: id, epoch: Int16(clamping: epoch), offset: offset)
             }
-            var committed: [ProducerID: Int16] = [:]
-            for entry in answer["committed"]?.arrayValue ?? [] {
-                guard let id = entry["producer"]?.integerValue, let epoch = entry["epoch"]?.integerValue else { continue }
-                committed[id] = Int16(clamping: epoch)
-            }
-            let found = committed
-            services.backgroundWork.run { [self] in write(partition, found) }
+            services.backgroundWork.run { [self] in finish(partition, released) }
         }
     }
 
-    /// For event loops: looks at all mirrors anew, elsewhere.
-    private func reconcileLater() { services?.backgroundWork.run { [self] in reconcile() } }
+    /// Tries again after a while.
+    private func endLater(_ name: TopicPartition) {
+        let eventLoop = state.withLock { state in
+            state.ending.remove(name)
+            return state.isClosed ? nil : state.eventLoopGroup?.next()
+        }
+        eventLoop?.scheduleTask(in: .milliseconds(Self.retryMilliseconds)) { [self] in
+            services?.backgroundWork.run { [self] in reconcile() }
+        }
+    }
 
-    private func write(_ partition: Partition, _ committed: [ProducerID: Int16]) {
-        let place: Logger.Metadata = ["partition": "\(partition.topicPartition)"]
+    private func finish(_ partition: Partition, _ released: [ReleasedMarker]) {
+        let name = partition.topicPartition
         do throws(PartitionError) {
+            var end = (try? partition.withLog { $0.logEndOffset }) ?? 0
+            if let surrendered = state.withLock({ $0.surrendered[name] }), let records = surrendered.records(upTo: released, from: end) {
+                end = try partition.appendMirrored(
+                    records, leaderEpoch: partition.leadership.leaderEpoch, sourceStartOffset: surrendered.sourceStart, access: .ending,
+                    now: SystemClock.now()
+                ).position.logEndOffset
+            }
+            var committed: [ProducerID: Int16] = [:]
+            for marker in released where marker.offset >= end && committed[marker.producer] == nil {
+                committed[marker.producer] = marker.epoch
+            }
             let count = try partition.endMirroredTransactions(committed: committed, now: SystemClock.now())
+            state.withLock { state in
+                state.surrendered[name] = nil
+                state.ending.remove(name)
+                state.ended.insert(name)
+            }
             guard count > 0 else { return }
-            let numbers: Logger.Metadata = ["committed": "\(committed.count)", "aborted": "\(count - committed.count)"]
-            logger.info("transactions that the source had open are ended", metadata: place.merging(numbers) { first, _ in first })
+            logger.info(
+                "transactions that the source had open are ended", metadata: ["partition": "\(name)", "transactions": "\(count)"])
         } catch {
-            logger.error(
-                "transactions that the source had open cannot be ended",
-                metadata: place.merging(["reason": "\(error)"]) { first, _ in first })
+            // Whoever leads now does it; if that is this broker still, it tries again.
+            logger.warning(
+                "transactions that the source had open cannot be ended yet", metadata: ["partition": "\(name)", "reason": "\(error)"])
+            if case .notLeader = error { state.withLock { $0.surrendered[name] = nil } }
+            endLater(name)
         }
     }
 
@@ -120,11 +151,10 @@ extension LinkServices {
         let end = body["end"]?.integerValue ?? 0
         // By way of the log: what is released counts once it is committed.
         let recorded = try await change { coordinator in (coordinator.transactions[link] ?? RecordedTransactions(), []) }
-        let committed = (body["producers"]?.arrayValue ?? []).compactMap { entry -> JSONValue? in
-            guard let id = entry.integerValue, let marker = recorded.commitMarker(of: id, in: partition, end: end) else { return nil }
-            return ["producer": .integer(id), "epoch": .integer(Int64(marker.epoch))]
+        let released = recorded.markers(in: partition, from: end).map { producer, offset -> JSONValue in
+            ["producer": .integer(producer.id), "epoch": .integer(Int64(producer.epoch)), "offset": .integer(offset)]
         }
-        return ManageLinksResponse(["committed": .array(committed)])
+        return ManageLinksResponse(["released": .array(released)])
     }
 
     private func hasCommittedAll(_ link: String) async -> Bool {

@@ -11,6 +11,19 @@ struct LinkStepsTests {
         MirrorTopic(name: "t", topicID: id, link: "dr", sourceName: "t", sourceID: id, state: state, since: 1)
     }
 
+    /// A broker that was away takes itself for the leader that it was until it has heard of the present one.
+    @Test(arguments: [false, true]) func whoLedBeforeIsNotBelieved(_ isLast: Bool) {
+        func answer(_ epoch: Int64, _ end: Int64) -> JSONValue {
+            let partition: JSONValue = [
+                "topic": "t", "partition": 0, "leaderEpoch": .integer(epoch), "logEndOffset": .integer(end), "highWatermark": .integer(end),
+            ]
+            return ["revision": 1, "partitions": [partition]]
+        }
+        let answers = [answer(3, 90), answer(4, 80)]
+        let survey = MirrorSurvey(isLast ? answers.reversed() : answers)
+        #expect(survey.entries[TopicPartition("t", 0)]?.highWatermark == 80)
+    }
+
     private static func survey(_ entry: MirrorSurvey.Entry) -> MirrorSurvey { MirrorSurvey([TopicPartition("t", 0): entry]) }
 
     @Test func aMirrorIsDrainedWhenWhatIsCommittedReachesTheFencedEnds() {

@@ -143,6 +143,7 @@ extension LinkServices {
         var object = JSONObject()
         object.append("topic", .string(partition.topicPartition.topic))
         object.append("partition", .integer(Int64(partition.topicPartition.partition)))
+        object.append("leaderEpoch", .integer(Int64(partition.leadership.leaderEpoch)))
         object.append("logEndOffset", .integer(end))
         object.append("highWatermark", .integer(committed))
         object.append("sourceEndOffset", .integer(entry?.sourceEndOffset ?? -1))
@@ -157,8 +158,14 @@ extension LinkServices {
         return .object(object)
     }
 
-    /// The progress of all mirrors from all live brokers.
-    func gatherProgress() async -> MirrorSurvey { MirrorSurvey(await progressOfAll()) }
+    /// The progress of all mirrors from all live brokers; of partitions whose leader did not answer there is none.
+    func gatherProgress() async -> MirrorSurvey {
+        let topics = services?.image.topics
+        var survey = MirrorSurvey(await progressOfAll())
+        // Who led before knows less than whoever leads now, and may not know that it does not lead any more.
+        survey.entries = survey.entries.filter { partition, entry in entry.leaderEpoch >= topics?.partition(partition)?.leaderEpoch ?? -1 }
+        return survey
+    }
 
     private func progressOfAll() async -> [JSONValue] {
         let brokers = liveBrokers

@@ -17,6 +17,8 @@ public struct LinkedTopic: Sendable, Hashable {
 /// The progress of mirrors, as far as their leaders answered.
 public struct MirrorSurvey: Sendable {
     public struct Entry: Sendable {
+        /// Under which its leader answered; -1 when unknown.
+        public var leaderEpoch: LeaderEpoch
         public var logEndOffset: Offset
         /// What is committed ends there; what is behind it goes with the leader.
         public var highWatermark: Offset
@@ -34,9 +36,10 @@ public struct MirrorSurvey: Sendable {
         public var revision: Offset
 
         public init(
-            logEndOffset: Offset, highWatermark: Offset, sourceEndOffset: Offset = -1, caughtUpAgoMilliseconds: Int64? = nil,
+            leaderEpoch: LeaderEpoch = -1, logEndOffset: Offset, highWatermark: Offset, sourceEndOffset: Offset = -1, caughtUpAgoMilliseconds: Int64? = nil,
             isEnded: Bool = false, failure: String? = nil, problem: String = "", revision: Offset
         ) {
+            self.leaderEpoch = leaderEpoch
             self.logEndOffset = logEndOffset
             self.highWatermark = highWatermark
             self.sourceEndOffset = sourceEndOffset
@@ -61,8 +64,12 @@ public struct MirrorSurvey: Sendable {
             let revision = answer["revision"]?.integerValue ?? -1
             for value in answer["partitions"]?.arrayValue ?? [] {
                 guard let topic = value["topic"]?.stringValue, let number = value["partition"]?.integerValue else { continue }
-                entries[TopicPartition(topic, Int32(clamping: number))] = Entry(
-                    logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? -1,
+                let partition = TopicPartition(topic, Int32(clamping: number))
+                let epoch = LeaderEpoch(clamping: value["leaderEpoch"]?.integerValue ?? -1)
+                // A broker that has just come back may take itself for a leader that it was.
+                if let known = entries[partition], known.leaderEpoch > epoch { continue }
+                entries[partition] = Entry(
+                    leaderEpoch: epoch, logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? -1,
                     sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
                     caughtUpAgoMilliseconds: value["caughtUpAgoMs"]?.integerValue, isEnded: value["isEnded"]?.boolValue ?? false,
                     failure: value["failure"]?.stringValue, problem: value["problem"]?.stringValue ?? "", revision: revision)

@@ -36,7 +36,8 @@ public struct MirrorSurvey: Sendable {
         public var revision: Offset
 
         public init(
-            leaderEpoch: LeaderEpoch = -1, logEndOffset: Offset, highWatermark: Offset, sourceEndOffset: Offset = -1, caughtUpAgoMilliseconds: Int64? = nil,
+            leaderEpoch: LeaderEpoch = -1, logEndOffset: Offset, highWatermark: Offset, sourceEndOffset: Offset = -1,
+            caughtUpAgoMilliseconds: Int64? = nil,
             isEnded: Bool = false, failure: String? = nil, problem: String = "", revision: Offset
         ) {
             self.leaderEpoch = leaderEpoch
@@ -69,7 +70,8 @@ public struct MirrorSurvey: Sendable {
                 // A broker that has just come back may take itself for a leader that it was.
                 if let known = entries[partition], known.leaderEpoch > epoch { continue }
                 entries[partition] = Entry(
-                    leaderEpoch: epoch, logEndOffset: value["logEndOffset"]?.integerValue ?? 0, highWatermark: value["highWatermark"]?.integerValue ?? -1,
+                    leaderEpoch: epoch, logEndOffset: value["logEndOffset"]?.integerValue ?? 0,
+                    highWatermark: value["highWatermark"]?.integerValue ?? -1,
                     sourceEndOffset: value["sourceEndOffset"]?.integerValue ?? -1,
                     caughtUpAgoMilliseconds: value["caughtUpAgoMs"]?.integerValue, isEnded: value["isEnded"]?.boolValue ?? false,
                     failure: value["failure"]?.stringValue, problem: value["problem"]?.stringValue ?? "", revision: revision)

@@ -30,16 +30,7 @@ struct OffsetSynchronizer: Sendable {
 
     /// Copies once. Failures are tried again with the next round.
     func synchronize(_ run: UInt64 = 0) async {
-        let problem: String
-        do {
-            try await copy(run)
-            problem = ""
-        } catch let error as KafkaError {
-            problem = "the source: \(error.explanation)"
-        } catch {
-            problem = "\(error)"
-        }
-        if !Task.isCancelled { links.note(problem, link, .offsets, run, logger) }
+        await links.noting(link, .offsets, run, logger) { try await copy(run) }
     }
 
     private func copy(_ run: UInt64) async throws {

@@ -72,19 +72,11 @@ struct LinkSynchronizer: Sendable {
     }
 
     private func synchronize(_ kind: SynchronizedKind, _ settings: LinkSettings, _ run: UInt64) async {
-        let problem: String
-        do {
+        await links.noting(link, kind, run, logger) {
             let source = try await links.checkedSource(of: link)
             let content = try await content(kind, settings, source)
             try await apply(content, kind, run)
-            problem = ""
-        } catch let error as KafkaError {
-            problem = "the source: \(error.explanation)"
-        } catch {
-            problem = "\(error)"
         }
-        if Task.isCancelled { return }
-        links.note(problem, link, kind, run, logger)
     }
 
     private func content(
@@ -197,8 +189,24 @@ extension LinkServices {
         return source
     }
 
+    /// Runs a synchronisation once, and notes how it went.
+    func noting(
+        _ link: LinkDefinition, _ kind: SynchronizedKind, _ run: UInt64, _ logger: Logger, _ synchronize: () async throws -> Void
+    ) async {
+        let problem: String
+        do {
+            try await synchronize()
+            problem = ""
+        } catch let error as KafkaError {
+            problem = "the source: \(error.explanation)"
+        } catch {
+            problem = "\(error)"
+        }
+        if !Task.isCancelled { note(problem, link, kind, run, logger) }
+    }
+
     /// Shows how a round ended, and logs it when that is news.
-    func note(_ problem: String, _ link: LinkDefinition, _ kind: SynchronizedKind, _ run: UInt64, _ logger: Logger) {
+    private func note(_ problem: String, _ link: LinkDefinition, _ kind: SynchronizedKind, _ run: UInt64, _ logger: Logger) {
         var former = ""
         synchronizations.update(link.name, kind, run) { status in
             former = status.problem

@@ -33,16 +33,7 @@ struct ShareOffsetSynchronizer: Sendable {
 
     /// Copies once. Failures are tried again with the next round.
     func synchronize(_ run: UInt64 = 0) async {
-        let problem: String
-        do {
-            try await copy(run)
-            problem = ""
-        } catch let error as KafkaError {
-            problem = "the source: \(error.explanation)"
-        } catch {
-            problem = "\(error)"
-        }
-        if !Task.isCancelled { links.note(problem, link, .shareOffsets, run, logger) }
+        await links.noting(link, .shareOffsets, run, logger) { try await copy(run) }
     }
 
     private func copy(_ run: UInt64) async throws {

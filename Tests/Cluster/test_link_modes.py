@@ -89,7 +89,8 @@ def test_the_source_opens_the_connections(source, destination, trap):
     trap.watch(source, destination)
     martlet(destination, "link", "create", "far", "--set", "connection.mode=INBOUND", "--set", "topic.config.sync.ms=500",
             "--set", "consumer.offset.sync.enable=true", "--set", "consumer.offset.sync.ms=1000")
-    assert "waits for the source to connect" in martlet(destination, "link", "describe", "far").stdout
+    wait_until(lambda: "waits for the source to connect" in martlet(destination, "link", "describe", "far").stdout,
+               "the brokers know of the link and say what it waits for", 10, 0.1)
     refused = martlet(destination, "link", "mirror", "far", "remote", check=False)
     assert refused.returncode == 1 and "waiting for the source to connect" in refused.stderr
 

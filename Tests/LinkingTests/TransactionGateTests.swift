@@ -52,45 +52,54 @@ struct TransactionGateTests {
         #expect(fits)
     }
 
-    /// The settled offsets that a step brings.
-    private static func ends(_ gate: inout TransactionGate, now: Int64 = 1) -> [TopicPartition: Offset?] {
+    /// The settled offsets that a step brings; nil for a mirror that is not waited for any longer.
+    private static func expect(
+        _ gate: inout TransactionGate, now: Int64 = 1, _ expected: [TopicPartition: Offset?], _ comment: Comment? = nil,
+        at location: SourceLocation = #_sourceLocation
+    ) {
         _ = gate.evaluate(now: now)
-        guard gate.hasStep else { return [:] }
-        return gate.takeStep().mirrors.mapValues { $0?.end }
+        let ends = gate.hasStep ? gate.takeStep().mirrors.mapValues { $0?.end } : [:]
+        #expect(ends == expected, comment, sourceLocation: location)
     }
 
     @Test func markersWaitForEachOther() {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
-        #expect(Self.ends(&gate) == [:] && gate.heldTransactions == 1 && gate.isBusy)
+        Self.expect(&gate, [:])
+        #expect(gate.heldTransactions == 1 && gate.isBusy)
         Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
-        #expect(Self.ends(&gate) == [Self.a0: 13, Self.b0: 26])
+        Self.expect(&gate, [Self.a0: 13, Self.b0: 26])
         #expect(gate.heldTransactions == 0 && !gate.isBusy)
-        #expect(Self.ends(&gate) == [:], "it is handed out once")
-        #expect(gate.takeStep().decisions.positions == [1: 6])
+        Self.expect(&gate, [:], "it is handed out once")
+        do {
+            let step = gate.takeStep()
+            #expect(step.decisions.positions == [1: 6])
+        }
     }
 
     @Test func aMarkerWaitsForItsDecision() {
         var gate = Self.gate()
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)
-        #expect(Self.ends(&gate, now: 5) == [:])
+        Self.expect(&gate, now: 5, [:])
         #expect(gate.awaitsDecisions(since: 5) && !gate.awaitsDecisions(since: 4))
         gate.observe(Self.decision(1, [Self.a0]))
-        #expect(Self.ends(&gate, now: 6) == [Self.a0: 13])
+        Self.expect(&gate, now: 6, [Self.a0: 13])
     }
 
     @Test func markersOfForgottenDecisionsPassOnceTheLogHasBeenRead() {
         var gate = Self.gate()
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)
         gate.readThrough(4)
-        #expect(Self.ends(&gate, now: 6) == [:])
+        Self.expect(&gate, now: 6, [:])
         gate.readThrough(5)
-        #expect(Self.ends(&gate, now: 6) == [Self.a0: 13])
+        Self.expect(&gate, now: 6, [Self.a0: 13])
         // The source's decisions cannot be read: nothing waits for them for ever.
         Self.report(&gate, Self.a0, from: 13, upTo: 21, [Self.marker(20)], now: 100)
-        #expect(Self.ends(&gate, now: 10_100) == [:] && gate.incompleteTransactions == 0)
-        #expect(Self.ends(&gate, now: 10_101) == [Self.a0: 21] && gate.incompleteTransactions == 1)
+        Self.expect(&gate, now: 10_100, [:])
+        #expect(gate.incompleteTransactions == 0)
+        Self.expect(&gate, now: 10_101, [Self.a0: 21])
+        #expect(gate.incompleteTransactions == 1)
     }
 
     /// Before transactions of version 2 a producer keeps its epoch: the order tells its transactions apart.
@@ -100,12 +109,12 @@ struct TransactionGateTests {
         // Whatever the clocks say.
         Self.report(
             &gate, Self.a0, from: 10, upTo: 19, [Self.marker(12, at: 9_000), Self.marker(14, commits: false), Self.marker(18, at: 1)])
-        #expect(Self.ends(&gate) == [:])
+        Self.expect(&gate, [:])
         Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
         // The second was aborted, which shows nothing.
-        #expect(Self.ends(&gate) == [Self.a0: 18, Self.b0: 26])
+        Self.expect(&gate, [Self.a0: 18, Self.b0: 26])
         Self.report(&gate, Self.b0, from: 30, upTo: 40, [Self.marker(31, commits: false), Self.marker(35)])
-        #expect(Self.ends(&gate) == [Self.a0: 19, Self.b0: 36])
+        Self.expect(&gate, [Self.a0: 19, Self.b0: 36])
     }
 
     /// A coordinator that takes over matches the same markers with the same decisions, wherever the last one stopped.
@@ -140,9 +149,9 @@ struct TransactionGateTests {
         #expect(next.position(of: 1) == 6)
         for offset in [6, 7] as [Offset] { next.observe(Self.decision(offset, commits: offset != 6)) }
         Self.report(&next, Self.b0, from: 26, upTo: 40, [Self.marker(31, commits: false), Self.marker(35)])
-        #expect(Self.ends(&next) == [Self.b0: 35])
+        Self.expect(&next, [Self.b0: 35])
         Self.report(&next, Self.a0, from: 15, upTo: 19, [Self.marker(18)])
-        #expect(Self.ends(&next) == [Self.a0: 19, Self.b0: 36])
+        Self.expect(&next, [Self.a0: 19, Self.b0: 36])
     }
 
     /// Markers of two transactions in different orders: they go together, and none before the other of its mirror.
@@ -153,9 +162,9 @@ struct TransactionGateTests {
         gate.observe(Self.decision(6, by: other))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(11), Self.marker(12, by: other)])
         Self.report(&gate, Self.b0, from: 20, upTo: 21, [Self.marker(20, by: other)])
-        #expect(Self.ends(&gate) == [:], "the one would have to pass the other")
+        Self.expect(&gate, [:], "the one would have to pass the other")
         Self.report(&gate, Self.b0, from: 21, upTo: 22, [Self.marker(21)])
-        #expect(Self.ends(&gate) == [Self.a0: 13, Self.b0: 22])
+        Self.expect(&gate, [Self.a0: 13, Self.b0: 22])
     }
 
     /// What waits in one mirror keeps back what is behind it there, and that in all others.
@@ -168,7 +177,10 @@ struct TransactionGateTests {
         Self.report(&gate, Self.b0, from: 20, upTo: 21, [Self.marker(20, by: other)])
         _ = gate.evaluate(now: 1)
         #expect(!gate.hasStep)
-        #expect(gate.takeStep().decisions.positions == [1: 5])
+        do {
+            let step = gate.takeStep()
+            #expect(step.decisions.positions == [1: 5])
+        }
     }
 
     @Test func topicsThatAreNotMirroredDoNotCount() {
@@ -177,8 +189,9 @@ struct TransactionGateTests {
         var gate = Self.gate(recorded, topics: ["a": "eu.a"])
         gate.observe(Self.decision(5))
         Self.report(&gate, TopicPartition("eu.a", 0), from: 10, upTo: 11, [Self.marker(10)])
-        #expect(gate.report(MirrorReport(leaderEpoch: 1, from: 0, upTo: 9, markers: [Self.marker(5)]), of: Self.b0, now: 1))
-        #expect(Self.ends(&gate) == [TopicPartition("eu.a", 0): 11])
+        let own = gate.report(MirrorReport(leaderEpoch: 1, from: 0, upTo: 9, markers: [Self.marker(5)]), of: Self.b0, now: 1)
+        #expect(own)
+        Self.expect(&gate, [TopicPartition("eu.a", 0): 11])
     }
 
     @Test func aMirrorThatDoesNotComeIsLeftBehind() {
@@ -186,21 +199,28 @@ struct TransactionGateTests {
         gate.observe(Self.decision(5))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
         Self.report(&gate, Self.b0, from: 20, upTo: 21, coveredAt: 1)
-        #expect(gate.evaluate(now: 10_001) == [])
-        #expect(gate.evaluate(now: 10_002) == [Self.b0])
-        #expect(gate.takeStep().mirrors == [Self.a0: SettledMirror(end: 13, stable: 10), Self.b0: nil] as [TopicPartition: SettledMirror?])
+        let early = gate.evaluate(now: 10_001)
+        let left = gate.evaluate(now: 10_002)
+        #expect(early == [] && left == [Self.b0])
+        do {
+            let step = gate.takeStep()
+            #expect(step.mirrors == [Self.a0: SettledMirror(end: 13, stable: 10), Self.b0: nil] as [TopicPartition: SettledMirror?])
+        }
         #expect(gate.incompleteTransactions == 1 && gate.freeMirrors == 1)
         // It gets its marker late, and is waited for again once it has what the source had when it was left behind.
         Self.report(&gate, Self.b0, from: 21, upTo: 26, [Self.marker(25)], now: 11_000, coveredAt: 10_002)
-        #expect(Self.ends(&gate, now: 11_000) == [:])
+        Self.expect(&gate, now: 11_000, [:])
         gate.observe(Self.decision(6))
         Self.report(&gate, Self.b0, from: 26, upTo: 30, now: 11_001, stable: 28, coveredAt: 10_003)
         _ = gate.evaluate(now: 11_001)
-        #expect(gate.takeStep().mirrors == [Self.b0: SettledMirror(end: 30, stable: 28)])
+        do {
+            let step = gate.takeStep()
+            #expect(step.mirrors == [Self.b0: SettledMirror(end: 30, stable: 28)])
+        }
         Self.report(&gate, Self.a0, from: 13, upTo: 15, [Self.marker(14)], now: 11_002)
-        #expect(Self.ends(&gate, now: 11_002) == [:])
+        Self.expect(&gate, now: 11_002, [:])
         Self.report(&gate, Self.b0, from: 30, upTo: 34, [Self.marker(33)], now: 11_003)
-        #expect(Self.ends(&gate, now: 11_003) == [Self.a0: 15, Self.b0: 34])
+        Self.expect(&gate, now: 11_003, [Self.a0: 15, Self.b0: 34])
     }
 
     /// The first marker that is seen of a producer in a new mirror may be of a transaction from before.
@@ -213,13 +233,13 @@ struct TransactionGateTests {
         // Nobody waits for mirrors that have everything to fetch yet.
         Self.report(&gate, Self.a0, from: 0, upTo: 10, [Self.marker(3, at: 4_850), Self.marker(9, at: 5_001)], coveredAt: 11)
         Self.report(&gate, Self.b0, from: 0, upTo: 10)
-        #expect(Self.ends(&gate) == [Self.a0: 10])
+        Self.expect(&gate, [Self.a0: 10])
         Self.report(&gate, Self.b0, from: 10, upTo: 20, [Self.marker(15, at: 5_200)], coveredAt: 21)
-        #expect(Self.ends(&gate) == [Self.b0: 20])
+        Self.expect(&gate, [Self.b0: 20])
         Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25, at: 5_200)], coveredAt: 30)
-        #expect(Self.ends(&gate) == [:])
+        Self.expect(&gate, [:])
         Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(12, at: 2)], coveredAt: 30)
-        #expect(Self.ends(&gate) == [Self.a0: 13, Self.b0: 26])
+        Self.expect(&gate, [Self.a0: 13, Self.b0: 26])
     }
 
     /// A mirror that had everything for a while, and knows of no marker, had it before it was looked at.
@@ -229,9 +249,9 @@ struct TransactionGateTests {
         Self.complete(&gate, at: 6, now: 100)
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 100)
         Self.report(&gate, Self.b0, from: 20, upTo: 20, now: 100, coveredAt: 2_100)
-        #expect(Self.ends(&gate, now: 100) == [:])
+        Self.expect(&gate, now: 100, [:])
         Self.report(&gate, Self.b0, from: 20, upTo: 20, now: 100, coveredAt: 2_101)
-        #expect(Self.ends(&gate, now: 101) == [Self.a0: 13])
+        Self.expect(&gate, now: 101, [Self.a0: 13])
     }
 
     @Test func aNewLeaderSaysAllOfIt() {
@@ -240,12 +260,14 @@ struct TransactionGateTests {
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
         _ = gate.evaluate(now: 1)
         let late = MirrorReport(leaderEpoch: 2, from: 13, upTo: 15)
-        #expect(!gate.report(late, of: Self.a0, now: 2), "what lies before may be another one here")
+        let fits = gate.report(late, of: Self.a0, now: 2)
+        #expect(!fits, "what lies before may be another one here")
         Self.report(&gate, Self.a0, from: 10, upTo: 16, [Self.marker(15)], now: 2, epoch: 2)
         let old = MirrorReport(leaderEpoch: 1, from: 13, upTo: 20, markers: [Self.marker(14)])
-        #expect(gate.report(old, of: Self.a0, now: 2), "of who led before nothing counts")
+        let isIgnored = gate.report(old, of: Self.a0, now: 2)
+        #expect(isIgnored, "of who led before nothing counts")
         Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
-        #expect(Self.ends(&gate) == [Self.a0: 16, Self.b0: 26])
+        Self.expect(&gate, [Self.a0: 16, Self.b0: 26])
     }
 
     /// Which transactions a mirror shows after its leader died is found from there on.
@@ -255,9 +277,13 @@ struct TransactionGateTests {
         gate.observe(Self.decision(6))
         let open = MirrorReport(
             leaderEpoch: 1, from: 10, upTo: 19, markers: [Self.marker(12), Self.marker(18)], stableOffset: 19, isHeld: false)
-        #expect(gate.report(open, of: Self.a0, now: 1))
+        let fits = gate.report(open, of: Self.a0, now: 1)
+        #expect(fits)
         _ = gate.evaluate(now: 1)
-        #expect(gate.takeStep().mirrors == [Self.a0: SettledMirror(end: 18, stable: 8)])
+        do {
+            let step = gate.takeStep()
+            #expect(step.mirrors == [Self.a0: SettledMirror(end: 18, stable: 8)])
+        }
     }
 
     @Test func mirrorsThatLeaveAreNotWaitedFor() {
@@ -265,7 +291,7 @@ struct TransactionGateTests {
         gate.observe(Self.decision(5))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
         gate.setMirrors(["a": "a"], now: 2)
-        #expect(Self.ends(&gate, now: 2) == [Self.a0: 13, Self.b0: nil] as [TopicPartition: Offset?])
+        Self.expect(&gate, now: 2, [Self.a0: 13, Self.b0: nil] as [TopicPartition: Offset?])
         #expect(gate.isSettled("a", before: [13]) && !gate.isSettled("a", before: [14]) && gate.isSettled("b", before: [0]))
     }
 
@@ -273,8 +299,8 @@ struct TransactionGateTests {
         var gate = Self.gate()
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)
         gate.setOpen(true, now: 5)
-        #expect(Self.ends(&gate, now: 5) == [Self.a0: nil, Self.b0: nil] as [TopicPartition: Offset?])
+        Self.expect(&gate, now: 5, [Self.a0: nil, Self.b0: nil] as [TopicPartition: Offset?])
         Self.report(&gate, Self.a0, from: 13, upTo: 13, now: 6, coveredAt: 6)
-        #expect(Self.ends(&gate, now: 6) == [:])
+        Self.expect(&gate, now: 6, [:])
     }
 }

@@ -154,6 +154,29 @@ struct TransactionGateTests {
         Self.expect(&next, [Self.a0: 19, Self.b0: 36])
     }
 
+    /// A mirror that stops is cut where it was settled to: nothing is shown by others that it has to cut off.
+    @Test func nothingIsSettledOnceAMirrorStops() {
+        var coordinator = LinkCoordinator()
+        coordinator.replay(.link(LinkDefinition(name: "l", id: .zero, configuration: [:], sourceClusterID: "", createdAt: 0)))
+        for (name, state) in [("a", MirrorState.active), ("b", .stopping), ("c", .stopped)] {
+            coordinator.replay(.mirror(MirrorTopic(name: name, link: "l", sourceName: name, sourceID: .zero, state: state, since: 0)))
+        }
+        let settled = SettledMirror(end: 30, stable: 20)
+        coordinator.replay(.settledMirror("l", "b", [settled]))
+        coordinator.replay(.settledMirror("l", "c", [nil, settled]))
+        var step = SettlingStep()
+        step.mirrors = [Self.a0: settled]
+        #expect(coordinator.settle(step, link: "l")?.count == 1)
+        step.mirrors[Self.b0] = SettledMirror(end: 31, stable: 20)
+        #expect(coordinator.settle(step, link: "l") == nil)
+        step.mirrors[Self.b0] = .some(nil)
+        #expect(coordinator.settle(step, link: "l") == nil)
+        #expect(coordinator.settle(SettlingStep(), link: "other") == nil)
+        #expect(coordinator.forgetStoppedMirrors(link: "l") == [.settledMirrorRemoved("l", "c")])
+        coordinator.replay(.settledMirrorRemoved("l", "c"))
+        #expect(coordinator.transactions["l"]?.mirrors == [Self.b0: settled])
+    }
+
     /// Markers of two transactions in different orders: they go together, and none before the other of its mirror.
     @Test func transactionsThatCrossGoTogether() {
         var gate = Self.gate()

@@ -30,7 +30,7 @@ public struct LinkImage: Sendable, Hashable {
         case .fenceRemoved(let name): fences[name] = nil
         case .synchronized(let item): synchronized.put(item)
         case .synchronizedRemoved(let key): synchronized.remove(key)
-        case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: break
+        case .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved: break
         case .synchronous(let topic): synchronous[topic.key] = topic
         case .synchronousRemoved(let key): synchronous[key] = nil
         }

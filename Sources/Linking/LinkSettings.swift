@@ -64,7 +64,7 @@ public struct LinkSettings: Sendable, Hashable {
     /// Whether the source compresses its answers to fetches; the batches within stay as they are.
     public var compresses = false
     public var gapPolicy = GapPolicy.fail
-    public var keepsTransactionsWhole = false
+    public var keepsTransactionsWhole = true
     public var transactionHoldMilliseconds: Int64 = 10_000
     public var synchronization = SynchronizationSettings()
     public var mode = LinkMode.destination
@@ -132,8 +132,8 @@ public struct LinkSettings: Sendable, Hashable {
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
         LinkSetting(
-            key: "mirror.transactions.atomic.enable", kind: .boolean, defaultValue: "false",
-            meaning: "Shows a transaction once it has arrived at all mirrors that it touched; a fail-over aborts others on all."),
+            key: "mirror.transactions.atomic.enable", kind: .boolean, defaultValue: "true",
+            meaning: "Shows a transaction once it has arrived at all mirrors that it touched; a fail-over cuts others off, on all."),
         LinkSetting(
             key: "mirror.transactions.hold.max.ms", kind: .integer(100...3_600_000), defaultValue: "10000",
             meaning: "How long the mirrors of a transaction wait for one of them that does not get on."),

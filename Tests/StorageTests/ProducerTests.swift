@@ -125,6 +125,43 @@ struct ProducerTests {
         #expect(try ConsumerView(fixture.log, isolation: .lastStable).offsets == [1, 2])
     }
 
+    @Test("What a mirror has not settled is as if it were open, also after a kill that left a snapshot behind the markers")
+    func unsettledEnds() throws {
+        var configuration = LogConfiguration()
+        configuration.segmentBytes = 400
+        let fixture = try LogFixture(configuration)
+        let first = Producer(id: 1, isTransactional: true)
+        let second = Producer(id: 2, isTransactional: true)
+        try fixture.append(try batch(first))  // 0
+        try fixture.append(try batch(second))  // 1
+        try fixture.append(Make.marker(.commit, producer: first), origin: .coordinator)  // 2
+        try fixture.append(try Make.batch())  // 3
+        try fixture.append(Make.marker(.commit, producer: second), origin: .coordinator)  // 4
+        #expect(fixture.log.lastStableOffset == 5)
+        try fixture.log.limitStable(.unknown)
+        #expect(fixture.log.lastStableOffset == 0)
+        #expect(try ConsumerView(fixture.log, isolation: .lastStable).offsets.isEmpty)
+        try fixture.log.limitStable(.settled(end: 2, from: 0))
+        #expect(fixture.log.lastStableOffset == 0)
+        try fixture.log.limitStable(.settled(end: 3, from: 0))
+        #expect(fixture.log.lastStableOffset == 1)
+        #expect(try ConsumerView(fixture.log, isolation: .lastStable).offsets == [0])
+        try fixture.reopen()
+        fixture.log.advanceHighWatermark(to: fixture.log.logEndOffset)
+        #expect(fixture.log.lastStableOffset == 5, "nobody has said yet what counts")
+        try fixture.log.limitStable(.settled(end: 3, from: 1))
+        #expect(fixture.log.lastStableOffset == 1)
+        // Cut to where nothing is held, and appended anew.
+        try fixture.log.truncate(to: 4, now: 1_000)
+        fixture.log.advanceHighWatermark(to: 4)
+        #expect(fixture.log.lastStableOffset == 1)
+        try fixture.append(Make.marker(.abort, producer: second), origin: .coordinator)  // 4
+        #expect(fixture.log.lastStableOffset == 1)
+        try fixture.log.limitStable(.none)
+        #expect(fixture.log.lastStableOffset == 5)
+        #expect(try ConsumerView(fixture.log, isolation: .lastStable).offsets == [0, 3])
+    }
+
     @Test("A transaction's end counts once it is replicated")
     func unreplicatedMarker() throws {
         let fixture = try LogFixture()

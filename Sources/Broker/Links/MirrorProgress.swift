@@ -2,10 +2,18 @@
 import Primitives
 import Synchronization
 
+/// Where a source's partition ended at a time, or later.
+private struct SourceEnd: Sendable, Equatable {
+    /// Monotonic milliseconds.
+    var askedAt: Int64
+    var end: Offset
+}
+
 /// One mirror partition's progress, as its leader knows it.
 struct MirrorProgress: Sendable, Equatable {
     var partition: TopicPartition
     var link: String
+
     /// The source's high watermark at the last answer; -1 before.
     var sourceEndOffset: Offset = -1
     var logEndOffset: Offset = 0
@@ -15,6 +23,8 @@ struct MirrorProgress: Sendable, Equatable {
     var clock: FetcherClock?
     /// The same of the last answer from the source.
     var answeredAt: Int64?
+    /// Where the source ended at times, with what the mirror was known to have last before the others.
+    private var sourceEnds: [SourceEnd] = []
     var bytes: Int64 = 0
     var records: Int64 = 0
     /// From the timestamp of the newest record mirrored to its append here; nil before the first.
@@ -28,11 +38,32 @@ struct MirrorProgress: Sendable, Equatable {
     /// Whether the source waits for the mirror, as it said last: synchronous, degraded or asynchronous; empty where that was not asked for.
     var synchronous = ""
 
+    init(partition: TopicPartition, link: String) {
+        self.partition = partition
+        self.link = link
+    }
+
     /// Records that the mirror lacks; nil while that is not known.
     var lag: Offset? { sourceEndOffset < 0 ? nil : max(0, sourceEndOffset - logEndOffset) }
 }
 
 extension MirrorProgress {
+    private static let maximumSourceEnds = 64
+
+    /// The source ended there at a time, or later.
+    mutating func noteSourceEnd(_ end: Offset, askedAt: Int64, committed: Offset) {
+        while sourceEnds.count > 1, sourceEnds[1].end <= committed { sourceEnds.removeFirst() }
+        if sourceEnds.count >= Self.maximumSourceEnds { sourceEnds.remove(at: 1) }
+        sourceEnds.append(SourceEnd(askedAt: askedAt, end: end))
+    }
+
+    /// Monotonic milliseconds: what the source had then lies before an offset; nil if that is not known of any time.
+    func coveredAt(_ committed: Offset) -> Int64? {
+        let known = sourceEnds.last { $0.end <= committed }?.askedAt
+        guard logEndOffset <= committed, let upToDateAt else { return known }
+        return max(known ?? .min, upToDateAt)
+    }
+
     /// Monotonic milliseconds since which, at least, the mirror has had everything; nil if that never was so.
     var upToDateAt: Int64? {
         guard lag == 0, problem.isEmpty, let clock = clock?.askedAt.load(ordering: .relaxed), clock > .min else { return caughtUpAt }

@@ -65,10 +65,6 @@ extension MirrorFetcher {
         }
         // Two logs with a batch of the same leader agree before it, for a leader has one log. Without topic ids that holds for one topic.
         guard mirror.trust.isShaken || epoch != known && epoch != mirror.trust.compared else { return false }
-        guard mirror.held == nil else {
-            letGo(key, mirror)
-            return true
-        }
         guard let position = mirror.partition.mirrorPosition, !position.isEmpty else { return false }
         mirrors[key]?.trust = NamedSourceTrust(compared: epoch)
         advance(key) { session, position in session.doubted(position) }

@@ -225,7 +225,7 @@ def compression(options, figures: Figures):
                 fetched = traffic["bytes"] / 1e9
                 used[setting] = ((source.node(1).cpu_seconds - before[0]) / fetched, (destination.node(1).cpu_seconds - before[1]) / fetched)
                 ratio = traffic["bytes"] / traffic["wireBytes"]
-        figures.add(f"compression, produced as {produced}: bytes stored by bytes sent", [ratio], "", 2)
+        figures.add(f"compression, produced as {produced}: bytes stored by bytes sent", [ratio], "")
         for side, where in ((0, "source"), (1, "destination")):
             figures.add(
-                f"compression, produced as {produced}: CPU of the {where} on top, per GB stored", [used["zstd"][side] - used["none"][side]], "s", 2)
+                f"compression, produced as {produced}: CPU of the {where} on top, per GB stored", [used["zstd"][side] - used["none"][side]], "s")

@@ -82,6 +82,7 @@ struct RealDrillRun {
         if Interruption.isWanted { throw CommandFailure("interrupted before the step '\(stage.rawValue)'") }
         let topics = plan.topics(of: stage)
         say("\(stage.rawValue): \(topics.count) topic\(topics.count == 1 ? "" : "s")")
+        let shared = try await stableOffsets(stage, topics)
         let at = SystemClock.now()
         let began = SystemClock.monotonicNanoseconds()
         if stage.writesGo != nil, plan.isSourceMartlet { producers?.followRefusals(true) }
@@ -92,11 +93,19 @@ struct RealDrillRun {
         if let side = stage.writesGo {
             producers?.goOver(to: side)
             consumer?.goOver(to: side)
-            step.change = try await observe(to: side, topics, began: began, done: done)
+            step.change = try await observe(to: side, topics, from: shared, began: began, done: done)
             producers?.followRefusals(false)
             producers?.goOver(to: side)
         }
         report.steps.append(step)
+    }
+
+    /// Up to where the side that takes over keeps what it has: a failover cuts transactions that are not whole, which are not stable.
+    private func stableOffsets(_ stage: DrillStage, _ topics: [String]) async throws -> [TopicPartition: Offset] {
+        guard let side = stage.writesGo else { return [:] }
+        let partitions = plan.partitions.filter { topics.contains($0.topic) }
+        let queries = partitions.map { (partition: $0, query: OffsetQuery.latest) }
+        return try await observer.cluster(side).offsets(queries, isolation: .readCommitted).mapValues(\.offset)
     }
 
     private func perform(_ stage: DrillStage, _ topics: [String]) async throws {
@@ -246,7 +255,11 @@ struct RealDrillRun {
     // MARK: Measuring
 
     /// Waits for writers to come over, and says what the change cost.
-    private func observe(to side: DrillSide, _ topics: [String], began: Int64, done: Int64) async throws -> DrillChange {
+    ///
+    /// - Parameter shared: offsets before which both sides have the same.
+    private func observe(
+        to side: DrillSide, _ topics: [String], from shared: [TopicPartition: Offset], began: Int64, done: Int64
+    ) async throws -> DrillChange {
         let partitions = plan.partitions.filter { topics.contains($0.topic) }
         let written = partitions.filter { observer.timeline($0, side.other).lastGrowth(until: done) != nil }
         say("Waiting for writers to come over to \(side.name), \(options.seconds) s at most")
@@ -262,10 +275,9 @@ struct RealDrillRun {
         var change = DrillChange(from: side.other, writtenBefore: written.count)
         for partition in partitions {
             let (old, new) = (observer.timeline(partition, side.other), observer.timeline(partition, side))
-            let start = new.end(at: began) ?? 0
-            change.exposure += max(0, (old.end(at: began) ?? 0) - start)
+            change.exposure += max(0, (old.end(at: began) ?? 0) - (new.end(at: began) ?? 0))
             let parting = try await DrillParting.find(
-                partition, left: observer.cluster(side.other), right: observer.cluster(side), from: start)
+                partition, left: observer.cluster(side.other), right: observer.cluster(side), from: shared[partition] ?? 0)
             change.lost += parting.lost
             change.lostMilliseconds = max(change.lostMilliseconds, parting.lostMilliseconds)
             guard let first = parting.firstNew.flatMap({ new.firstBeyond($0) }) else { continue }

@@ -208,6 +208,7 @@ public struct TransactionGate: Sendable {
             forgetMarkers(of: partition)
             mirror.markers = []
             mirror.upTo = -1
+            mirror.coveredAt = nil
         }
         mirror.leaderEpoch = report.leaderEpoch
         let fits = mirror.upTo < 0 ? report.from <= mirror.settled?.end ?? .max : report.from <= mirror.upTo
@@ -414,6 +415,16 @@ public struct TransactionGate: Sendable {
         if incomplete[entry.decision.transactionalID] == id { incomplete[entry.decision.transactionalID] = nil }
     }
 
+    /// What an earlier coordinator recorded as done is not looked at again, and stays so.
+    private func keepRecorded(in settled: inout SettledDecisions) {
+        for (partition, ranges) in recorded.done {
+            let position = settled.positions[partition] ?? 0
+            let kept = ranges.filter { $0.upperBound >= position }.map { max($0.lowerBound, position)...$0.upperBound }
+            if !kept.isEmpty { settled.done[partition, default: []] += kept }
+        }
+        for (id, mirrors) in recorded.partial where id.offset >= nextOffsets[id.partition] ?? 0 { settled.partial[id] = mirrors }
+    }
+
     /// What the mirrors' settled offsets stand for.
     private var settledDecisions: SettledDecisions {
         var settled = SettledDecisions()
@@ -436,6 +447,7 @@ public struct TransactionGate: Sendable {
             }
             if let ended = run { settled.done[partition, default: []].append(ended) }
         }
+        keepRecorded(in: &settled)
         return settled
     }
 }

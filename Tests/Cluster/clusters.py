@@ -19,11 +19,13 @@ class Cluster:
 
     def __init__(
         self, size: int = 3, controllers: int = 0, zones: tuple[str, ...] = ("a", "b", "c"), settings: dict[str, str] | None = None,
-        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID,
+        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID, network: Network | None = None, names: str = "n",
     ):
+        """Clusters that share a `network` need different `names` of nodes, and somebody else ends it."""
         self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
-        self.network = Network(self.directory) if proxied else None
-        self.nodes = self.make_nodes(size, controllers, zones)
+        self.has_own_network = proxied and network is None
+        self.network = Network(self.directory) if self.has_own_network else network
+        self.nodes = self.make_nodes(size, controllers, zones, names)
         copies = min(3, size)
         voters = ",".join(f"{node.number}@{node.controller_address}" for node in self.controllers)
         self.shared = {
@@ -37,10 +39,11 @@ class Cluster:
             node.configure(self.shared)
         self.clean_up = []
 
-    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...]) -> list[Node]:
+    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...], names: str) -> list[Node]:
         roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
         return [
-            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
+            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network, names)
+            for number, role in enumerate(roles, start=1)
         ]
 
     @property
@@ -153,7 +156,7 @@ class Cluster:
                 node.process.wait()
         for action in self.clean_up:
             action()
-        if self.network:
+        if self.has_own_network:
             self.network.close()
         if keep or os.environ.get("KEEP_DATA"):
             print(f"data kept in {self.directory}")

@@ -22,9 +22,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Node:
     """Listens on ports of 127.0.0.1 and is known to others by ports of the proxy; without a network by its own ports."""
 
-    def __init__(self, number: int, roles: str, zone: str, directory: Path, network: Network | None):
+    def __init__(self, number: int, roles: str, zone: str, directory: Path, network: Network | None, names: str = "n"):
         self.number, self.roles, self.zone, self.network = number, roles, zone, network
-        self.name = f"n{number}"
+        self.name = f"{names}{number}"
         self.directory = directory / self.name
         self.directory.mkdir(parents=True)
         self.process: subprocess.Popen | None = None

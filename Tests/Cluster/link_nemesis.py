@@ -68,7 +68,7 @@ class LinkNemesis(Nemesis):
 
     def strike(self, name: str, seconds: float) -> None:
         self.distance.become(self.random.choice(ROUND_TRIPS))
-        self.say(f"    {self.distance.round_trip * 1000:.0f} ms:", end=" ")
+        self.say(f"    {self.distance.round_trip * 1000:.0f} ms there and back")
         super().strike(name, seconds)
 
     # Faults.

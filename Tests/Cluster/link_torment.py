@@ -223,9 +223,13 @@ class LinkTorment:
         return f"{len(self.recorder.faults)} faults, {self.reigns.number} take-overs, {acknowledged} records acknowledged"
 
 
+def say(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
 def run(options) -> bool:
     directory = Path(tempfile.mkdtemp(prefix="martlet-link-torment-"))
-    torment = LinkTorment(directory, options.seed, options.rate, options.patience, lambda text, **words: print(text, flush=True, **words))
+    torment = LinkTorment(directory, options.seed, options.rate, options.patience, say)
     failure = None
     deadline = time.monotonic() + options.minutes * 60
     try:
@@ -246,7 +250,7 @@ def run(options) -> bool:
     finally:
         torment.close()
         torment.recorder.save()
-    print(torment.summary())
+    say(torment.summary())
     if failure:
         kept = Path(options.keep) / time.strftime(f"links-%Y%m%d-%H%M%S-seed{options.seed}")
         shutil.move(directory, kept)

@@ -50,11 +50,11 @@ test-swift: ## Run the Swift tests alone
 	@Scripts/setup build
 	@Scripts/test swift
 
-test-clients: ## Run the tests with real clients alone (ARGS= goes to pytest)
+test-clients: ## Run the tests with real clients alone, two files at a time (ARGS= goes to pytest, which then runs one after the other)
 	@Scripts/setup build clients
 	@Scripts/test clients
 
-test-cluster: ## Run the tests with clusters of real processes alone (ARGS= goes to pytest)
+test-cluster: ## Run the tests with clusters of real processes alone, two files at a time (ARGS= as above)
 	@Scripts/setup build clients
 	@Scripts/test cluster
 

@@ -1,5 +1,6 @@
 """Whole clusters of real processes on one machine."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,10 +9,12 @@ import tempfile
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient, NewTopic
+from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
 from load import QUIET
 from network import CLIENT, Network
 from nodes import CLUSTER_ID, Node, binary, wait_until
+from raw import Closed, RawConnection
 
 
 class Cluster:
@@ -19,13 +22,14 @@ class Cluster:
 
     def __init__(
         self, size: int = 3, controllers: int = 0, zones: tuple[str, ...] = ("a", "b", "c"), settings: dict[str, str] | None = None,
-        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID, network: Network | None = None, names: str = "n",
+        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID, network: Network | None = None,
+        **of_nodes,
     ):
         """Clusters that share a `network` need different `names` of nodes, and somebody else ends it."""
         self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
         self.has_own_network = proxied and network is None
         self.network = Network(self.directory) if self.has_own_network else network
-        self.nodes = self.make_nodes(size, controllers, zones, names)
+        self.nodes = self.make_nodes(size, controllers, zones, **of_nodes)
         copies = min(3, size)
         voters = ",".join(f"{node.number}@{node.controller_address}" for node in self.controllers)
         self.shared = {
@@ -39,10 +43,10 @@ class Cluster:
             node.configure(self.shared)
         self.clean_up = []
 
-    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...], names: str) -> list[Node]:
+    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...], **of_nodes) -> list[Node]:
         roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
         return [
-            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network, names)
+            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network, **of_nodes)
             for number, role in enumerate(roles, start=1)
         ]
 
@@ -111,6 +115,21 @@ class Cluster:
         wait_until(
             lambda: all(each.leader >= 0 for each in self.partitions(topic).values()) and len(self.partitions(topic)) == partitions,
             f"{topic} has leaders", 30)
+        self.wait_heard(topic)
+
+    def wait_heard(self, topic: str) -> None:
+        """Every broker that can be asked knows the topic; one that is cut off from its controller may hear of it much later."""
+        def knows(node: Node) -> bool:
+            host, port = node.address.split(":")
+            with RawConnection(int(port), host, timeout=2) as connection:
+                question = MetadataRequest(version=5, topics=[topic], allow_auto_topic_creation=False)
+                [found] = connection.ask(question, MetadataResponse).topics
+                return found.error_code == 0
+
+        for node in self.brokers:
+            if node.is_running and not node.is_paused:
+                with contextlib.suppress(OSError, Closed, AssertionError):
+                    wait_until(lambda: knows(node), f"{node} knows {topic}", 5, 0.02)
 
     def partitions(self, topic: str) -> dict:
         found = self.admin().list_topics(topic, timeout=10).topics[topic]

@@ -25,6 +25,8 @@ class Link:
         self.delay = 0.0
         self.bandwidth = 0
         self.is_cut = False
+        self.is_open = asyncio.Event()
+        self.is_open.set()
         self.busy_until = 0.0
         self.pumps: set["Pump"] = set()
         self.bytes = 0
@@ -40,6 +42,7 @@ class Link:
             self.bandwidth, self.busy_until = bandwidth, 0.0
         if cut is not None:
             self.is_cut = cut
+            (self.is_open.clear if cut else self.is_open.set)()
         for pump in list(self.pumps):
             pump.deliver()
 
@@ -220,9 +223,10 @@ class Arrival(End):
         source = owner(peer_port, proxy.pids)
         there, back = proxy.link(source, sink), proxy.link(sink, source)
         while there.is_cut or back.is_cut:
-            await asyncio.sleep(0.02)
-            if self.ended:
-                return
+            await there.is_open.wait()
+            await back.is_open.wait()
+        if self.ended:
+            return
         if there.delay + back.delay:
             await asyncio.sleep(there.delay + back.delay)
         try:

@@ -4,6 +4,7 @@ A reign is the time between two take-overs. Its records have to be in the topic 
 behind, because they lay beyond the mirror's end, are excused, and they have to be in what was cut off and kept."""
 
 import re
+import time
 from collections import Counter
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
@@ -148,10 +149,10 @@ def contents(cluster: Cluster, topic: str, until: Ends) -> Contents:
     consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in until])
     found: Contents = {partition: [] for partition in until}
     waiting = {partition for partition, end in until.items() if end > 0}
+    deadline = time.monotonic() + 120
     while waiting:
-        messages = consumer.consume(1000, 30)
-        assert messages, f"the end of {sorted(waiting)} is not reached"
-        for message in messages:
+        assert time.monotonic() < deadline, f"the end of {sorted(waiting)} is not reached"
+        for message in consumer.consume(1000, 0.2):
             if not message.error():
                 found[message.partition()].append((message.offset(), message.value().decode()))
                 if message.offset() + 1 >= until[message.partition()]:

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
@@ -136,8 +137,12 @@ class Cluster:
         return found.partitions
 
     def leader(self, topic: str, partition: int) -> Node:
-        number = wait_until(lambda: max(0, self.partitions(topic)[partition].leader), f"{topic}-{partition} has a leader", 60)
-        return self.node(number)
+        def found():
+            # A cluster that has just lost nodes may not answer at once.
+            with contextlib.suppress(KafkaException):
+                return max(0, self.partitions(topic)[partition].leader)
+
+        return self.node(wait_until(found, f"{topic}-{partition} has a leader", 60))
 
     def controller(self) -> Node:
         """The active controller: the leader of the metadata quorum, not the broker that clients are told to ask."""

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from confluent_kafka import KafkaException
+
 from clusters import Cluster
 from commands import martlet, martlet_json
 from link_nemesis import LinkNemesis
@@ -105,7 +107,7 @@ class LinkTorment:
             writer.start()
 
     def recovered(self) -> None:
-        """Both clusters are whole, every writer is acknowledged again in all partitions, and the mirror has what the source had just now."""
+        """Both clusters are whole, every writer is acknowledged again, and the mirror has what the source had just now."""
         for cluster in self.nemesis.sides:
             cluster.wait_whole(self.patience)
         before = [writer.acknowledged for writer in self.writers]
@@ -265,7 +267,7 @@ def run(options) -> bool:
             if time.monotonic() > deadline:
                 break
             torment.write()
-    except AssertionError as error:
+    except (AssertionError, KafkaException, subprocess.SubprocessError) as error:
         failure = error
     finally:
         torment.close()
@@ -273,7 +275,7 @@ def run(options) -> bool:
     say(torment.summary())
     if failure:
         kept = Path(options.keep) / time.strftime(f"links-%Y%m%d-%H%M%S-seed{options.seed}")
-        print(f"FAILED: {failure}", flush=True)
+        print(f"FAILED: {failure!r}", flush=True)
         shutil.move(directory, kept)
         print(f"History, logs and data: {kept}")
     else:
@@ -289,7 +291,7 @@ def parse(arguments: list[str]):
     parser.add_argument("--faults", default="", help="only these, separated by commas")
     parser.add_argument("--rate", type=float, default=100, help="records a second of each of the five writers")
     parser.add_argument("--patience", type=float, default=120, help="seconds in which everything must work again after a fault")
-    parser.add_argument("--links-only", action="store_true", help="what nodes of one cluster say to each other does not go through the proxy")
+    parser.add_argument("--links-only", action="store_true", help="nodes of one cluster reach each other without the proxy")
     parser.add_argument("--keep", default=".cache/torment", help="where what failed is kept")
     return parser.parse_args(arguments)
 

@@ -20,8 +20,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Node:
-    """Listens on ports of 127.0.0.1 and is known to others by ports of the proxy: all that it publishes, or only `proxied_listeners`. Without a
-    network it is known by its own ports."""
+    """Listens on ports of 127.0.0.1 and is known to others by ports of the proxy, those of `proxied_listeners`; without a network by its
+    own ports."""
 
     def __init__(self, number: int, roles: str, zone: str, directory: Path, network: Network | None, names: str = "n",
                  proxied_listeners: tuple[str, ...] = ("PLAINTEXT", "REPLICATION", "CONTROLLER")):

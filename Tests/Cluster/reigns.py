@@ -11,6 +11,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from clusters import Cluster
 from load import QUIET, Writer
+from nodes import wait_until
 from operations import OK, Recorder
 from workload import Worker
 
@@ -135,10 +136,17 @@ def out_of_order(records: list[tuple[int, str]]) -> list[str]:
 
 def ends(cluster: Cluster, topic: str, partitions: int) -> Ends:
     """As clients see them."""
-    consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "ends"})
-    found = {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=30)[1] for number in range(partitions)}
-    consumer.close()
-    return found
+    def found():
+        consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": "ends"})
+        try:
+            return {number: consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in range(partitions)}
+        except KafkaException:
+            # Leaders change still.
+            return None
+        finally:
+            consumer.close()
+
+    return wait_until(found, f"the ends of {topic} are told", 120, 0.5)
 
 
 def contents(cluster: Cluster, topic: str, until: Ends) -> Contents:
@@ -161,7 +169,7 @@ def contents(cluster: Cluster, topic: str, until: Ends) -> Contents:
     return found
 
 
-def committed(cluster: Cluster, group: str, topic: str, partitions: int, seconds: float = 10) -> Ends:
+def committed(cluster: Cluster, group: str, topic: str, partitions: int, seconds: float = 30) -> Ends:
     """A group's offsets, without those that it has not."""
     consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": group})
     try:

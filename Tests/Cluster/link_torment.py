@@ -116,7 +116,7 @@ class LinkTorment:
             "every writer is acknowledged again", self.patience)
         for partition, end in ends(self.source, TOPIC, PARTITIONS).items():
             wait_until(
-                lambda: self.mirror.leader(TOPIC, partition).log_end(TOPIC, partition) >= end,
+                lambda: log_end(self.mirror, partition) >= end,
                 f"{TOPIC}-{partition} has been mirrored up to {end}", self.patience, 0.1)
         self.check_workers()
 
@@ -143,7 +143,10 @@ class LinkTorment:
         self.check_workers()
         self.writers = []
         wait_mirror(self.mirror, TOPIC, "ACTIVE", 0, self.patience)
-        ours = {partition: self.source.leader(TOPIC, partition).log_end(TOPIC, partition) for partition in range(PARTITIONS)}
+        ours = {
+            partition: wait_until(lambda: log_end(self.source, partition) + 1, f"the end of {TOPIC}-{partition} is told", self.patience) - 1
+            for partition in range(PARTITIONS)
+        }
         for cluster in self.nemesis.sides:
             for partition, end in ours.items():
                 wait_end(cluster, TOPIC, end, partition, self.patience)
@@ -242,6 +245,14 @@ class LinkTorment:
     def summary(self) -> str:
         acknowledged = sum(1 for each in self.recorder.operations if each.outcome == OK)
         return f"{len(self.recorder.faults)} faults, {self.reigns.number} take-overs, {acknowledged} records acknowledged"
+
+
+def log_end(cluster: Cluster, partition: int) -> int:
+    """Of the leader's log; -1 where it does not say so in time, or leads no more."""
+    try:
+        return cluster.leader(TOPIC, partition).log_end(TOPIC, partition)
+    except (OSError, ValueError):
+        return -1
 
 
 def say(text: str) -> None:

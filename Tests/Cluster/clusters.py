@@ -113,9 +113,15 @@ class Cluster:
         admin = self.admin()
         new = NewTopic(topic, partitions, copies or min(3, len(self.brokers)), config=config)
         admin.create_topics([new], operation_timeout=30)[topic].result(60)
-        wait_until(
-            lambda: all(each.leader >= 0 for each in self.partitions(topic).values()) and len(self.partitions(topic)) == partitions,
-            f"{topic} has leaders", 30)
+
+        def has_leaders() -> bool:
+            # A cluster that has just lost nodes may not answer at once.
+            with contextlib.suppress(KafkaException):
+                found = self.partitions(topic).values()
+                return len(found) == partitions and all(each.leader >= 0 for each in found)
+            return False
+
+        wait_until(has_leaders, f"{topic} has leaders", 60)
         self.wait_heard(topic)
 
     def wait_heard(self, topic: str) -> None:
@@ -138,7 +144,6 @@ class Cluster:
 
     def leader(self, topic: str, partition: int) -> Node:
         def found():
-            # A cluster that has just lost nodes may not answer at once.
             with contextlib.suppress(KafkaException):
                 return max(0, self.partitions(topic)[partition].leader)
 

@@ -211,7 +211,7 @@ def test_producers_wait_for_the_mirror_within_a_bound(source, destination):
     for topic in ("safe", "unsafe"):
         source.create(topic, 1)
         produce(source, topic, range(100))
-    link(destination, source, "sync", mirror_acks="all", mirror_sync_timeout_ms=2000, topic_config_sync_ms=500,
+    link(destination, source, "sync", mirror_acks="all", mirror_sync_timeout_ms=3000, topic_config_sync_ms=500,
          availability_check_ms=500, **{
         "mirror_sync_filters": '{"topicFilters":[{"name":"safe","patternType":"LITERAL","filterType":"INCLUDE"}]}'})
     martlet(destination, "link", "mirror", "sync", "safe", "unsafe")
@@ -224,14 +224,14 @@ def test_producers_wait_for_the_mirror_within_a_bound(source, destination):
         node.pause()
     began = time.monotonic()
     produce(source, "unsafe", ["at once"])
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5
     began = time.monotonic()
     produce(source, "safe", ["late"])
     waited = time.monotonic() - began
-    assert 1.0 <= waited < 8, f"{waited} s for a bound of 2 s"
+    assert 2.0 <= waited < 12, f"{waited} s for a bound of 3 s"
     began = time.monotonic()
     produce(source, "safe", ["without it"])
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 2.5
     assert metric(source, "martlet_link_synchronous", "safe") == 0
     assert metric(source, "martlet_link_synchronous_degraded_total", "safe") == 1
     assert "does not keep up" in source.node(1).log()
@@ -247,7 +247,7 @@ def test_producers_wait_for_the_mirror_within_a_bound(source, destination):
     source.node(1).start().wait_ready()
     began = time.monotonic()
     produce(source, "safe", ["after the start"])
-    assert time.monotonic() - began >= 1.0
+    assert time.monotonic() - began >= 2.0
     for node in destination.brokers:
         node.resume()
     wait_acks(destination, "safe", "synchronous")

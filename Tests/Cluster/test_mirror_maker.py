@@ -76,7 +76,8 @@ def test_one_way(three, mirror):
     send(a.bootstrap, "one", third)
     wait_for(b.bootstrap, "A.one", first + second + third)
     labels = {"source": "A", "target": "B", "topic": "A.one", "partition": "4"}
-    assert metric(running.metrics_port, "kafka_connect_mirror_mirrorsourceconnector_record_count", **labels) == 20
+    wait_until(
+        lambda: metric(running.metrics_port, "kafka_connect_mirror_mirrorsourceconnector_record_count", **labels) == 20, "all are counted", 30)
     assert running.stop() == 0
     assert positions(b.bootstrap, "mm2-offsets.A.internal")["A", "one", 4] == 19
 

@@ -79,8 +79,10 @@ extension LinkServices {
     /// - Returns: those that have not when the time is over.
     func awaitFollowers(milliseconds: Int64) async -> [NodeID] {
         let deadline = SystemClock.monotonicMilliseconds() + milliseconds
+        // Not what is recorded meanwhile, which may never end.
+        let revision = runtime.revision
         while true {
-            let behind = runtime.behind(liveBrokers) ?? []
+            let behind = runtime.behind(liveBrokers, revision: revision) ?? []
             if behind.isEmpty || SystemClock.monotonicMilliseconds() >= deadline || Task.isCancelled { return behind }
             try? await Task.sleep(for: .milliseconds(5))
         }

@@ -26,6 +26,8 @@ extension LinkServices {
     /// Most topics that one request may name.
     static let maximumTopics = 100_000
     static let announcementMilliseconds: Int64 = 10_000
+    /// How long an answer waits, so that what it says is what all brokers go by; one that hangs holds nobody up for longer.
+    static let settlingMilliseconds: Int64 = 1_000
 
     func perform(_ operation: LinkOperation, _ body: JSONValue, principal: String) async -> ManageLinksResponse {
         guard runtime.isActive else {
@@ -271,6 +273,7 @@ extension LinkServices {
             let plan = try coordinator.plan(verb, link: link, topics: topics)
             return (plan, isDry ? [] : coordinator.records(verb, plan, reason: reason, now: now))
         }
+        if !isDry { _ = await awaitFollowers(milliseconds: Self.settlingMilliseconds) }
         let survey = await gatherProgress()
         return [
             "topics": .array(changes.map { change in Self.json(change, verb, survey) })
@@ -327,6 +330,7 @@ extension LinkServices {
     private func described() async throws(LinkOperationError) -> JSONValue {
         // By way of the log, so that what a new leader has not committed yet is not shown.
         let image = try await submit { coordinator in (coordinator.image, []) }
+        _ = await awaitFollowers(milliseconds: Self.settlingMilliseconds)
         let sources = image.sourceMirrors
         return [
             "links": .array(

@@ -181,10 +181,12 @@ def rules(cluster) -> set[tuple]:
 
 def test_access_control_and_quotas_follow(source, destination):
     admin = source.admin()
+    literal, prefixed, allow, deny = (
+        ResourcePatternType.LITERAL, ResourcePatternType.PREFIXED, AclPermissionType.ALLOW, AclPermissionType.DENY)
     bindings = [
-        AclBinding(ResourceType.TOPIC, "orders", ResourcePatternType.LITERAL, "User:alice", "*", AclOperation.READ, AclPermissionType.ALLOW),
-        AclBinding(ResourceType.TOPIC, "pay", ResourcePatternType.PREFIXED, "User:bob", "*", AclOperation.WRITE, AclPermissionType.DENY),
-        AclBinding(ResourceType.GROUP, "readers", ResourcePatternType.LITERAL, "User:alice", "*", AclOperation.READ, AclPermissionType.ALLOW),
+        AclBinding(ResourceType.TOPIC, "orders", literal, "User:alice", "*", AclOperation.READ, allow),
+        AclBinding(ResourceType.TOPIC, "pay", prefixed, "User:bob", "*", AclOperation.WRITE, deny),
+        AclBinding(ResourceType.GROUP, "readers", literal, "User:alice", "*", AclOperation.READ, allow),
     ]
     for future in admin.create_acls(bindings).values():
         future.result(30)
@@ -193,7 +195,8 @@ def test_access_control_and_quotas_follow(source, destination):
     address = ["--entity-type", "ips", "--entity-name", "127.0.0.9"]
     kafka_tool("configs", *alter, "--add-config", "consumer_byte_rate=2000,producer_byte_rate=1000", *both)
     kafka_tool("configs", *alter, "--add-config", "connection_creation_rate=77", *address)
-    martlet(destination, "link", "config", "link", *[f"{kind}.sync.{what}" for kind in ("acl", "quota") for what in ("enable=true", "ms=1000")])
+    enabled = [f"{kind}.sync.{what}" for kind in ("acl", "quota") for what in ("enable=true", "ms=1000")]
+    martlet(destination, "link", "config", "link", *enabled)
 
     def quotas() -> str:
         return martlet(destination, "quota", "list", "--json").stdout
@@ -204,8 +207,7 @@ def test_access_control_and_quotas_follow(source, destination):
     wait_until(lambda: len(rules(source)) == 3 and rules(destination) == rules(source), "the rules are the same", 30, 0.2)
     wait_until(lambda: all(value in quotas() for value in ("2000", "1000", "77")), "the quotas are here", 30, 0.2)
     wait_until(lambda: differences() == "Nothing differs.", "nothing differs", 30, 0.2)
-    gone = AclBindingFilter(
-        ResourceType.TOPIC, "orders", ResourcePatternType.LITERAL, "User:alice", "*", AclOperation.READ, AclPermissionType.ALLOW)
+    gone = AclBindingFilter(ResourceType.TOPIC, "orders", literal, "User:alice", "*", AclOperation.READ, allow)
     admin.delete_acls([gone])[gone].result(30)
     kafka_tool("configs", *alter, "--delete-config", "producer_byte_rate", *both)
     kafka_tool("configs", *alter, "--delete-config", "connection_creation_rate", *address)

@@ -1,4 +1,5 @@
-"""`martlet mirror run` where one side or both are Apache Kafka, Kafka's own reader of what it leaves there, and Kafka's MirrorMaker 2 in its place."""
+"""`martlet mirror run` where one side or both are Apache Kafka, Kafka's own reader of what it leaves there, and Kafka's MirrorMaker 2 in its
+place."""
 
 import json
 import os
@@ -13,8 +14,8 @@ from kafka_nodes import KAFKA, KAFKA_DIRECTORY, MARTLET, wait_until
 from links import DESTINATION_ID, SOURCE_ID
 from mirror_process import Mirror
 from mirrors import (
-    EPOCH, Row, Stream, by_partition, checkpoints, commit, committed, heartbeats, next_record, offset_syncs, plain, read, rows, send, stages,
-    values, wait_for)
+    EPOCH, Row, Stream, by_partition, checkpoints, commit, committed, heartbeats, next_record, offset_syncs, plain, read, rows, send,
+    stages, values, wait_for)
 from mixed_clusters import MixedCluster
 
 
@@ -103,10 +104,11 @@ def test_records_change_on_their_way(pair, tmp_path):
     secret.write_text("a secret that nobody can guess\n")
     settings = {
         "A->B.enabled": "true", "A->B.topics": "people", "A->B.transforms": "pii", "A->B.transforms.pii.keep": "value.country = DE",
-        "A->B.transforms.pii.drop": "value.password", "A->B.transforms.pii.mask": "value.card", "A->B.transforms.pii.secret.file": str(secret)}
+        "A->B.transforms.pii.drop": "value.password", "A->B.transforms.pii.mask": "value.card",
+        "A->B.transforms.pii.secret.file": str(secret)}
     people = [{"country": country, "password": "hunter2", "card": "4111", "n": number} for number, country in enumerate(["DE", "FR"] * 50)]
-    send(source.bootstrap, "people", [
-        Row(0, b"k", json.dumps(person).encode(), (), EPOCH + number) for number, person in enumerate(people)], **{"compression.type": "lz4"})
+    records = [Row(0, b"k", json.dumps(person).encode(), (), EPOCH + number) for number, person in enumerate(people)]
+    send(source.bootstrap, "people", records, **{"compression.type": "lz4"})
     with Mirror(tmp_path, {"A": source.bootstrap, "B": target.bootstrap}, settings) as mirror:
         wait_until(lambda: "A.people" in target.admin().list_topics(timeout=10).topics, "the remote topic is there", 60, 0.3)
         wait_until(lambda: len(values(target.bootstrap, "A.people")) == 50, "half of them are there", 60, 0.3)
@@ -119,7 +121,9 @@ def test_either_goes_on_where_the_other_stopped(pair, tmp_path):
     """Kafka's MirrorMaker 2 and `martlet mirror run` with the same file in turn: both keep their positions in the same records."""
     source, target = pair
     source.create("handed-over", 2)
-    settings = {"A->B.enabled": "true", "A->B.topics": "handed-over", "emit.heartbeats.enabled": "false", "B->A.emit.heartbeats.enabled": "false"}
+    settings = {
+        "A->B.enabled": "true", "A->B.topics": "handed-over", "emit.heartbeats.enabled": "false",
+        "B->A.emit.heartbeats.enabled": "false"}
     aliases = {"A": source.bootstrap, "B": target.bootstrap}
     expected = []
     for turn, program in enumerate((KafkaMirror, Mirror, KafkaMirror)):

@@ -217,3 +217,42 @@ def lag(options, figures: Figures):
         reader.close()
     figures.add("lag at 50 ms round trip, 1,000 records/s: p50", [waits[len(waits) // 2]], "ms")
     figures.add("lag at 50 ms round trip, 1,000 records/s: p99", [waits[len(waits) * 99 // 100]], "ms", 250)
+
+
+def compression(options, figures: Figures):
+    """What `link.compression.type=zstd` saves on the way and costs in CPU on both sides, for JSON records produced without compression and as lz4."""
+    from test_link_compression import records
+    # More than a window of zstd's, so that it does not find the same records again.
+    values = [value.encode() for value in records(60_000)]
+    total = int(options.gigabytes * 1e9)
+    for produced in ("none", "lz4"):
+        used, ratio = {}, 0.0
+        for setting in ("none", "zstd"):
+            with source_cluster(1) as source, destination_cluster(1) as destination:
+                source.create(TOPIC, PARTITIONS)
+                writer = Producer({
+                    "bootstrap.servers": source.bootstrap, "compression.type": produced, "linger.ms": 20, "batch.size": 262_144,
+                    "queue.buffering.max.kbytes": 65_536, **QUIET})
+                written = number = 0
+                while written < total:
+                    value = values[number % len(values)]
+                    try:
+                        writer.produce(TOPIC, value, partition=number // 1000 % PARTITIONS)
+                    except BufferError:
+                        writer.poll(0.05)
+                        continue
+                    written, number = written + len(value), number + 1
+                assert writer.flush(120) == 0
+                link(destination, source, link_compression_type=setting)
+                before = source.node(1).cpu_seconds, destination.node(1).cpu_seconds
+                martlet(destination, "link", "mirror", "link", TOPIC)
+                for partition in range(PARTITIONS):
+                    wait_end(destination, TOPIC, source.node(1).log_end(TOPIC, partition), partition, 300)
+                [traffic] = martlet_json(destination, "link", "describe", "link")["traffic"]
+                fetched = traffic["bytes"] / 1e9
+                used[setting] = ((source.node(1).cpu_seconds - before[0]) / fetched, (destination.node(1).cpu_seconds - before[1]) / fetched)
+                ratio = traffic["bytes"] / traffic["wireBytes"]
+        figures.add(f"compression, produced as {produced}: bytes stored by bytes sent", [ratio], "")
+        for side, where in ((0, "source"), (1, "destination")):
+            figures.add(
+                f"compression, produced as {produced}: CPU of the {where} on top, per GB stored", [used["zstd"][side] - used["none"][side]], "s")

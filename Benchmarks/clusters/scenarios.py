@@ -334,4 +334,5 @@ SCENARIOS = {
     "takeover": mirrors.takeover,
     "lag": mirrors.lag,
     "mirror-maker": mirrors.mirror_maker,
+    "link-compression": mirrors.compression,
 }

@@ -4,6 +4,7 @@ import NIOCore
 import Network
 import Observability
 import Primitives
+import RecordBatches
 
 /// A request that arrived on a connection. Lives on the connection's event loop.
 struct RequestContext {
@@ -17,6 +18,8 @@ struct RequestContext {
     /// Monotonic nanoseconds at which the frame was complete.
     let receivedAt: Int64
     let quotas: ClientQuotas
+    /// How the answer to a Fetch that came within a CompressedFetch goes back; nil for all others.
+    var answerCompression: CompressionType?
 
     var listenerName: String { connection.listenerName }
 

@@ -24,7 +24,7 @@ extension BrokerServices {
         .writeShareGroupState, .deleteShareGroupState, .readShareGroupStateSummary, .describeShareGroupOffsets, .alterShareGroupOffsets,
         .deleteShareGroupOffsets,
         .streamsGroupHeartbeat, .streamsGroupDescribe, .streamsGroupTopologyDescriptionUpdate,
-        .manageLinks,
+        .manageLinks, .compressedFetch,
     ]
 
     private static let served: [Bool] = (0...(servedApis.map(\.rawValue).max() ?? 0)).map { key in
@@ -121,6 +121,7 @@ extension BrokerServices {
         case .alterShareGroupOffsets: try alterShareGroupOffsets(context)
         case .deleteShareGroupOffsets: try deleteShareGroupOffsets(context)
         case .manageLinks: try manageLinks(context)
+        case .compressedFetch: try compressedFetch(context, state)
         default: refuse(context, "\(context.apiKey) is not served by this version of Martlet")
         }
     }

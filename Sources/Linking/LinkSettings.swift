@@ -61,6 +61,8 @@ public struct LinkSettings: Sendable, Hashable {
     public var fetchResponseMaxBytes: Int32 = 10_485_760
     public var fetchWaitMaxMilliseconds: Int32 = 500
     public var bytesPerSecond: Int64 = .max
+    /// Whether the source compresses its answers to fetches; the batches within stay as they are.
+    public var compresses = false
     public var gapPolicy = GapPolicy.fail
     public var keepsTransactionsWhole = true
     public var transactionHoldMilliseconds: Int64 = 10_000
@@ -123,6 +125,9 @@ public struct LinkSettings: Sendable, Hashable {
         LinkSetting(
             key: "cluster.link.bytes.per.second", kind: .integer(-1...Int64.max), defaultValue: "-1",
             meaning: "What one broker fetches at most over the link; -1 for no limit."),
+        LinkSetting(
+            key: "link.compression.type", kind: .choice(["none", "zstd"]), defaultValue: "none",
+            meaning: "zstd has the source compress what it sends, where it is Martlet's; what is stored stays as it was produced."),
         LinkSetting(
             key: "mirror.gap.policy", kind: .choice(["fail", "skip"]), defaultValue: "fail",
             meaning: "When the source has deleted what the mirror has not fetched yet: fail says so and stops, skip leaves the gap."),
@@ -193,6 +198,7 @@ public struct LinkSettings: Sendable, Hashable {
         case "replica.fetch.response.max.bytes": fetchResponseMaxBytes = Int32(clamping: number)
         case "replica.fetch.wait.max.ms": fetchWaitMaxMilliseconds = Int32(clamping: number)
         case "cluster.link.bytes.per.second": bytesPerSecond = number < 0 ? .max : number
+        case "link.compression.type": compresses = value == "zstd"
         case "mirror.gap.policy": gapPolicy = GapPolicy(rawValue: value) ?? .fail
         case "mirror.transactions.atomic.enable": keepsTransactionsWhole = value == "true"
         case "mirror.transactions.hold.max.ms": transactionHoldMilliseconds = number

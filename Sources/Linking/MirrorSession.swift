@@ -85,15 +85,18 @@ public struct MirrorSession: Sendable, Equatable {
     public private(set) var phase: Phase
     /// Of the last batch, in the source's count; -1 when unknown.
     public private(set) var sourceEpoch: LeaderEpoch = -1
+    /// The source has no ids of topics: whether one was deleted and created anew is told by its records.
+    public let isNamed: Bool
 
-    public init(_ position: MirrorPosition) {
+    public init(_ position: MirrorPosition, isNamed: Bool = false) {
         leaderEpoch = position.leaderEpoch
+        self.isNamed = isNamed
         phase = position.isEmpty ? .following : .comparing
     }
 
     /// What to begin with.
-    public static func begin(_ position: MirrorPosition) -> (session: MirrorSession, question: MirrorQuestion) {
-        let session = MirrorSession(position)
+    public static func begin(_ position: MirrorPosition, isNamed: Bool = false) -> (session: MirrorSession, question: MirrorQuestion) {
+        let session = MirrorSession(position, isNamed: isNamed)
         guard position.isEmpty else { return (session, .batch(at: position.logEndOffset - 1)) }
         return (session, .records(from: position.logEndOffset, sourceEpoch: -1))
     }
@@ -177,6 +180,8 @@ public struct MirrorSession: Sendable, Equatable {
     }
 
     private mutating func cut(to offset: Offset, _ position: MirrorPosition) -> MirrorAction {
+        // Better nothing than to empty a mirror for the sake of a topic that only has the same name.
+        if isNamed, offset <= position.logStartOffset { return .fail(Self.createdAnew("shares no record with the mirror")) }
         guard position.mayCut else {
             // With the new epoch it begins anew; until then, or if that comes to nothing, it is tried again.
             phase = .comparing
@@ -198,6 +203,26 @@ public struct MirrorSession: Sendable, Equatable {
         phase = .following
         self.sourceEpoch = sourceEpoch
         return .ask(.records(from: position.logEndOffset, sourceEpoch: sourceEpoch))
+    }
+
+    // MARK: Sources that do not find out by themselves where logs part
+
+    /// Records have come that nobody compared with what is here before them: the last batch is, before they are appended.
+    public mutating func doubted(_ position: MirrorPosition?) -> MirrorAction {
+        guard let position = led(position) else { return .drop }
+        guard phase == .following, !position.isEmpty else { return .wait }
+        phase = .comparing
+        return .ask(.batch(at: position.logEndOffset - 1))
+    }
+
+    private static func createdAnew(_ why: String) -> String {
+        "the source topic \(why), so it was deleted and created anew, as far as can be told without topic ids: delete the mirror topic and "
+            + "mirror it anew, or fail over to keep what is here"
+    }
+
+    /// Records of an earlier leader than that of the last ones: no log has that.
+    public func wentBack(to epoch: LeaderEpoch) -> MirrorAction {
+        .fail(Self.createdAnew("has gone back from leader epoch \(sourceEpoch) to \(epoch)"))
     }
 
     // MARK: Cutting

@@ -36,6 +36,7 @@ final class PeerConnection {
         let completion: PeerConnections.Completion
     }
 
+    /// What is tried first. Kafka before 2.4 knows less, and says so in version 0 (KIP-511).
     private static let apiVersionsVersion: Int16 = 3
     private static let noCredentials = "there is no token to log in with yet"
 
@@ -51,6 +52,8 @@ final class PeerConnection {
     private var waiting = Deque<PendingRequest>()
     private var inFlight = Deque<InFlight>()
     private var versions: [Int16: ClosedRange<Int16>] = [:]
+    /// In which the exchange of versions is asked for at the moment.
+    private var negotiatedIn = apiVersionsVersion
     /// From when on this side has to log in again before it sends anything else (KIP-368).
     private var reauthenticationNanoseconds = Int64.max
     private var nextCorrelationID: Int32 = 0
@@ -175,12 +178,19 @@ final class PeerConnection {
     func connected(_ handler: any PeerTransport) {
         guard handler.attempt == attempt, case .connecting = state else { return handler.close() }
         state = .negotiating(handler)
+        negotiate(in: Self.apiVersionsVersion, handler)
+    }
+
+    private func negotiate(in version: Int16, _ handler: any PeerTransport) {
+        negotiatedIn = version
         var request = ApiVersionsRequest()
-        request.clientSoftwareName = "martlet"
-        request.clientSoftwareVersion = "1.0"
+        if version >= 3 {
+            request.clientSoftwareName = "martlet"
+            request.clientSoftwareVersion = "1.0"
+        }
         do throws(WireError) {
-            let body = try request.encoded(version: Self.apiVersionsVersion)
-            handler.write(header(ApiKey.apiVersions.rawValue, Self.apiVersionsVersion, correlationID: -1, bodyBytes: body), nil)
+            let body = try request.encoded(version: version)
+            handler.write(header(ApiKey.apiVersions.rawValue, version, correlationID: -1, bodyBytes: body), nil)
             handler.flush()
         } catch {
             ended(attempt: attempt, "\(error)")
@@ -191,11 +201,17 @@ final class PeerConnection {
     private func negotiated(_ frame: ByteBuffer, _ handler: any PeerTransport) throws(PeerFailure) {
         var reader = WireReader(frame, message: "ApiVersionsResponse")
         _ = reader.int32("correlationId")
+        // The error comes first in every version.
+        let isTooNew = frame.getInteger(at: frame.readerIndex + 4, as: Int16.self) == ErrorCode.unsupportedVersion.rawValue
         let response: ApiVersionsResponse
         do throws(WireError) {
-            response = try ApiVersionsResponse(from: &reader, version: Self.apiVersionsVersion)
+            response = try ApiVersionsResponse(from: &reader, version: isTooNew ? 0 : negotiatedIn)
         } catch {
             throw .malformed("\(error)")
+        }
+        if isTooNew, negotiatedIn == Self.apiVersionsVersion {
+            let known = response.apiKeys.first { $0.apiKey == ApiKey.apiVersions.rawValue }?.maxVersion ?? 0
+            return negotiate(in: max(0, min(known, Self.apiVersionsVersion - 1)), handler)
         }
         guard response.errorCode == .none else { throw .malformed("ApiVersions was answered with \(response.errorCode)") }
         versions = [:]

@@ -13,6 +13,8 @@ public final class PeerConnections: Sendable {
     public typealias Encoder = @Sendable (_ versions: ClosedRange<Int16>) -> PeerRequest?
 
     private let options: PeerOptions
+    /// Larger answers close the connection.
+    public var maximumResponseBytes: Int { options.maximumResponseBytes }
     private let offers = PeerOffers()
     private let loops: [PeerLoop]
     private let loopsByIdentity: [ObjectIdentifier: PeerLoop]

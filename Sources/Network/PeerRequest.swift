@@ -37,6 +37,11 @@ public struct PeerResponse: Sendable {
     public var version: Int16
     /// What follows the response header; shares the memory that it was received in.
     public var body: ByteBuffer
+
+    public init(version: Int16, body: ByteBuffer) {
+        self.version = version
+        self.body = body
+    }
 }
 
 /// Why a request has no answer.

@@ -43,6 +43,8 @@ extension AccessRow {
     static let free: Set<ApiKey> = [
         .apiVersions, .saslHandshake, .saslAuthenticate, .describeCluster, .listGroups, .listTransactions,
         .getTelemetrySubscriptions, .pushTelemetry,
+        // What is within is judged as the Fetch that it is: CompressedFetchTests.
+        .compressedFetch,
         // By who the owner is, over secured listeners only: Clients/test_security_tokens.py.
         .createDelegationToken, .renewDelegationToken, .expireDelegationToken, .describeDelegationToken,
     ]

@@ -67,6 +67,7 @@ enum CompatibilityTable {
         case .updateRaftVoter: ["Mixed/test_voters.py"]
         case .unregisterController: ["Cluster/test_unregistered_controller.py"]
         case .manageLinks: ["Cluster/test_links.py", "Cluster/test_link_recovery.py"]
+        case .compressedFetch: ["Cluster/test_link_compression.py"]
         case .describeClientQuotas, .alterClientQuotas: ["ControllingTests/ClientQuotaTests.swift", "Clients/test_quotas.py"]
         case .consumerGroupHeartbeat, .consumerGroupDescribe: ["Clients/test_consumer_groups.py", "Cluster/test_consumer_groups.py"]
         case .shareGroupHeartbeat, .shareGroupDescribe:

@@ -22,17 +22,19 @@ extension FetchRequest {
             partition.lastFetchedEpoch = position.lastFetchedEpoch
             partition.logStartOffset = position.logStartOffset
             partition.partitionMaxBytes = position.maxBytes
-            if topics.last?.topicId != key.topicID {
+            if topics.last?.topicId != key.topicID || topics.last?.topic != key.topicName {
                 var topic = FetchTopic()
                 topic.topicId = key.topicID
+                topic.topic = key.topicName
                 topics.append(topic)
             }
             topics[topics.count - 1].partitions.append(partition)
         }
         for key in plan.forgotten {
-            if forgottenTopicsData.last?.topicId != key.topicID {
+            if forgottenTopicsData.last?.topicId != key.topicID || forgottenTopicsData.last?.topic != key.topicName {
                 var topic = ForgottenTopic()
                 topic.topicId = key.topicID
+                topic.topic = key.topicName
                 forgottenTopicsData.append(topic)
             }
             forgottenTopicsData[forgottenTopicsData.count - 1].partitions.append(key.partition)

@@ -97,10 +97,10 @@ extension BrokerServices {
         guard milliseconds > 0 else { return false }
         // A session that the client was not told of yet is given up.
         if !isIncremental, sessionID != 0 { fetchSessions.withLock { $0.remove(sessionID) } }
-        context.connection.send(
+        sendFetched(
             encoder.encode(
                 error: .none, sessionID: isIncremental ? sessionID : 0, results: [], throttleMilliseconds: milliseconds,
-                allocator: allocator))
+                allocator: allocator), context)
         return true
     }
 
@@ -118,7 +118,7 @@ extension BrokerServices {
         _ context: RequestContext, error: ErrorCode, sessionID: Int32, results: [FetchPartitionResult], isFollower: Bool = false
     ) {
         let encoder = FetchResponseEncoder(version: context.version, correlationID: context.correlationID)
-        context.connection.send(encoder.encode(error: error, sessionID: sessionID, results: results, allocator: allocator))
+        sendFetched(encoder.encode(error: error, sessionID: sessionID, results: results, allocator: allocator), context)
         replication.environment.leaderThrottle.record(bytes: results.reduce(0) { $0 + ($1.isThrottled ? $1.recordBytes : 0) })
         for result in results {
             guard let metrics = result.topic?.metrics else { continue }

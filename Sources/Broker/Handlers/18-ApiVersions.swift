@@ -20,13 +20,14 @@ extension BrokerServices {
             return context.responder.send(apiVersionsFailure(.rebootstrapRequired))
         }
         var response = apiVersionsResponse(version: context.version)
-        // An API of Martlet's own could surprise others.
-        if state.clientSoftwareName != Self.softwareName { response.apiKeys.removeAll { $0.apiKey == ApiKey.manageLinks.rawValue } }
+        // APIs of Martlet's own could surprise others.
+        if state.clientSoftwareName != Self.softwareName { response.apiKeys.removeAll { Self.ownApis.contains($0.apiKey) } }
         context.responder.send(response)
     }
 
     /// What Martlet's nodes and commands call themselves.
     private static let softwareName = "martlet"
+    private static let ownApis: Set<Int16> = [ApiKey.manageLinks.rawValue, ApiKey.compressedFetch.rawValue]
 
     /// For versions that do not exist yet: version 0 with the error, and the range that the client may use instead.
     func apiVersionsForUnsupportedVersion(_ context: RequestContext) {

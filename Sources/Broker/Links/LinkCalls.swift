@@ -113,6 +113,7 @@ extension LinkServices {
             "broker": .integer(Int64(nodeID)), "revision": .integer(publication?.revision ?? -1), "partitions": .array(partitions),
             "synchronizations": synchronizations.json,
             "connections": connectionStates,
+            "traffic": trafficStates,
             "settled": .array(settledFences(publication?.image)),
         ]
     }

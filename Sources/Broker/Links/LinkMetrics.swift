@@ -13,6 +13,7 @@ extension LinkServices {
         writeTransactions(to: &text)
         writeLags(entries, to: &text)
         writeTraffic(entries, image, to: &text)
+        writeCompression(to: &text)
         writeSynchronizations(to: &text)
     }
 

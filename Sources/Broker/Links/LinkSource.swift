@@ -21,7 +21,14 @@ final class LinkSource: Sendable {
         /// Nil while the source's leader is not known.
         var fetcher: FetcherKey?
 
-        var key: FetchSessionKey { FetchSessionKey(topicID: sourceID, topicName: "", partition: partition.topicPartition.partition) }
+        /// By the topic's id, where the source has ids.
+        var key: FetchSessionKey {
+            FetchSessionKey(
+                topicID: sourceID, topicName: sourceID == .zero ? sourceName : "", partition: partition.topicPartition.partition)
+        }
+
+        /// Whether a topic of the source is the one that is mirrored.
+        func isSame(_ topic: TopicDescription?) -> Bool { topic.map { sourceID == .zero || $0.topicID == sourceID } ?? false }
     }
 
     private struct Start {
@@ -172,7 +179,7 @@ final class LinkSource: Sendable {
                 guard var followed = state.followed[name] else { continue }
                 let source = TopicPartition(followed.sourceName, name.partition)
                 guard let leader = view.leader(of: source), let node = view.brokers[leader],
-                    view.topics[followed.sourceName]?.topicID == followed.sourceID
+                    followed.isSame(view.topics[followed.sourceName])
                 else {
                     needsLookup = true
                     continue
@@ -229,7 +236,7 @@ final class LinkSource: Sendable {
             var missing = 0
             for (name, followed) in state.followed {
                 let leader = view.leader(of: TopicPartition(followed.sourceName, name.partition))
-                if leader == nil || view.topics[followed.sourceName]?.topicID != followed.sourceID { missing += 1 }
+                if leader == nil || !followed.isSame(view.topics[followed.sourceName]) { missing += 1 }
                 if followed.fetcher == nil || followed.fetcher?.address.id != leader { wanted.append(name) }
             }
             let isUseless = problem != nil || missing > 0

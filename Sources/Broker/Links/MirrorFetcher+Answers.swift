@@ -10,7 +10,7 @@ import Replication
 import Storage
 
 extension MirrorFetcher {
-    func take(_ data: FetchResponse.PartitionData, _ key: FetchSessionKey) {
+    func take(_ data: FetchResponse.PartitionData, _ key: FetchSessionKey, version: Int16) {
         guard plan.isCurrent(key), let mirror = mirrors[key], let asked = plan.position(of: key) else { return }
         switch data.errorCode {
         case .none: break
@@ -19,6 +19,7 @@ extension MirrorFetcher {
         case .notLeaderOrFollower, .leaderNotAvailable, .replicaNotAvailable, .fencedLeaderEpoch, .unknownLeaderEpoch,
             .unknownTopicId, .unknownTopicOrPartition, .inconsistentTopicId, .kafkaStorageError, .offsetNotAvailable:
             rest(key, "\(data.errorCode.name) at the source")
+            mirrors[key]?.trust.isShaken = true
             owner?.lostLeader(mirror.partition, data.errorCode.name)
             return
         default: return rest(key, "\(data.errorCode.name) at the source: \(data.errorCode.defaultMessage)")
@@ -27,6 +28,7 @@ extension MirrorFetcher {
             return advance(key) { session, position in session.parted(position) }
         }
         guard mirror.session.isFollowing else { return compare(data, key, mirror, asked) }
+        if version < Self.firstVersionWithTopicIDs, doubts(data, key, mirror) { return }
         append(
             FetchedMirror(records: data.records ?? ByteBuffer(), sourceStart: data.logStartOffset, sourceEnd: data.highWatermark),
             key, mirror)
@@ -69,7 +71,7 @@ extension MirrorFetcher {
     // MARK: What comes next
 
     /// Lets a partition's session decide, and does what it says.
-    private func advance(_ key: FetchSessionKey, _ decide: (inout MirrorSession, MirrorPosition?) -> MirrorAction) {
+    func advance(_ key: FetchSessionKey, _ decide: (inout MirrorSession, MirrorPosition?) -> MirrorAction) {
         guard var mirror = mirrors[key] else { return }
         let action = decide(&mirror.session, mirror.partition.mirrorPosition)
         if case .ask = action { mirror.failures = 0 }

@@ -33,9 +33,9 @@ final class MirrorFetcher: @unchecked Sendable {
     // Sound because all mutable state is confined to `eventLoop`.
     private static let firstBackoffMilliseconds: Int64 = 10
     private static let maximumBackoffMilliseconds: Int64 = 1_000
-    private static let timeoutMilliseconds: Int64 = 30_000
-    /// Topics are named by their ids, which came with version 13 (Apache Kafka 3.1).
-    private static let versions: ClosedRange<Int16> = 13...17
+    static let timeoutMilliseconds: Int64 = 30_000
+    /// From Apache Kafka 2.1 on.
+    static let versions: ClosedRange<Int16> = 10...17
     /// Enough for the header of a batch and for most batches.
     private static let comparedBytes: Int32 = 65_536
 
@@ -43,6 +43,7 @@ final class MirrorFetcher: @unchecked Sendable {
         var partition: Partition
         var session: MirrorSession
         var failures = 0
+        var trust = NamedSourceTrust()
     }
 
     let link: String
@@ -56,12 +57,15 @@ final class MirrorFetcher: @unchecked Sendable {
     weak var owner: (any MirrorFetcherOwner)?
     var plan = ReplicaFetchPlan()
     var mirrors: [FetchSessionKey: Mirror] = [:]
+    var topicNames = SourceTopicNames()
     let clock = FetcherClock()
     /// When the request on its way was sent, in monotonic milliseconds.
     private(set) var sentAt: Int64 = .min
     private var isBusy = false
     private var isClosed = false
     private var connectionFailures = 0
+    /// Whether the broker does not compress its answers, as far as is known since it was connected to.
+    var isCompressionRefused = false
     private var timer: Scheduled<Void>?
 
     init(
@@ -110,7 +114,8 @@ final class MirrorFetcher: @unchecked Sendable {
 
     private func begin(_ partition: Partition, _ key: FetchSessionKey) {
         guard let position = partition.mirrorPosition else { return }
-        let (session, question) = MirrorSession.begin(position)
+        if let name = owner?.sourceName(key) { topicNames.note(name, key.topicID) }
+        let (session, question) = MirrorSession.begin(position, isNamed: key.topicID == .zero)
         mirrors[key] = Mirror(partition: partition, session: session)
         plan.follow(key, from: fetchPosition(question))
     }
@@ -150,19 +155,11 @@ final class MirrorFetcher: @unchecked Sendable {
     private func send(_ request: ReplicaFetchRequest) {
         isBusy = true
         sentAt = SystemClock.monotonicMilliseconds()
-        let message = message(request)
-        connections.send(
-            to: address, api: ApiKey.fetch.rawValue, timeoutMilliseconds: Self.timeoutMilliseconds, on: eventLoop,
-            encode: { offered in
-                guard offered.overlaps(Self.versions) else { return nil }
-                let version = offered.clamped(to: Self.versions).upperBound
-                return (try? message.encoded(version: version)).map { PeerRequest(version: version, body: $0) }
-            },
-            completion: { [self] result in
-                isBusy = false
-                guard !isClosed else { return }
-                finish(result)
-            })
+        ask(message(request)) { [self] result in
+            isBusy = false
+            guard !isClosed else { return }
+            finish(result)
+        }
     }
 
     private func message(_ request: ReplicaFetchRequest) -> FetchRequest {
@@ -176,12 +173,17 @@ final class MirrorFetcher: @unchecked Sendable {
 
     private func finish(_ result: Result<PeerResponse, PeerFailure>) {
         let response: FetchResponse
+        let version: Int16
         do {
             let answer = try result.get()
-            response = try FetchResponse(decoding: answer.body, version: answer.version)
+            version = answer.version
+            response = try FetchResponse(decoding: answer.body, version: version)
         } catch {
             plan.resetSession()
             connectionFailures += 1
+            // What comes back may be of a newer version.
+            isCompressionRefused = false
+            for key in mirrors.keys { mirrors[key]?.trust.isShaken = true }
             let reason = Self.words(error)
             for mirror in mirrors.values { note(mirror.partition, problem: reason) }
             // Leaders move when brokers go.
@@ -199,16 +201,14 @@ final class MirrorFetcher: @unchecked Sendable {
         plan.answered(sessionID: response.sessionId)
         clock.askedAt.store(sentAt, ordering: .relaxed)
         for topic in response.responses {
-            for data in topic.partitions {
-                take(data, FetchSessionKey(topicID: topic.topicId, topicName: "", partition: data.partitionIndex))
-            }
+            for data in topic.partitions { take(data, topicNames.key(topic, data.partitionIndex, version: version), version: version) }
         }
         step()
     }
 
     private static func words(_ error: any Error) -> String {
         if let failure = error as? PeerFailure, failure == .unsupportedVersion {
-            return "the source's brokers are too old: they know no Fetch of version 13, which came with Apache Kafka 3.1"
+            return "the source's brokers are too old: they know no Fetch of version 10, which came with Apache Kafka 2.1"
         }
         return "\(error)"
     }

@@ -80,6 +80,7 @@ final class FetcherClock: Sendable, Equatable {
 
 /// The progress of all mirrors of one link on this broker.
 final class MirrorBoard: Sendable {
+    let traffic = LinkTraffic()
     private let entries = Mutex<[TopicPartition: MirrorProgress]>([:])
 
     func update(_ partition: TopicPartition, link: String, _ change: (inout MirrorProgress) -> Void) {

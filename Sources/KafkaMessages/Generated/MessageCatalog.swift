@@ -98,6 +98,7 @@ extension ApiKey {
         case .streamsGroupTopologyDescriptionUpdate: StreamsGroupTopologyDescriptionUpdateRequest.self
         case .unregisterController: UnregisterControllerRequest.self
         case .manageLinks: ManageLinksRequest.self
+        case .compressedFetch: CompressedFetchRequest.self
         }
     }
     /// The type of the API's response.
@@ -195,6 +196,7 @@ extension ApiKey {
         case .streamsGroupTopologyDescriptionUpdate: StreamsGroupTopologyDescriptionUpdateResponse.self
         case .unregisterController: UnregisterControllerResponse.self
         case .manageLinks: ManageLinksResponse.self
+        case .compressedFetch: CompressedFetchResponse.self
         }
     }
 }

@@ -95,6 +95,7 @@ public enum ApiKey: Int16, CaseIterable, Hashable, Sendable {
     case streamsGroupTopologyDescriptionUpdate = 93
     case unregisterController = 94
     case manageLinks = 1000
+    case compressedFetch = 1001
 }
 
 extension ApiKey {
@@ -193,6 +194,7 @@ extension ApiKey {
         case .streamsGroupTopologyDescriptionUpdate: ApiProperties("StreamsGroupTopologyDescriptionUpdate", 0...0, stable: 0...0, flexible: 0, listeners: [.broker], isClusterAction: false, isForwardable: false)
         case .unregisterController: ApiProperties("UnregisterController", 0...0, stable: 0...0, flexible: 0, listeners: [.broker, .controller], isClusterAction: false, isForwardable: true)
         case .manageLinks: ApiProperties("ManageLinks", 0...0, stable: 0...0, flexible: 0, listeners: [.broker, .controller], isClusterAction: false, isForwardable: false)
+        case .compressedFetch: ApiProperties("CompressedFetch", 0...0, stable: 0...0, flexible: 0, listeners: [.broker], isClusterAction: false, isForwardable: false)
         }
     }
 }

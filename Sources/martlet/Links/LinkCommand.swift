@@ -121,10 +121,12 @@ struct LinkDescribeCommand: AsyncParsableCommand {
         if !synchronizations.isEmpty { lines.append("\n" + LinkSynchronization.table(synchronizations).text) }
         let mirrors = view.mirrors.filter { $0.link == name }
         if !connections.isEmpty { lines.append("\n" + LinkConnectionView.table(connections).text) }
+        let traffic = view.traffic.filter { $0.link == name }
+        if traffic.contains(where: \.isCompressed) { lines.append("\n" + LinkTrafficView.table(traffic).text) }
         if !mirrors.isEmpty { lines.append("\n" + LinkView.table(mirrors).text) }
         output.show(
             [
-                "link": link.json, "connections": .array(connections.map(\.json)),
+                "link": link.json, "connections": .array(connections.map(\.json)), "traffic": .array(traffic.map(\.json)),
                 "synchronizations": .array(synchronizations.map(\.json)), "mirrors": .array(mirrors.map(\.json)),
             ], lines.joined(separator: "\n"))
     }

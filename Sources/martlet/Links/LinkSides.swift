@@ -108,4 +108,15 @@ struct LinkSides {
             return mirror
         }
     }
+
+    /// Whether the source knows links: one of Apache Kafka's does not.
+    func isSourceMartlet() async throws(KafkaError) -> Bool {
+        do throws(KafkaError) {
+            _ = try await source.manageLinks(.describe, .object([]))
+            return true
+        } catch {
+            if error.kind == .unsupportedVersion || error.codeName == "UNSUPPORTED_VERSION" { return false }
+            throw error
+        }
+    }
 }

@@ -40,6 +40,8 @@ struct LinkView {
     var synchronizations: [LinkSynchronization] = []
     /// Of links whose connections one side opens for the other.
     var connections: [LinkConnectionView] = []
+    /// What came over links, by link and broker.
+    var traffic: [LinkTrafficView] = []
 
     init(_ admin: AdminClient, withProgress: Bool = false) async throws {
         let answer = try await admin.links(.describe, .object([]))
@@ -54,6 +56,7 @@ struct LinkView {
         fences = answer["fences"]?.arrayValue ?? []
         let answers = withProgress ? try await admin.linkProgress() : []
         connections = answers.flatMap { LinkConnectionView.all($0.progress["connections"], of: $0.broker) }
+        traffic = answers.flatMap { LinkTrafficView.all($0.progress["traffic"], of: $0.broker) }
         synchronizations = LinkSynchronization.all(answers.map(\.progress))
         let progress = answers.flatMap { $0.progress["partitions"]?.arrayValue ?? [] }
         for value in answer["mirrors"]?.arrayValue ?? [] { mirrors.append(mirror(value, progress)) }

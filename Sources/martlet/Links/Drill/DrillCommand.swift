@@ -1,5 +1,7 @@
 // `martlet drill`: rehearses taking over and giving back, with real clients at work, and measures what it costs.
 import ArgumentParser
+import Glibc
+import Linking
 import MartletClient
 import Primitives
 
@@ -13,8 +15,41 @@ struct DrillCommand: ParsableCommand {
 
               martlet drill switchover --link dr --report drill-2026-11
               martlet drill failover --link dr --rate 5000 --seconds 30
+
+            With --topics it is about mirror topics that are there: it says what would be done, and with --for-real does it.
+
+              martlet drill switchover --link dr --topics 'orders,eu.*'
+              martlet drill switchover --link dr --topics 'orders,eu.*' --for-real --report drill-2026-11
             """,
         subcommands: [DrillSwitchoverCommand.self, DrillFailoverCommand.self, DrillFailbackCommand.self])
+}
+
+/// A drill on topics that are there, in place of one of its own.
+struct RealDrillOptions: ParsableArguments {
+    @Option(help: "Mirror topics of the link, separated by commas; NAME* means all that begin so.")
+    var topics: String?
+
+    @Flag(help: "Change clusters with the topics named by --topics. Without it the drill only says what would be done.")
+    var forReal = false
+
+    @Flag(name: .shortAndLong, help: "Do not ask for the link's name before that.")
+    var yes = false
+
+    @Flag(
+        help: "Write records of the drill's own to the topics, with the header martlet-drill, and read them. Without it nothing is written."
+    )
+    var probe = false
+
+    @Flag(help: "Of a source that is not Martlet's: its producers have been stopped.")
+    var producersStopped = false
+
+    func validate() throws {
+        if let topics {
+            if DrillSelection(topics).patterns.isEmpty { throw ValidationError("--topics names no topic.") }
+        } else if forReal || probe || producersStopped {
+            throw ValidationError("--for-real, --probe and --producers-stopped need --topics: the names of mirror topics.")
+        }
+    }
 }
 
 /// What all drills can be told.
@@ -37,10 +72,13 @@ struct DrillOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Also write what was found to FILE.md and FILE.json.", valueName: "FILE"), completion: .file())
     var report: String?
 
+    @OptionGroup var real: RealDrillOptions
     @OptionGroup var sourceOptions: LinkSourceOptions
     @OptionGroup var cluster: ClusterOptions
     @OptionGroup var output: OutputOptions
 
+    /// Of real topics, whose ends are asked for many times a second.
+    static let maximumPartitions = 2_000
     /// Records of a whole drill, at most: what is kept of each is 32 bytes.
     private static let maximumRecords = 5_000_000.0
 
@@ -59,20 +97,74 @@ struct DrillOptions: ParsableArguments {
     /// Runs a drill and shows what it found.
     func run(_ kind: DrillKind, back: DrillReturnOptions? = nil) async throws {
         Interruption.watch()
-        let report = try await LinkSides.with(link, cluster, sourceOptions) { sides in
-            try await DrillRun(kind, sides, self, back).run()
+        let document: (any DrillDocument)? = try await LinkSides.with(link, cluster, sourceOptions) { sides in
+            if let topics = real.topics { return try await run(kind, DrillSelection(topics), sides, back) }
+            return try await DrillRun(kind, sides, self, back).run()
         }
+        guard let report = document else { return }
         output.show(report.json, report.text)
         if let path = self.report { try report.write(to: path) }
         if !report.isPassed { throw ExitCode.failure }
     }
 }
 
-/// What is rehearsed.
-enum DrillKind: String, Sendable {
-    case switchover
-    case failover
-    case failback
+extension DrillOptions {
+    /// A drill on real topics; nil where nothing was to be done.
+    private func run(
+        _ kind: DrillKind, _ selection: DrillSelection, _ sides: LinkSides, _ back: DrillReturnOptions?
+    ) async throws -> RealDrillReport? {
+        try await checkReal(sides)
+        let plan = try await sides.plan(kind, selection, hasNoProducers: real.producersStopped)
+        guard plan.partitions.count <= Self.maximumPartitions else {
+            throw CommandFailure(
+                "the topics have \(plan.partitions.count) partitions, and a drill watches \(Self.maximumPartitions) at most; name fewer topics"
+            )
+        }
+        guard real.forReal else {
+            output.show(
+                plan.json, plan.table.text + (plan.isPossible && !plan.isDone ? "\n\nNothing was changed; --for-real does it." : ""))
+            if !plan.isPossible { throw ExitCode.failure }
+            return nil
+        }
+        guard plan.isPossible else {
+            Terminal.complain(plan.table.text)
+            throw CommandFailure("nothing was changed, because not all topics can take part")
+        }
+        if plan.isDone {
+            output.show(plan.json, plan.table.text + "\n\nThere is nothing left to do.")
+            return nil
+        }
+        if real.probe { try await checkProbes(sides, plan) }
+        try confirm(plan)
+        return try await RealDrillRun(plan, sides, self, back).run()
+    }
+
+    private func checkReal(_ sides: LinkSides) async throws {
+        guard sides.settings.topicPrefix.isEmpty else {
+            throw CommandFailure("link '\(link)' has a cluster.link.prefix, with which clients cannot go over and back")
+        }
+        if sides.settings.isPaused { throw CommandFailure("link '\(link)' is paused; `martlet link resume \(link)`") }
+    }
+
+    /// Records without keys cannot be written to a compacted topic, and with keys they would stay for ever.
+    private func checkProbes(_ sides: LinkSides, _ plan: RealDrillPlan) async throws {
+        for outcome in try await sides.here.describeConfigs(plan.items.map { .topic($0.standing.topic) }) {
+            let entries = try outcome.result.get()
+            if entries.first(where: { $0.name == "cleanup.policy" })?.value?.contains("compact") == true {
+                throw CommandFailure("'\(outcome.item.name)' is compacted, so the drill cannot write to it; leave out --probe to watch it")
+            }
+        }
+    }
+
+    private func confirm(_ plan: RealDrillPlan) throws {
+        if real.yes { return }
+        Terminal.complain(plan.table.text)
+        guard isatty(STDIN_FILENO) == 1 else {
+            throw CommandFailure("nothing was changed: nobody is there to confirm; --yes says that this is meant")
+        }
+        Terminal.write("\nThis changes clusters for real. Type the link's name to go on: ", to: STDERR_FILENO)
+        guard readLine() == link else { throw CommandFailure("nothing was changed") }
+    }
 }
 
 struct DrillSwitchoverCommand: AsyncParsableCommand {

@@ -1,4 +1,5 @@
 // The consumer of a drill: reads all partitions, goes over to the other cluster at the offsets it has come to, and counts what it gets twice.
+import Linking
 import MartletClient
 import Primitives
 import Synchronization
@@ -18,7 +19,7 @@ final class DrillConsumer: Sendable {
 
     private struct State {
         var side: DrillSide
-        var positions: [TopicPartition: Offset] = [:]
+        var positions: [TopicPartition: Offset]
         var seen: [[UInt8]]
         var counts = Counts()
         var lastAt: Int64?
@@ -27,17 +28,15 @@ final class DrillConsumer: Sendable {
         var problem: String?
     }
 
-    private let topic: String
     private let run: UInt64
     private let clients: [ClientConfiguration]
     private let state: Mutex<State>
 
-    init(topic: String, run: UInt64, clients: [ClientConfiguration], lanes: Int32, side: DrillSide) {
-        self.topic = topic
+    /// - Parameter positions: where it begins in each lane's partition.
+    init(run: UInt64, clients: [ClientConfiguration], positions: [TopicPartition: Offset], side: DrillSide) {
         self.run = run
         self.clients = clients
-        state = Mutex(State(side: side, seen: [[UInt8]](repeating: [], count: Int(lanes))))
-        for lane in 0..<lanes { state.withLock { $0.positions[TopicPartition(topic, lane)] = 0 } }
+        state = Mutex(State(side: side, positions: positions, seen: [[UInt8]](repeating: [], count: positions.count)))
     }
 
     func start() {
@@ -137,18 +136,20 @@ extension [UInt8] {
 /// What is in a topic in the end.
 enum DrillReading {
     /// How often each number of each lane is there.
+    ///
+    /// - Parameter starts: where reading begins; at the beginning of a partition without one.
     static func everything(
-        of topic: String, run: UInt64, lanes: Int32, _ client: ClientConfiguration
+        of lanes: [TopicPartition], run: UInt64, starts: [TopicPartition: Offset] = [:], _ client: ClientConfiguration
     ) async throws -> [[UInt8]] {
-        var found = [[UInt8]](repeating: [], count: Int(lanes))
+        var found = [[UInt8]](repeating: [], count: lanes.count)
         let cluster = ClusterClient(client)
         defer { cluster.close() }
-        try await cluster.refreshMetadata(topics: [topic])
-        for lane in 0..<lanes {
-            let partition = TopicPartition(topic, lane)
+        try await cluster.refreshMetadata(topics: Set(lanes.map(\.topic)))
+        for partition in lanes {
             let end = try await cluster.offsets([(partition, .latest)])[partition]?.offset ?? 0
             let stored = StoredPartition(cluster, partition, isolation: .readCommitted, maximumBytes: 1 << 20)
-            var cursor = StoredCursor(stored, at: try await cluster.offsets([(partition, .earliest)])[partition]?.offset ?? 0)
+            let start = try await cluster.offsets([(partition, .earliest)])[partition]?.offset ?? 0
+            var cursor = StoredCursor(stored, at: max(start, starts[partition] ?? 0))
             while true {
                 if try cursor.needsAnswer(before: end) {
                     try cursor.take(try await stored.read(from: cursor.position))

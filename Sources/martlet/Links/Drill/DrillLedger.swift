@@ -1,18 +1,8 @@
 // The books of a drill: which record was acknowledged where and when, and what a reader got. Records are numbers; everything that is measured
 // follows from these entries.
+import Linking
 import Primitives
 import Synchronization
-
-/// One of the two clusters of a drill.
-enum DrillSide: Int, Sendable {
-    /// The link's source.
-    case source = 0
-    /// The cluster that mirrors.
-    case here = 1
-
-    var other: DrillSide { self == .source ? .here : .source }
-    var name: String { self == .source ? "the source" : "the mirroring cluster" }
-}
 
 /// An acknowledged record.
 struct DrillWrite: Sendable {

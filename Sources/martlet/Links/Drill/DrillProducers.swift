@@ -1,8 +1,10 @@
 // Producers of a drill: one lane for each partition that writes at a steady rate, writes again what was not acknowledged, and goes over to
 // the other cluster when it is told to, or when it is refused.
+import Linking
 import MartletClient
 import NIOCore
 import Primitives
+import RecordBatches
 import Synchronization
 
 /// The values of a drill's records.
@@ -28,7 +30,7 @@ enum DrillValue {
 
 final class DrillProducers: Sendable {
     /// How often each lane writes.
-    private static let tickMilliseconds: Int64 = 10
+    private static let defaultTickMilliseconds: Int64 = 10
     /// Between attempts of a lane that is refused.
     private static let pauseMilliseconds: Int64 = 5
 
@@ -41,29 +43,39 @@ final class DrillProducers: Sendable {
         var task: Task<Void, Never>?
     }
 
-    let topic: String
+    let lanes: [TopicPartition]
     let run = UInt64.random(in: 1 ... .max)
     let ledger = DrillLedger()
     private let clients: [ClientConfiguration]
-    private let lanes: Int32
     private let recordsPerTick: Int
+    private let tickMilliseconds: Int64
     private let size: Int
+    private let headers: RecordHeaders
     private let state: Mutex<State>
 
-    /// - Parameter clients: of the source and of the cluster here.
-    init(topic: String, clients: [ClientConfiguration], lanes: Int32, rate: Int, size: Int, target: DrillSide) {
-        self.topic = topic
+    /// - Parameters:
+    ///   - lanes: a producer for each partition.
+    ///   - clients: of the source and of the cluster here.
+    ///   - headers: of every record.
+    init(
+        lanes: [TopicPartition], clients: [ClientConfiguration], rate: Int, size: Int, target: DrillSide,
+        headers: RecordHeaders = RecordHeaders()
+    ) {
         self.clients = clients
         self.lanes = lanes
         self.size = size
-        recordsPerTick = max(1, rate * Int(Self.tickMilliseconds) / 1000 / Int(lanes))
+        self.headers = headers
+        let perTick = rate * Int(Self.defaultTickMilliseconds) / 1000 / lanes.count
+        recordsPerTick = max(1, perTick)
+        // So many lanes that less than a record a tick is left for each write less often.
+        tickMilliseconds = perTick > 0 ? Self.defaultTickMilliseconds : Int64(1000 * lanes.count / max(1, rate))
         state = Mutex(State(target: target))
     }
 
     func start() {
         let task = Task { [self] in
             await withTaskGroup(of: Void.self) { group in
-                for lane in 0..<lanes { group.addTask { await self.write(lane) } }
+                for lane in 0..<Int32(lanes.count) { group.addTask { await self.write(lane) } }
             }
         }
         state.withLock { $0.task = task }
@@ -110,10 +122,10 @@ final class DrillProducers: Sendable {
                 try? await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
                 continue
             }
-            due += Self.tickMilliseconds
+            due += tickMilliseconds
             let now = SystemClock.monotonicMilliseconds()
             // After a stall the rate is the same again; what was missed is not made up for.
-            due = max(due, now - Self.tickMilliseconds)
+            due = max(due, now - tickMilliseconds)
             if due > now { try? await Task.sleep(for: .milliseconds(due - now)) }
         }
     }
@@ -127,7 +139,9 @@ final class DrillProducers: Sendable {
             let group = DrillWait(numbers.count)
             for (index, number) in numbers.enumerated() {
                 let value = DrillValue.write(run: run, lane: lane, number: number, size: size)
-                let record = ProducerRecord(topic: topic, partition: lane, keyBytes: nil, valueBytes: value)
+                let record = ProducerRecord(
+                    topic: lanes[Int(lane)].topic, partition: lanes[Int(lane)].partition, keyBytes: nil, valueBytes: value, headers: headers
+                )
                 do throws(KafkaError) {
                     try await producer.enqueue(record) { [ledger] result in
                         switch result {

@@ -1,6 +1,36 @@
 // What a drill has found, for people and for auditors: a page in markdown, and the same as JSON.
 import Glibc
+import Linking
 import Primitives
+
+/// What is handed on of a drill.
+protocol DrillDocument: Sendable {
+    var isPassed: Bool { get }
+    var json: JSONValue { get }
+    /// For the terminal.
+    var text: String { get }
+    /// For auditors.
+    var markdown: String { get }
+}
+
+extension DrillDocument {
+    /// Writes the page and the JSON beside it: FILE.md and FILE.json.
+    func write(to path: String) throws {
+        var base = path
+        for ending in [".md", ".json"] where base.hasSuffix(ending) { base.removeLast(ending.count) }
+        try Self.write(markdown, to: base + ".md")
+        try Self.write(json.text(indentation: 2) + "\n", to: base + ".json")
+    }
+
+    private static func write(_ text: String, to path: String) throws {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        guard descriptor >= 0 else { throw CommandFailure("cannot write \(path): \(String(cString: strerror(errno)))") }
+        defer { close(descriptor) }
+        var text = text
+        let isWritten = text.withUTF8 { Glibc.write(descriptor, $0.baseAddress, $0.count) == $0.count }
+        guard isWritten else { throw CommandFailure("cannot write \(path): \(String(cString: strerror(errno)))") }
+    }
+}
 
 /// One change of the writing side within a drill.
 struct DrillStep: Sendable {
@@ -18,7 +48,7 @@ struct DrillStep: Sendable {
     var gap: Int64 = 0
 }
 
-struct DrillReport: Sendable {
+struct DrillReport: DrillDocument {
     var kind: String
     var link: String
     var sourceClusterID: String
@@ -129,22 +159,5 @@ struct DrillReport: Sendable {
         }
         if !problems.isEmpty { lines += ["", "## What did not go as it should", ""] + problems.map { "- \($0)" } }
         return lines.joined(separator: "\n") + "\n"
-    }
-
-    /// Writes the page and the JSON beside it: FILE.md and FILE.json.
-    func write(to path: String) throws {
-        var base = path
-        for ending in [".md", ".json"] where base.hasSuffix(ending) { base.removeLast(ending.count) }
-        try Self.write(markdown, to: base + ".md")
-        try Self.write(json.text(indentation: 2) + "\n", to: base + ".json")
-    }
-
-    private static func write(_ text: String, to path: String) throws {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-        guard descriptor >= 0 else { throw CommandFailure("cannot write \(path): \(String(cString: strerror(errno)))") }
-        defer { close(descriptor) }
-        var text = text
-        let isWritten = text.withUTF8 { Glibc.write(descriptor, $0.baseAddress, $0.count) == $0.count }
-        guard isWritten else { throw CommandFailure("cannot write \(path): \(String(cString: strerror(errno)))") }
     }
 }

@@ -1,6 +1,5 @@
 // One drill from the making of its topic to its removal.
 import Collections
-import Configuration
 import Linking
 import MartletClient
 import Primitives
@@ -30,7 +29,7 @@ struct DrillRun {
     }
 
     func run() async throws -> DrillReport {
-        let isMartlet = try await isMartlet()
+        let isMartlet = try await sides.isSourceMartlet()
         if mirror != topic {
             throw CommandFailure("link '\(sides.link.name)' has a cluster.link.prefix, with which clients cannot go over and back")
         }
@@ -49,16 +48,6 @@ struct DrillRun {
         }
     }
 
-    private func isMartlet() async throws(KafkaError) -> Bool {
-        do throws(KafkaError) {
-            _ = try await sides.source.manageLinks(.describe, .object([]))
-            return true
-        } catch {
-            if error.kind == .unsupportedVersion || error.codeName == "UNSUPPORTED_VERSION" { return false }
-            throw error
-        }
-    }
-
     // MARK: The course
 
     private func rehearse(isMartlet: Bool, clusterID: String) async throws -> DrillReport {
@@ -67,9 +56,10 @@ struct DrillRun {
         try await mirrorTopic()
         try await wait("the mirror is ACTIVE") { try await state(sides.here) == .active }
         let clients = [sides.source.cluster.configuration, sides.here.cluster.configuration]
-        let producers = DrillProducers(
-            topic: topic, clients: clients, lanes: options.partitions, rate: options.rate, size: options.size, target: .source)
-        let consumer = DrillConsumer(topic: topic, run: producers.run, clients: clients, lanes: options.partitions, side: .source)
+        let lanes = (0..<options.partitions).map { TopicPartition(topic, $0) }
+        let producers = DrillProducers(lanes: lanes, clients: clients, rate: options.rate, size: options.size, target: .source)
+        let positions = Dictionary(uniqueKeysWithValues: lanes.map { ($0, Offset(0)) })
+        let consumer = DrillConsumer(run: producers.run, clients: clients, positions: positions, side: .source)
         let startedAt = SystemClock.now()
         producers.start()
         consumer.start()
@@ -174,15 +164,7 @@ struct DrillRun {
     /// Makes the old source a mirror again; returns the nanoseconds until it has everything.
     private func restore() async throws -> Int64 {
         say("Restoring the old source by a link back")
-        var settings: OrderedDictionary<String, String> = [:]
-        if let path = back?.returnConfig {
-            let content = ConfigurationFile.read(path)
-            if let mistake = content.mistakes.first(where: { $0.severity == .error }) {
-                throw CommandFailure("--return-config: \(mistake)")
-            }
-            for entry in content.entries { settings[entry.key] = entry.value }
-        }
-        settings["bootstrap.servers"] = back?.returnBootstrapServer ?? settings["bootstrap.servers"] ?? options.cluster.servers
+        let settings = try (back ?? DrillReturnOptions()).settings(options.cluster)
         _ = try await sides.source.links(
             .createLink, ["name": .string(returnLink), "configuration": settings.json, "validateOnly": false])
         let began = SystemClock.monotonicNanoseconds()
@@ -238,7 +220,7 @@ struct DrillRun {
         let ledger = producers.ledger
         let final: DrillSide = kind == .failback ? .source : .here
         let client = (final == .source ? sides.source : sides.here).cluster.configuration
-        let found = try await DrillReading.everything(of: topic, run: producers.run, lanes: options.partitions, client)
+        let found = try await DrillReading.everything(of: producers.lanes, run: producers.run, client)
         let writes = ledger.writes
         let findings = DrillFindings(writes, found: found, final: final)
         var report = DrillReport(

@@ -1,0 +1,40 @@
+// What came over a link, and how far compressing it helped, as commands show it.
+import Linking
+import Primitives
+
+/// What one broker of this cluster has fetched over a link since it began to.
+struct LinkTrafficView {
+    var link: String
+    var broker: NodeID
+    var isCompressed: Bool
+    var bytes: Int64
+    var wireBytes: Int64
+    /// Why nothing is compressed although it should be.
+    var problem: String
+    var json: JSONValue
+
+    static func all(_ value: JSONValue?, of broker: NodeID) -> [LinkTrafficView] {
+        (value?.arrayValue ?? []).map { LinkTrafficView($0, broker) }
+    }
+
+    private init(_ value: JSONValue, _ broker: NodeID) {
+        link = value["link"]?.stringValue ?? ""
+        self.broker = broker
+        isCompressed = value["compression"]?.stringValue != "none"
+        bytes = value["bytes"]?.integerValue ?? 0
+        wireBytes = value["wireBytes"]?.integerValue ?? 0
+        problem = value["problem"]?.stringValue ?? ""
+        var object = value.objectValue ?? JSONObject()
+        object.append("broker", .integer(Int64(broker)))
+        json = .object(object)
+    }
+
+    static func table(_ views: [LinkTrafficView]) -> TextTable {
+        var table = TextTable(">BROKER", ">FETCHED BYTES", ">OVER THE LINK", ">RATIO", "")
+        for view in views {
+            let ratio = view.wireBytes > 0 ? "\((Double(view.bytes) / Double(view.wireBytes) * 10).rounded() / 10)" : ""
+            table.add("\(view.broker)", "\(view.bytes)", "\(view.wireBytes)", ratio, view.problem)
+        }
+        return table
+    }
+}

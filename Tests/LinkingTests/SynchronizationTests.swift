@@ -149,12 +149,43 @@ struct SynchronizedNamesTests {
         #expect(!AccessRuleFilter().admits(Self.rule("x")))
     }
 
+    @Test func rulesAreFilteredByPrefixAndPatternAndLeftOut() throws {
+        let filter = try AccessRuleFilter(
+            parsing: #"""
+                {"aclFilters":[
+                  {"resourceFilter":{"resourceType":"topic","name":"orders\.(eu|us)","nameMatch":"REGEX"}},
+                  {"accessFilter":{"principal":"User:team-","principalMatch":"PREFIXED"}},
+                  {"resourceFilter":{"name":"*"},"filterType":"EXCLUDE"},
+                  {"accessFilter":{"operation":"write"},"filterType":"exclude"}]}
+                """#, key: "k")
+        #expect(filter.admits(Self.rule("orders.eu")) && !filter.admits(Self.rule("orders.as")))
+        #expect(!filter.admits(Self.rule("orders.eu", operation: "WRITE")))
+        var rule = Self.rule("x")
+        rule.principal = "User:team-1"
+        #expect(filter.admits(rule))
+        rule.resourceName = "*"
+        #expect(!filter.admits(rule), "an asterisk is the name of what holds for all topics")
+    }
+
+    @Test func excludedSettingsOfTopicsAreNamesAndPatterns() throws {
+        var settings = try LinkSettings(["bootstrap.servers": "a:1"])
+        #expect(settings.excludesTopicConfig("min.insync.replicas") && !settings.excludesTopicConfig("retention.ms"))
+        settings = try LinkSettings(["bootstrap.servers": "a:1", "topic.config.sync.exclude": "retention.ms, local\\..*"])
+        #expect(settings.excludesTopicConfig("retention.ms") && settings.excludesTopicConfig("local.retention.ms"))
+        #expect(!settings.excludesTopicConfig("retention.bytes") && !settings.excludesTopicConfig("min.insync.replicas"))
+        #expect(throws: LinkSettingError.self) {
+            try LinkSettings(["bootstrap.servers": "a:1", "topic.config.sync.exclude": "a(?=b)"])
+        }
+    }
+
     @Test(arguments: [
         ("[]", "one member, aclFilters"), (#"{"aclFilters":[{"resource":{}}]}"#, "'resource'"), ("{", "not JSON"),
         (#"{"aclFilters":[{"resourceFilter":{"resourceType":"topics"}}]}"#, "resourceType 'topics'"),
         (#"{"aclFilters":[{"accessFilter":{"operation":"reed"}}]}"#, "operation 'reed'"),
         (#"{"aclFilters":[{"accessFilter":{"principal":""}}]}"#, "empty principal"),
         (#"{"aclFilters":["x"]}"#, "no object"),
+        (#"{"aclFilters":[{"resourceFilter":{"name":"a","nameMatch":"GLOB"}}]}"#, "LITERAL, PREFIXED or REGEX"),
+        (#"{"aclFilters":[{"filterType":"MAYBE"}]}"#, "INCLUDE or EXCLUDE"),
     ])
     func mistakesInFiltersAreNamed(_ text: String, _ words: String) throws {
         let error = #expect(throws: LinkSettingError.self) { try AccessRuleFilter(parsing: text, key: "acl.filters") }

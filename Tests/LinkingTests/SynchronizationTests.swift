@@ -153,7 +153,7 @@ struct SynchronizedNamesTests {
         let filter = try AccessRuleFilter(
             parsing: #"""
                 {"aclFilters":[
-                  {"resourceFilter":{"resourceType":"topic","name":"orders\.(eu|us)","nameMatch":"REGEX"}},
+                  {"resourceFilter":{"resourceType":"topic","name":"orders\\.(eu|us)","nameMatch":"REGEX"}},
                   {"accessFilter":{"principal":"User:team-","principalMatch":"PREFIXED"}},
                   {"resourceFilter":{"name":"*"},"filterType":"EXCLUDE"},
                   {"accessFilter":{"operation":"write"},"filterType":"exclude"}]}

@@ -16,6 +16,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// Something beside the data that a link puts here.
     case synchronized(SynchronizedItem)
     case synchronizedRemoved(SynchronizedItem.Key)
+    /// How what the coordinator keeps in step beside the data goes.
+    case synchronization(SynchronizationKey, SynchronizationStatus)
+    case synchronizationRemoved(SynchronizationKey)
     /// Transactions of a link's source that are committed here from now on; by a number, under which they are let go of again.
     case transactionsReleased(String, Int64, [TransactionRelease])
     case releasesRemoved(String, Int64)
@@ -43,6 +46,8 @@ public enum LinkRecord: Sendable, Hashable {
         case .fenceRemoved(let name): (["type": "fence", "name": .string(name)], nil)
         case .synchronized(let item): (item.key.json, item.value.json)
         case .synchronizedRemoved(let key): (key.json, nil)
+        case .synchronization(let key, let status): (key.json, .object([("version", .integer(Self.version))] + status.members))
+        case .synchronizationRemoved(let key): (key.json, nil)
         case .transactionsReleased(let link, let number, let releases):
             (Self.releasesKey(link, number), Self.json(releases))
         case .releasesRemoved(let link, let number): (Self.releasesKey(link, number), nil)
@@ -86,6 +91,10 @@ public enum LinkRecord: Sendable, Hashable {
             }
             guard let value = SynchronizedItem.Value(value) else { return nil }
             self = .synchronized(SynchronizedItem(key: key, value: value))
+        case "synchronization":
+            guard let kind = key["kind"]?.stringValue.flatMap({ SynchronizedKind(rawValue: $0) }) else { return nil }
+            let key = SynchronizationKey(link: name, kind: kind)
+            self = value.map { .synchronization(key, SynchronizationStatus($0)) } ?? .synchronizationRemoved(key)
         case "synchronous":
             guard let value else {
                 self = .synchronousRemoved(name)
@@ -103,7 +112,8 @@ public enum LinkRecord: Sendable, Hashable {
     public var concernsAllBrokers: Bool {
         switch self {
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronous, .synchronousRemoved: true
-        case .synchronized, .synchronizedRemoved, .transactionsReleased, .releasesRemoved, .transactionPositions,
+        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .transactionsReleased, .releasesRemoved,
+            .transactionPositions,
             .transactionPositionsRemoved:
             false
         }

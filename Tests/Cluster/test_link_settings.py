@@ -96,7 +96,7 @@ def test_what_a_link_cannot_do_is_said(source, destination, file):
         assert done.returncode != 0, done.stdout
         return done.stderr
 
-    error = refused("A->B.transforms = mask", "A->B.transforms.mask.type = mask", "A->B.transforms.mask.fields = ssn")
+    error = refused("A->B.transforms = mask", "A->B.transforms.mask.drop = value.ssn")
     assert "line 6: A->B.transforms" in error and "martlet mirror run" in error
     assert "martlet mirror run" in refused("topic.config.retention.ms = 5")
     error = refused("B->A.enabled = true")

@@ -25,12 +25,16 @@ struct NameFilterTests {
 
     @Test func patternsDescribeWholeNames() throws {
         let filter = try filter(
-            #"{"topicFilters":[{"name":"orders\\.(eu|us)\\..+","patternType":"REGEX"},{"name":".*-test","patternType":"regex","filterType":"EXCLUDE"}]}"#)
+            #"{"topicFilters":[{"name":"orders\\.(eu|us)\\..+","patternType":"REGEX"},{"name":".*-test","patternType":"regex","filterType":"EXCLUDE"}]}"#
+        )
         #expect(filter.admits("orders.eu.new"))
         #expect(!filter.admits("my.orders.eu.new") && !filter.admits("orders.as.new") && !filter.admits("ordersXeuXnew"))
         #expect(!filter.admits("orders.eu.new-test"))
-        #expect(try filter == self.filter(
-            #"{"topicFilters":[{"name":"orders\\.(eu|us)\\..+","patternType":"REGEX"},{"name":".*-test","patternType":"REGEX","filterType":"EXCLUDE"}]}"#))
+        #expect(
+            try filter
+                == self.filter(
+                    #"{"topicFilters":[{"name":"orders\\.(eu|us)\\..+","patternType":"REGEX"},{"name":".*-test","patternType":"REGEX","filterType":"EXCLUDE"}]}"#
+                ))
     }
 
     /// What engines that backtrack take longer than the age of the universe for.

@@ -283,3 +283,34 @@ struct SynchronizedItemsTests {
         #expect(try coordinator.deleteLink("dr", force: false).count == SynchronizedItems.maximumCount + 1)
     }
 }
+
+struct SynchronizationStatusTests {
+    @Test func newsIsRecordedAtOnceAndTimeOnceAMinute() throws {
+        let link = LinkDefinition(
+            name: "l", id: KafkaUUID.random(), configuration: ["bootstrap.servers": "a:1"], sourceClusterID: "", createdAt: 0)
+        var coordinator = LinkCoordinator()
+        for record in try coordinator.createLink(link) { coordinator.replay(record) }
+        var status = SynchronizationStatus()
+        (status.lastRun, status.lastSuccess, status.created) = (1_000, 1_000, 3)
+        func note() -> Int {
+            let records = coordinator.note(status, .acls, link: "l", id: link.id)
+            for record in records {
+                let (key, value) = record.encoded
+                #expect(LinkRecord(key: key, value: value) == record)
+                coordinator.replay(record)
+            }
+            return records.count
+        }
+        #expect(note() == 1 && note() == 0)
+        (status.lastRun, status.lastSuccess) = (60_000, 60_000)
+        #expect(note() == 0)
+        (status.lastRun, status.lastSuccess) = (61_000, 61_000)
+        #expect(note() == 1)
+        status.problem = String(repeating: "x", count: 5_000)
+        #expect(note() == 1 && note() == 0)
+        #expect(coordinator.image.synchronizations[SynchronizationKey(link: "l", kind: .acls)]?.problem.count == 2_000)
+        #expect(coordinator.note(status, .acls, link: "l", id: .random()).isEmpty, "another link of that name")
+        for record in try coordinator.deleteLink("l", force: false) { coordinator.replay(record) }
+        #expect(coordinator.image.synchronizations.isEmpty)
+    }
+}

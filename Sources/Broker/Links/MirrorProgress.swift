@@ -1,4 +1,5 @@
 // How far the mirrors that this broker leads are, for operators, metrics, and for whoever promotes them.
+import Linking
 import Primitives
 import Synchronization
 
@@ -28,11 +29,29 @@ struct MirrorProgress: Sendable, Equatable {
     /// Whether the source waits for the mirror, as it said last: synchronous, degraded or asynchronous; empty where that was not asked for.
     var synchronous = ""
 
+    var throughput = Throughput()
+    /// Of `latencyMilliseconds` since this broker leads the mirror.
+    var latencies = FigureSpread()
+    /// What was in the way last, and when, in monotonic milliseconds; empty for nothing so far.
+    var lastError = ""
+    var lastErrorAt: Int64 = 0
+
     /// Records that the mirror lacks; nil while that is not known.
     var lag: Offset? { sourceEndOffset < 0 ? nil : max(0, sourceEndOffset - logEndOffset) }
 }
 
 extension MirrorProgress {
+    /// Notes what follows from a change.
+    fileprivate mutating func follow(_ former: MirrorProgress, now: Int64) {
+        if records != former.records {
+            throughput.note(records: former.records, bytes: former.bytes, at: now)
+            if let latencyMilliseconds { latencies.note(latencyMilliseconds) }
+        }
+        let error = failure ?? problem
+        guard !error.isEmpty, error != (former.failure ?? former.problem) else { return }
+        (lastError, lastErrorAt) = (error, now)
+    }
+
     /// Monotonic milliseconds since which, at least, the mirror has had everything; nil if that never was so.
     var upToDateAt: Int64? {
         guard lag == 0, problem.isEmpty, let clock = clock?.askedAt.load(ordering: .relaxed), clock > .min else { return caughtUpAt }
@@ -52,7 +71,12 @@ final class MirrorBoard: Sendable {
     private let entries = Mutex<[TopicPartition: MirrorProgress]>([:])
 
     func update(_ partition: TopicPartition, link: String, _ change: (inout MirrorProgress) -> Void) {
-        entries.withLock { change(&$0[partition, default: MirrorProgress(partition: partition, link: link)]) }
+        let now = SystemClock.monotonicMilliseconds()
+        entries.withLock { entries in
+            let former = entries[partition] ?? MirrorProgress(partition: partition, link: link)
+            change(&entries[partition, default: former])
+            entries[partition]?.follow(former, now: now)
+        }
     }
 
     func remove(_ partition: TopicPartition) { entries.withLock { $0[partition] = nil } }

@@ -162,7 +162,8 @@ struct MirrorMakerMeaning {
         if isGiven("replication.factor") { note("replication.factor", ["mirror.replication.factor": "\(flow.replicationFactor)"]) }
         if flow.usesSourceDefaults {
             note(
-                "use.defaults.from", [:], "a link copies what is set on topics, not the source's defaults; `martlet mirror run` copies them too",
+                "use.defaults.from", [:],
+                "a link copies what is set on topics, not the source's defaults; `martlet mirror run` copies them too",
                 isWarning: true)
         }
     }
@@ -231,7 +232,10 @@ struct MirrorMakerMeaning {
             guard let entry = entries.first(where: { isGiven($0) && flow.entries[$0]?.value == value }) else { continue }
             if Self.isConnection(name) {
                 if let other = flow.sourceAdmin[name], other != value {
-                    fail(entry, "is '\(LinkDefinition.isSecret(name) ? "hidden" : value)' for consumers and something else for admin clients; a link has one client: make them the same")
+                    fail(
+                        entry,
+                        "is '\(LinkDefinition.isSecret(name) ? "hidden" : value)' for consumers and something else for admin clients; a link has one client: make them the same"
+                    )
                 }
                 note(entry, [name: value])
             } else if let own = Self.consumerSettings[name] {

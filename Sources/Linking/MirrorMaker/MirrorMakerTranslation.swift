@@ -84,7 +84,8 @@ public struct MirrorMakerTranslation: Sendable {
             return flow
         }
         guard flows.count == 1 else {
-            throw mistake("a link is for one flow, made at its target, and the file has \(names): say which one with --flow 'SOURCE->TARGET'")
+            throw mistake(
+                "a link is for one flow, made at its target, and the file has \(names): say which one with --flow 'SOURCE->TARGET'")
         }
         return flows[0]
     }
@@ -106,10 +107,11 @@ public struct MirrorMakerTranslation: Sendable {
         for (alias, place) in [(source, bootstrap), (target, nil)] {
             file.append(MirrorEntry(key: "\(alias).bootstrap.servers", value: place ?? "-:1", line: MirrorMakerMeaning.synthetic))
         }
-        return file + entries.map { entry in
-            var entry = entry
-            if entry.key.hasPrefix("source.") || entry.key.hasPrefix("target.") { entry.key = "\(source)->\(target).\(entry.key)" }
-            return entry
-        }
+        return file
+            + entries.map { entry in
+                var entry = entry
+                if entry.key.hasPrefix("source.") || entry.key.hasPrefix("target.") { entry.key = "\(source)->\(target).\(entry.key)" }
+                return entry
+            }
     }
 }

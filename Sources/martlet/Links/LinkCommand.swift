@@ -18,7 +18,8 @@ struct LinkCommand: ParsableCommand {
         subcommands: [
             LinkCreateCommand.self, LinkListCommand.self, LinkDescribeCommand.self, LinkConfigCommand.self, LinkDeleteCommand.self,
             LinkMirrorCommand.self, LinkMirrorsCommand.self, LinkPauseCommand.self, LinkResumeCommand.self, LinkPromoteCommand.self,
-            LinkFailoverCommand.self, LinkReverseCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self,
+            LinkFailoverCommand.self, LinkReverseCommand.self, LinkReverseAndPauseCommand.self, LinkRestoreCommand.self,
+            LinkUnfenceCommand.self,
             LinkAsynchronousCommand.self, LinkVerifyCommand.self, LinkDriftCommand.self,
         ])
 }
@@ -104,20 +105,17 @@ struct LinkDescribeCommand: AsyncParsableCommand {
     func run() async throws {
         let view = try await cluster.withAdmin { try await LinkView($0, withProgress: true) }
         let link = try view.link(name)
-        let connections = view.connections.filter { $0.link == name }
+        let page = view.report.page(name) ?? .object([])
+        let connections = (page["connections"]?.arrayValue ?? []).map(LinkConnectionView.init)
         let other = link.sourceClusterID.isEmpty ? connections.lazy.flatMap(\.clusters).first ?? "" : link.sourceClusterID
         var lines = [other.isEmpty ? "Link \(link.name)" : "Link \(link.name) to cluster \(other)"]
         for (key, value) in link.configuration { lines.append("  \(key)=\(value)") }
-        let synchronizations = view.synchronizations.filter { $0.link == name }
+        let synchronizations = page["synchronizations"]?.arrayValue ?? []
         if !synchronizations.isEmpty { lines.append("\n" + LinkSynchronization.table(synchronizations).text) }
         let mirrors = view.mirrors.filter { $0.link == name }
         if !connections.isEmpty { lines.append("\n" + LinkConnectionView.table(connections).text) }
         if !mirrors.isEmpty { lines.append("\n" + LinkView.table(mirrors).text) }
-        output.show(
-            [
-                "link": link.json, "connections": .array(connections.map(\.json)),
-                "synchronizations": .array(synchronizations.map(\.json)), "mirrors": .array(mirrors.map(\.json)),
-            ], lines.joined(separator: "\n"))
+        output.show(page, lines.joined(separator: "\n"))
     }
 }
 

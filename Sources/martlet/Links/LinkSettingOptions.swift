@@ -60,7 +60,8 @@ struct LinkSettingOptions: ParsableArguments {
             for warning in translation.warnings { Terminal.complain("Warning: \(prefix)\(warning)") }
             for setting in translation.settings where setting.isWarning {
                 let mistake = MirrorMistake(
-                    severity: .warning, line: setting.entry.line, key: setting.entry.key, message: "is \(setting.entry.value): \(setting.remark)")
+                    severity: .warning, line: setting.entry.line, key: setting.entry.key,
+                    message: "is \(setting.entry.value): \(setting.remark)")
                 Terminal.complain("Warning: \(prefix)\(mistake)")
             }
             return Given(settings: translation.configuration, translation: translation)

@@ -7,6 +7,7 @@ import time
 
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import NewPartitions
 
 from clusters import Cluster
 from commands import martlet, martlet_json
@@ -298,6 +299,24 @@ def test_producers_wait_for_the_mirror_within_a_bound(source, destination):
     for node in destination.brokers:
         node.resume()
     wait_acks(destination, "safe", "synchronous")
+
+
+def test_partitions_that_are_added_are_waited_for_from_their_first_record_on(source, destination):
+    """Until the mirror has them too, which is a matter of topic.config.sync.ms and bounded by mirror.sync.timeout.ms."""
+    source.create("grown", 1)
+    link(destination, source, "grown", mirror_acks="all", mirror_sync_timeout_ms=20_000, topic_config_sync_ms=2_000,
+         availability_check_ms=2_000)
+    martlet(destination, "link", "mirror", "grown", "grown")
+    wait_acks(destination, "grown", "synchronous")
+    count = 12
+    admin = source.admin()
+    admin.create_partitions([NewPartitions("grown", count)])["grown"].result(30)
+    for partition in range(1, count):
+        produce(source, "grown", ["first"], partition=partition)
+        # Answered, so it is there, on the replica that leads.
+        assert destination.leader("grown", partition).log_end("grown", partition) == 1, partition
+    assert metric(source, "martlet_link_synchronous_degraded_total", "grown") == 0
+    assert metric(source, "martlet_link_synchronous", "grown") == count
 
 
 def test_what_is_mirrored_one_way_is_not_mirrored_back(source, destination):

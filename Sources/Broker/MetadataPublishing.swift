@@ -68,6 +68,7 @@ extension BrokerServices {
                 if existing == nil {
                     local.update(configuration: configuration, throttling: throttling.of(partition.index))
                     local.setWriteAccess(links.access(toTopic: topic.name, id: topic.id))
+                    local.setSynchronous(links.synchronousMirrors(ofTopic: topic.name, id: topic.id))
                 }
                 assign(partition, to: local)
                 // The directory failed between the log's opening and now.

@@ -75,7 +75,8 @@ enum MirrorKeys {
     /// Keys that MirrorMaker alone has, be they used or not, as in a file or without a flow in front.
     static func isMirrorMakers(_ key: String) -> Bool {
         let sides = ["source.cluster.", "target.cluster.", "source.consumer.", "source.admin.", "target.producer.", "target.admin."]
-        return key == "clusters" || isConnectorKey(key) || worker.contains(key) || removed[key] != nil || sides.contains(where: key.hasPrefix)
+        return key == "clusters" || isConnectorKey(key) || worker.contains(key) || removed[key] != nil
+            || sides.contains(where: key.hasPrefix)
     }
 
     static func isConnectorKey(_ key: String) -> Bool { connector.contains(key) || families.contains(where: key.hasPrefix) }

@@ -67,7 +67,8 @@ public struct SynchronizationSettings: Sendable, Hashable {
             settings.accessRuleFilter = try AccessRuleFilter(parsing: value, key: "acl.filters")
         },
         flag(
-            "user.sync.enable", \.users.isEnabled, "Copies SCRAM users with what is stored of their passwords; from a Martlet cluster only."),
+            "user.sync.enable", \.users.isEnabled, "Copies SCRAM users with what is stored of their passwords; from a Martlet cluster only."
+        ),
         interval("user.sync.ms", \.users.milliseconds),
         filter("user.filters", .users, \.userFilter, "Which users"),
         flag(

@@ -67,7 +67,9 @@ extension BrokerServices {
             if let local {
                 if existing == nil {
                     local.update(configuration: configuration, throttling: throttling.of(partition.index))
-                    local.setWriteAccess(links.access(toTopic: topic.name, id: topic.id))
+                    let access = links.access(toTopic: topic.name, id: topic.id)
+                    // What of a mirror's transactions may be shown is told when links are reconciled.
+                    local.setWriteAccess(access, showing: access == .open || access == .fenced ? StableLimit.none : .unknown)
                     local.setSynchronous(links.synchronousMirrors(ofTopic: topic.name, id: topic.id))
                 }
                 assign(partition, to: local)

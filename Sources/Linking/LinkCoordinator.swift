@@ -32,7 +32,7 @@ public struct MirrorChange: Sendable, Hashable {
 public struct LinkCoordinator: Sendable {
     public private(set) var image = LinkImage()
     /// By link. Nobody but the coordinator needs to know.
-    public internal(set) var transactions: [String: RecordedTransactions] = [:]
+    public internal(set) var transactions: [String: SettledTransactions] = [:]
 
     public init() {}
 

@@ -35,7 +35,7 @@ public struct LinkImage: Sendable, Hashable {
         case .synchronizedRemoved(let key): synchronized.remove(key)
         case .synchronization(let key, let status): synchronizations[key] = status
         case .synchronizationRemoved(let key): synchronizations[key] = nil
-        case .transactionsReleased, .releasesRemoved, .transactionPositions, .transactionPositionsRemoved: break
+        case .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved: break
         case .synchronous(let topic): synchronous[topic.key] = topic
         case .synchronousRemoved(let key): synchronous[key] = nil
         }

@@ -25,8 +25,8 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case positions
     // Between brokers.
     case follow
-    /// Which of the commit markers that a leader holds may be appended: answered when some may.
-    case permitMarkers = "permit-markers"
+    /// The coordinator says how far a link's mirrors are settled, and hears which transactions have ended in them.
+    case settleMirrors = "settle-mirrors"
     /// How transactions end that a mirror has open when it stops.
     case endTransactions = "end-transactions"
     /// Answered when all transactions that the source has committed by now are committed here.

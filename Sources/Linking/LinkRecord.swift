@@ -19,12 +19,12 @@ public enum LinkRecord: Sendable, Hashable {
     /// How what the coordinator keeps in step beside the data goes.
     case synchronization(SynchronizationKey, SynchronizationStatus)
     case synchronizationRemoved(SynchronizationKey)
-    /// Transactions of a link's source that are committed here from now on; by a number, under which they are let go of again.
-    case transactionsReleased(String, Int64, [TransactionRelease])
-    case releasesRemoved(String, Int64)
-    /// How far the decisions of a link's source have been carried out, by partition of its `__transaction_state`.
-    case transactionPositions(String, OrderedDictionary<Int32, Offset>)
-    case transactionPositionsRemoved(String)
+    /// How far a mirror topic of a link is settled, by partition.
+    case settledMirror(String, String, [SettledMirror?])
+    case settledMirrorRemoved(String, String)
+    /// Which decisions of a link's source that stands for.
+    case settledDecisions(String, SettledDecisions)
+    case settledDecisionsRemoved(String)
     /// A topic of this cluster that another one mirrors synchronously.
     case synchronous(SynchronousTopic)
     case synchronousRemoved(String)
@@ -48,11 +48,10 @@ public enum LinkRecord: Sendable, Hashable {
         case .synchronizedRemoved(let key): (key.json, nil)
         case .synchronization(let key, let status): (key.json, .object([("version", .integer(Self.version))] + status.members))
         case .synchronizationRemoved(let key): (key.json, nil)
-        case .transactionsReleased(let link, let number, let releases):
-            (Self.releasesKey(link, number), Self.json(releases))
-        case .releasesRemoved(let link, let number): (Self.releasesKey(link, number), nil)
-        case .transactionPositions(let link, let positions): (Self.positionsKey(link), Self.json(positions))
-        case .transactionPositionsRemoved(let link): (Self.positionsKey(link), nil)
+        case .settledMirror(let link, let topic, let offsets): (Self.settledMirrorKey(link, topic), Self.json(offsets))
+        case .settledMirrorRemoved(let link, let topic): (Self.settledMirrorKey(link, topic), nil)
+        case .settledDecisions(let link, let decisions): (Self.settledDecisionsKey(link), Self.json(decisions))
+        case .settledDecisionsRemoved(let link): (Self.settledDecisionsKey(link), nil)
         case .synchronous(let topic): (["type": "synchronous", "name": .string(topic.key)], topic.json)
         case .synchronousRemoved(let key): (["type": "synchronous", "name": .string(key)], nil)
         }
@@ -112,9 +111,8 @@ public enum LinkRecord: Sendable, Hashable {
     public var concernsAllBrokers: Bool {
         switch self {
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronous, .synchronousRemoved: true
-        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .transactionsReleased, .releasesRemoved,
-            .transactionPositions,
-            .transactionPositionsRemoved:
+        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved,
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
             false
         }
     }

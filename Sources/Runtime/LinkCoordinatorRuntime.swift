@@ -75,6 +75,8 @@ public final class LinkCoordinatorRuntime: Sendable {
 
     /// Bytes after which records go into another batch: the topic takes batches up to max.message.bytes only.
     private static let maximumBatchSize = 256 << 10
+    /// The same for records that count only together.
+    private static let maximumStepSize = 900 << 10
     /// Steps and followers that may wait.
     private static let maximumWaiting = 10_000
 
@@ -146,7 +148,7 @@ public final class LinkCoordinatorRuntime: Sendable {
                 var builder = RecordBatchBuilder()
                 var count = 0
                 for record in rest {
-                    if builder.uncompressedSize >= maximumBatchSize { break }
+                    if builder.uncompressedSize >= (record.isPartOfStep ? maximumStepSize : maximumBatchSize) { break }
                     let (key, value) = record.encoded
                     builder.append(
                         timestamp: now, key: ByteBuffer(string: key.description), value: value.map { ByteBuffer(string: $0.description) })

@@ -65,7 +65,7 @@ extension PartitionLog {
         highWatermark = max(highWatermark, offset)
         recoveryPoint = max(recoveryPoint, offset)
         epochs.truncate(fromStart: offset)
-        producers.highWatermarkMoved(to: offset)
+        producers.endsCount(before: countedEnd)
     }
 
     /// Removes segments from the front as long as the condition holds and all of their records are replicated.
@@ -197,6 +197,6 @@ extension PartitionLog {
         producers = replay.states
         snapshotOffsets = replay.snapshotOffsets
         producersEndOffset = logEndOffset
-        producers.highWatermarkMoved(to: highWatermark)
+        try holdEnds()
     }
 }

@@ -21,6 +21,8 @@ public final class PartitionLog: @unchecked Sendable {
     public internal(set) var logStartOffset: Offset
     public internal(set) var logEndOffset: Offset
     public internal(set) var highWatermark: Offset
+    /// From where on transactions that have ended do not count.
+    public internal(set) var stableLimit = StableLimit.none
     /// Everything below it is flushed; a recovery starts here.
     public internal(set) var recoveryPoint: Offset
     /// Takes effect from the next append, roll and retention on.
@@ -81,7 +83,7 @@ public final class PartitionLog: @unchecked Sendable {
         lastFlush = now
         scrubState.lastPass = now
         validation = Self.validation(for: configuration)
-        producers.highWatermarkMoved(to: highWatermark)
+        producers.endsCount(before: highWatermark)
     }
 
     private static func validation(for configuration: LogConfiguration) -> RecordBatchValidation {
@@ -101,7 +103,8 @@ public final class PartitionLog: @unchecked Sendable {
 
     /// The first offset of the oldest open transaction, or the high watermark (KIP-98).
     public var lastStableOffset: Offset {
-        min(highWatermark, max(producers.firstUnstableOffset ?? highWatermark, logStartOffset))
+        if stableLimit == .unknown { return logStartOffset }
+        return min(highWatermark, max(producers.firstUnstableOffset ?? highWatermark, logStartOffset))
     }
 
     /// Bytes of all segments.
@@ -162,7 +165,7 @@ public final class PartitionLog: @unchecked Sendable {
         let bounded = min(max(offset, logStartOffset), logEndOffset)
         guard bounded != highWatermark else { return false }
         highWatermark = bounded
-        producers.highWatermarkMoved(to: bounded)
+        producers.endsCount(before: countedEnd)
         return true
     }
 

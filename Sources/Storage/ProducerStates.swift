@@ -35,7 +35,7 @@ struct ProducerStates {
     fileprivate(set) var entries: [ProducerID: ProducerEntry] = [:]
     /// Open transactions by their first offset.
     private(set) var ongoing: [(firstOffset: Offset, producerID: ProducerID)] = []
-    /// Ended transactions whose marker is not below the high watermark yet, by their first offset.
+    /// Ended transactions whose marker is not below the high watermark yet, or does not count, by their first offset.
     private(set) var unreplicated: [(firstOffset: Offset, lastOffset: Offset)] = []
 
     /// The first offset of a transaction that is open, or whose end is not replicated.
@@ -83,9 +83,17 @@ struct ProducerStates {
         apply(update, onAbort: onAbort)
     }
 
-    mutating func highWatermarkMoved(to offset: Offset) {
+    /// Transactions that end before an offset are stable.
+    mutating func endsCount(before offset: Offset) {
         if unreplicated.isEmpty { return }
         unreplicated.removeAll { $0.lastOffset < offset }
+    }
+
+    /// Keeps a transaction that has ended from being stable, unless it is kept already.
+    mutating func hold(firstOffset: Offset, lastOffset: Offset) {
+        if unreplicated.contains(where: { $0.lastOffset == lastOffset }) { return }
+        let index = unreplicated.firstIndex { $0.firstOffset > firstOffset } ?? unreplicated.count
+        unreplicated.insert((firstOffset, lastOffset), at: index)
     }
 
     mutating func removeExpired(now: Timestamp, after milliseconds: Int64) {

@@ -2,12 +2,11 @@
 another cluster takes over."""
 
 import itertools
-import os
 import threading
 from collections import defaultdict
 
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from commands import martlet, martlet_json
@@ -185,12 +184,30 @@ class Transacting(Worker):
             self.committed.append(value)
 
 
-# Does not hold yet: see docs/links.md, Transactions. MARTLET_UNPROVEN=1 runs it.
-@pytest.mark.skipif("MARTLET_UNPROVEN" not in os.environ, reason="transactions are not kept whole yet when the coordinator of links dies")
+class Watching(Worker):
+    """Reads what is committed in the mirrors, from any of their brokers, while these are killed."""
+
+    def __init__(self, cluster, topics):
+        super().__init__()
+        self.seen: dict[str, list[str]] = defaultdict(list)
+        self.consumer = Consumer({
+            "bootstrap.servers": cluster.bootstrap, "group.id": "watching", "isolation.level": "read_committed", "enable.auto.commit": False,
+            "auto.offset.reset": "error", "log_level": 0})
+        self.consumer.assign([TopicPartition(topic, 0, 0) for topic in topics])
+
+    def work(self):
+        while not self.stopping.is_set():
+            message = self.consumer.poll(0.1)
+            if message is not None and not message.error():
+                self.seen[message.topic()].append(message.value().decode())
+        self.consumer.close()
+
+
 @pytest.mark.parametrize("victims", ["leaders", "coordinator"])
 def test_whole_or_not_at_all_whoever_is_killed_and_whenever_it_is_taken_over(source, destination, topics, linked, victims):
     workers = [Transacting(source, topics, f"{topics[0]}-{number}") for number in range(2)]
-    for worker in workers:
+    watching = Watching(destination, topics)
+    for worker in [*workers, watching]:
         worker.start()
     try:
         for number in range(3):
@@ -219,12 +236,14 @@ def test_whole_or_not_at_all_whoever_is_killed_and_whenever_it_is_taken_over(sou
         for node in source.nodes:
             node.wait_ready(60)
         source.wait_whole()
-        for worker in workers:
+        for worker in [*workers, watching]:
             worker.finish()
     shown = defaultdict(set)
     for topic in topics:
         values = read_to_end(destination.bootstrap, topic)
         assert len(values) == len(set(values)), f"{topic} has records twice"
+        seen = watching.seen[topic]
+        assert seen == values[:len(seen)], f"{topic} has shown before the failover what is not there any more"
         for value in values:
             shown[value].add(topic)
     half = {value: sorted(where) for value, where in shown.items() if len(where) != len(topics)}
@@ -232,3 +251,4 @@ def test_whole_or_not_at_all_whoever_is_killed_and_whenever_it_is_taken_over(sou
     aborted = [value for value in shown if int(value.split(":")[1]) % 5 == 4]
     assert not aborted, f"aborted, and shown: {aborted[:5]}"
     assert len(shown) > 20, "too few for the test to say anything"
+    assert all(watching.seen[topic] for topic in topics), "the reader has seen nothing"

@@ -10,254 +10,297 @@ struct TransactionGateTests {
     private static let b0 = TopicPartition("b", 0)
     private static let producer = TransactionProducer(id: 7, epoch: 3)
 
-    private static func gate(_ recorded: RecordedTransactions = RecordedTransactions()) -> TransactionGate {
-        var gate = TransactionGate(recorded, maximumHoldMilliseconds: 10_000)
-        gate.setMirrors(["a": "a", "b": "b"])
+    /// With mirrors of a and b that are waited for from offset 10 and 20 on.
+    private static func gate(_ recorded: SettledTransactions? = nil, topics: [String: String] = ["a": "a", "b": "b"]) -> TransactionGate {
+        var settled = SettledTransactions()
+        settled.mirrors = [a0: SettledMirror(end: 10, stable: 8), b0: SettledMirror(end: 20, stable: 20)]
+        settled.decisions.positions = [1: 0]
+        var gate = TransactionGate(recorded ?? settled, maximumHoldMilliseconds: 10_000)
+        gate.setMirrors(topics, now: 0)
         return gate
     }
 
     /// By the source's clock it began a hundred milliseconds before it was decided, at a thousand for each offset.
-    private static func decision(_ offset: Offset, _ partitions: [TopicPartition] = [a0, b0], id: String = "t") -> CommitDecision {
-        CommitDecision(
-            id: DecisionID(partition: 1, offset: offset), transactionalID: id, producer: producer, partitions: partitions,
-            startedAt: offset * 1_000 - 100, decidedAt: offset * 1_000)
+    private static func decision(
+        _ offset: Offset, _ partitions: [TopicPartition] = [a0, b0], by producer: TransactionProducer = producer, commits: Bool = true,
+        partition: Int32 = 1
+    ) -> TransactionDecision {
+        TransactionDecision(
+            id: DecisionID(partition: partition, offset: offset), transactionalID: "t\(producer.id)", producer: producer, isCommit: commits,
+            partitions: partitions, startedAt: offset * 1_000 - 100, decidedAt: offset * 1_000)
     }
 
-    /// - Parameter time: of the source's clock; the default fits every decision that is not complete.
-    private static func marker(_ partition: TopicPartition, _ offset: Offset, at time: Timestamp = 1_000_000) -> HeldMarker {
-        HeldMarker(partition: partition, producer: producer, offset: offset, timestamp: time)
+    private static func marker(
+        _ offset: Offset, by producer: TransactionProducer = producer, commits: Bool = true, at time: Timestamp = 1_000_000
+    ) -> MirroredMarker {
+        MirroredMarker(offset: offset, producer: producer, isCommit: commits, timestamp: time)
     }
 
-    private static func complete(_ gate: inout TransactionGate, at offset: Offset, now: Int64, id: String = "t") {
-        gate.observeCompletion(id, at: DecisionID(partition: 1, offset: offset), timestamp: offset * 1_000, now: now)
+    private static func complete(_ gate: inout TransactionGate, at offset: Offset, now: Int64) {
+        gate.observeCompletion("t7", at: DecisionID(partition: 1, offset: offset), timestamp: offset * 1_000, now: now)
+    }
+
+    /// All there is of a mirror from an offset on, up to another.
+    private static func report(
+        _ gate: inout TransactionGate, _ partition: TopicPartition, from: Offset, upTo: Offset, _ markers: [MirroredMarker] = [],
+        now: Int64 = 1, stable: Offset? = nil, coveredAt: Int64? = nil, epoch: LeaderEpoch = 1
+    ) {
+        let fits = gate.report(
+            MirrorReport(
+                leaderEpoch: epoch, from: from, upTo: upTo, markers: markers, stableOffset: stable ?? from, coveredAt: coveredAt),
+            of: partition, now: now)
+        #expect(fits)
+    }
+
+    /// The settled offsets that a step brings; nil for a mirror that is not waited for any longer.
+    private static func expect(
+        _ gate: inout TransactionGate, now: Int64 = 1, _ expected: [TopicPartition: Offset?], _ comment: Comment? = nil,
+        at location: SourceLocation = #_sourceLocation
+    ) {
+        _ = gate.evaluate(now: now)
+        let ends = gate.hasStep ? gate.takeStep().mirrors.mapValues { $0?.end } : [:]
+        #expect(ends == expected, comment, sourceLocation: location)
     }
 
     @Test func markersWaitForEachOther() {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
-        gate.report([Self.marker(Self.a0, 10)], now: 1)
-        #expect(gate.evaluate(now: 1) == TransactionGate.Outcome())
-        gate.report([Self.marker(Self.b0, 20)], now: 2)
-        let outcome = gate.evaluate(now: 2)
-        let id = DecisionID(partition: 1, offset: 5)
-        #expect(outcome.candidates == [TransactionRelease(id: id, producer: Self.producer, markers: [Self.a0: 10, Self.b0: 20])])
-        #expect(outcome.permitted.isEmpty, "nothing is shown before it is recorded")
-        #expect(gate.evaluate(now: 3).candidates.isEmpty, "it is handed out once")
-        gate.notReleased([id])
-        #expect(gate.evaluate(now: 3).candidates.count == 1)
-        #expect(Set(gate.released([id])) == [Self.marker(Self.a0, 10), Self.marker(Self.b0, 20)])
-        #expect(gate.isPermitted(Self.marker(Self.a0, 10)))
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
+        Self.expect(&gate, [:])
+        #expect(gate.heldTransactions == 1 && gate.isBusy)
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
+        Self.expect(&gate, [Self.a0: 13, Self.b0: 26])
+        #expect(gate.heldTransactions == 0 && !gate.isBusy)
+        Self.expect(&gate, [:], "it is handed out once")
+        do {
+            let step = gate.takeStep()
+            #expect(step.decisions.positions == [1: 6])
+        }
     }
 
     @Test func aMarkerWaitsForItsDecision() {
         var gate = Self.gate()
-        gate.report([Self.marker(Self.a0, 10)], now: 5)
-        #expect(gate.evaluate(now: 5).permitted.isEmpty)
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)
+        Self.expect(&gate, now: 5, [:])
         #expect(gate.awaitsDecisions(since: 5) && !gate.awaitsDecisions(since: 4))
         gate.observe(Self.decision(1, [Self.a0]))
-        #expect(gate.evaluate(now: 6).candidates.map(\.id.offset) == [1])
+        Self.expect(&gate, now: 6, [Self.a0: 13])
     }
 
     @Test func markersOfForgottenDecisionsPassOnceTheLogHasBeenRead() {
         var gate = Self.gate()
-        gate.report([Self.marker(Self.a0, 10)], now: 5)
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)
         gate.readThrough(4)
-        #expect(gate.evaluate(now: 6).permitted.isEmpty)
+        Self.expect(&gate, now: 6, [:])
         gate.readThrough(5)
-        #expect(gate.evaluate(now: 6).permitted == [Self.marker(Self.a0, 10)])
+        Self.expect(&gate, now: 6, [Self.a0: 13])
         // The source's decisions cannot be read: nothing waits for them for ever.
-        gate.report([Self.marker(Self.a0, 20)], now: 100)
-        #expect(gate.evaluate(now: 10_100).permitted.isEmpty && gate.incompleteReleases == 0)
-        #expect(gate.evaluate(now: 10_101).permitted == [Self.marker(Self.a0, 20)])
-        #expect(gate.incompleteReleases == 1)
+        Self.report(&gate, Self.a0, from: 13, upTo: 21, [Self.marker(20)], now: 100)
+        Self.expect(&gate, now: 10_100, [:])
+        #expect(gate.incompleteTransactions == 0)
+        Self.expect(&gate, now: 10_101, [Self.a0: 21])
+        #expect(gate.incompleteTransactions == 1)
     }
 
     /// Before transactions of version 2 a producer keeps its epoch: the order tells its transactions apart.
     @Test func transactionsOfOneEpochAreTakenInOrder() {
         var gate = Self.gate()
-        gate.observe(Self.decision(5))
-        Self.complete(&gate, at: 6, now: 1)
-        gate.observe(Self.decision(7))
-        gate.report([Self.marker(Self.a0, 10, at: 5_001), Self.marker(Self.a0, 12), Self.marker(Self.b0, 20, at: 5_200)], now: 2)
-        #expect(gate.evaluate(now: 2).candidates.map(\.markers) == [[Self.a0: 10, Self.b0: 20]])
-        gate.report([Self.marker(Self.b0, 22)], now: 3)
-        #expect(gate.evaluate(now: 3).candidates.map(\.markers) == [[Self.a0: 12, Self.b0: 22]])
+        for offset in [5, 6, 7] as [Offset] { gate.observe(Self.decision(offset, commits: offset != 6)) }
+        // Whatever the clocks say.
+        Self.report(
+            &gate, Self.a0, from: 10, upTo: 19, [Self.marker(12, at: 9_000), Self.marker(14, commits: false), Self.marker(18, at: 1)])
+        Self.expect(&gate, [:])
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
+        // The second was aborted, which shows nothing.
+        Self.expect(&gate, [Self.a0: 18, Self.b0: 26])
+        Self.report(&gate, Self.b0, from: 30, upTo: 40, [Self.marker(31, commits: false), Self.marker(35)])
+        Self.expect(&gate, [Self.a0: 19, Self.b0: 36])
     }
 
-    /// The first marker that is seen of a producer may be of a transaction from before.
-    @Test func theFirstMarkerIsTakenByItsTime() {
+    /// A coordinator that takes over matches the same markers with the same decisions, wherever the last one stopped.
+    @Test func orderOutlivesTheCoordinator() {
         var gate = Self.gate()
-        gate.observe(Self.decision(5))
-        Self.complete(&gate, at: 6, now: 1)
-        gate.observe(Self.decision(7))
-        Self.complete(&gate, at: 8, now: 1)
-        gate.observe(Self.decision(9))
-        // Clocks of brokers differ a little.
-        gate.report([Self.marker(Self.a0, 10, at: 4_850), Self.marker(Self.b0, 20, at: 6_997)], now: 2)
-        let outcome = gate.evaluate(now: 2)
-        #expect(outcome.permitted == [Self.marker(Self.a0, 10, at: 4_850)], "of a transaction that nobody knows")
-        #expect(outcome.candidates.isEmpty)
-        gate.report([Self.marker(Self.a0, 12, at: 8_005)], now: 3)
-        #expect(gate.evaluate(now: 3).candidates.map(\.markers) == [[Self.a0: 12, Self.b0: 20]])
-        #expect(gate.released([DecisionID(partition: 1, offset: 7)]).count == 2)
-        // From here on the order tells, whatever the clocks say.
-        gate.report([Self.marker(Self.a0, 14, at: 5_000), Self.marker(Self.b0, 22, at: 1)], now: 4)
-        #expect(gate.evaluate(now: 4).candidates.map(\.id.offset) == [9])
+        for offset in [5, 6, 7] as [Offset] { gate.observe(Self.decision(offset, commits: offset != 6)) }
+        gate.observe(Self.decision(3, [Self.a0], by: TransactionProducer(id: 9, epoch: 0), partition: 2))
+        let other = Self.marker(11, by: TransactionProducer(id: 9, epoch: 0))
+        Self.report(&gate, Self.a0, from: 10, upTo: 15, [other, Self.marker(12), Self.marker(14, commits: false)])
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
+        _ = gate.evaluate(now: 1)
+        let step = gate.takeStep()
+        #expect(step.decisions.positions == [1: 6, 2: 4])
+        #expect(step.decisions.partial == [DecisionID(partition: 1, offset: 6): [Self.a0]])
+        var coordinator = LinkCoordinator()
+        coordinator.replay(.link(LinkDefinition(name: "l", id: .zero, configuration: [:], sourceClusterID: "", createdAt: 0)))
+        for name in ["a", "b"] {
+            coordinator.replay(.mirror(MirrorTopic(name: name, link: "l", sourceName: name, sourceID: .zero, state: .active, since: 0)))
+        }
+        let records = coordinator.settle(step, link: "l") ?? []
+        #expect(records.count == 3)
+        for record in records {
+            let (key, value) = record.encoded
+            guard let same = LinkRecord(key: key, value: value) else {
+                Issue.record("\(key)")
+                continue
+            }
+            #expect(same == record && same.isPartOfStep)
+            coordinator.replay(same)
+        }
+        var next = Self.gate(coordinator.transactions["l"])
+        #expect(next.position(of: 1) == 6)
+        for offset in [6, 7] as [Offset] { next.observe(Self.decision(offset, commits: offset != 6)) }
+        Self.report(&next, Self.b0, from: 26, upTo: 40, [Self.marker(31, commits: false), Self.marker(35)])
+        Self.expect(&next, [Self.b0: 35])
+        Self.report(&next, Self.a0, from: 15, upTo: 19, [Self.marker(18)])
+        Self.expect(&next, [Self.a0: 19, Self.b0: 36])
     }
 
     /// Markers of two transactions in different orders: they go together, and none before the other of its mirror.
     @Test func transactionsThatCrossGoTogether() {
         var gate = Self.gate()
         let other = TransactionProducer(id: 8, epoch: 0)
-        let crossing = CommitDecision(
-            id: DecisionID(partition: 2, offset: 1), transactionalID: "u", producer: other, partitions: [Self.a0, Self.b0], startedAt: 0,
-            decidedAt: 0)
         gate.observe(Self.decision(5))
-        gate.observe(crossing)
-        gate.report([Self.marker(Self.a0, 10), HeldMarker(partition: Self.a0, producer: other, offset: 12, timestamp: 1)], now: 1)
-        gate.report([HeldMarker(partition: Self.b0, producer: other, offset: 20, timestamp: 1)], now: 2)
-        #expect(gate.evaluate(now: 2).candidates.isEmpty, "the one would have to pass the other")
-        gate.report([Self.marker(Self.b0, 22)], now: 3)
-        #expect(gate.evaluate(now: 3).candidates.map(\.id.partition) == [1, 2])
+        gate.observe(Self.decision(6, by: other))
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(11), Self.marker(12, by: other)])
+        Self.report(&gate, Self.b0, from: 20, upTo: 21, [Self.marker(20, by: other)])
+        Self.expect(&gate, [:], "the one would have to pass the other")
+        Self.report(&gate, Self.b0, from: 21, upTo: 22, [Self.marker(21)])
+        Self.expect(&gate, [Self.a0: 13, Self.b0: 22])
+    }
+
+    /// What waits in one mirror keeps back what is behind it there, and that in all others.
+    @Test func whatIsBehindWaitsEverywhere() {
+        var gate = Self.gate()
+        let other = TransactionProducer(id: 8, epoch: 0)
+        gate.observe(Self.decision(5))
+        gate.observe(Self.decision(6, by: other))
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(11), Self.marker(12, by: other)])
+        Self.report(&gate, Self.b0, from: 20, upTo: 21, [Self.marker(20, by: other)])
+        _ = gate.evaluate(now: 1)
+        #expect(!gate.hasStep)
+        do {
+            let step = gate.takeStep()
+            #expect(step.decisions.positions == [1: 5])
+        }
     }
 
     @Test func topicsThatAreNotMirroredDoNotCount() {
-        var gate = TransactionGate(RecordedTransactions(), maximumHoldMilliseconds: 10_000)
-        gate.setMirrors(["a": "eu.a"])
+        var recorded = SettledTransactions()
+        recorded.mirrors = [TopicPartition("eu.a", 0): SettledMirror(end: 10, stable: 8)]
+        var gate = Self.gate(recorded, topics: ["a": "eu.a"])
         gate.observe(Self.decision(5))
-        let own = Self.marker(TopicPartition("eu.a", 0), 10)
-        gate.report([own, Self.marker(Self.b0, 9)], now: 1)
-        #expect(gate.evaluate(now: 1).candidates.map(\.markers) == [[own.partition: 10]])
-        #expect(gate.released([DecisionID(partition: 1, offset: 5)]) == [own])
+        Self.report(&gate, TopicPartition("eu.a", 0), from: 10, upTo: 11, [Self.marker(10)])
+        let own = gate.report(MirrorReport(leaderEpoch: 1, from: 0, upTo: 9, markers: [Self.marker(5)]), of: Self.b0, now: 1)
+        #expect(own)
+        Self.expect(&gate, [TopicPartition("eu.a", 0): 11])
     }
 
     @Test func aMirrorThatDoesNotComeIsLeftBehind() {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
-        gate.report([Self.marker(Self.a0, 10)], now: 1)
-        #expect(gate.evaluate(now: 10_001).candidates.isEmpty)
-        let outcome = gate.evaluate(now: 10_002)
-        #expect(outcome.leftBehind == [Self.b0])
-        #expect(outcome.candidates.map(\.markers) == [[Self.a0: 10]])
-        #expect(gate.incompleteReleases == 1)
-        // Its markers pass, and nobody waits for it, until it has caught up.
-        gate.report([Self.marker(Self.b0, 20)], now: 10_003)
-        #expect(gate.evaluate(now: 10_003).permitted == [Self.marker(Self.b0, 20)])
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
+        Self.report(&gate, Self.b0, from: 20, upTo: 21, coveredAt: 1)
+        let early = gate.evaluate(now: 10_001)
+        let left = gate.evaluate(now: 10_002)
+        #expect(early == [] && left == [Self.b0])
+        do {
+            let step = gate.takeStep()
+            #expect(step.mirrors == [Self.a0: SettledMirror(end: 13, stable: 10), Self.b0: nil] as [TopicPartition: SettledMirror?])
+        }
+        #expect(gate.incompleteTransactions == 1 && gate.freeMirrors == 1)
+        // It gets its marker late, and is waited for again once it has what the source had when it was left behind.
+        Self.report(&gate, Self.b0, from: 21, upTo: 26, [Self.marker(25)], now: 11_000, coveredAt: 10_002)
+        Self.expect(&gate, now: 11_000, [:])
+        gate.observe(Self.decision(6))
+        Self.report(&gate, Self.b0, from: 26, upTo: 30, now: 11_001, stable: 28, coveredAt: 10_003)
+        _ = gate.evaluate(now: 11_001)
+        do {
+            let step = gate.takeStep()
+            #expect(step.mirrors == [Self.b0: SettledMirror(end: 30, stable: 28)])
+        }
+        Self.report(&gate, Self.a0, from: 13, upTo: 15, [Self.marker(14)], now: 11_002)
+        Self.expect(&gate, now: 11_002, [:])
+        Self.report(&gate, Self.b0, from: 30, upTo: 34, [Self.marker(33)], now: 11_003)
+        Self.expect(&gate, now: 11_003, [Self.a0: 15, Self.b0: 34])
+    }
+
+    /// The first marker that is seen of a producer in a new mirror may be of a transaction from before.
+    @Test func newMirrorsTakeTheFirstMarkerByItsTime() {
+        var gate = TransactionGate(SettledTransactions(), maximumHoldMilliseconds: 10_000)
+        gate.setMirrors(["a": "a", "b": "b"], now: 10)
+        gate.observe(Self.decision(5))
+        Self.complete(&gate, at: 6, now: 20)
         gate.observe(Self.decision(7))
-        gate.report([Self.marker(Self.a0, 30)], now: 10_004)
-        #expect(gate.evaluate(now: 10_004).candidates.count == 1)
-        gate.progressed([Self.b0: MirrorStanding(highWatermark: 21, caughtUpAt: 10_001)])
-        gate.observe(Self.decision(9, id: "other"))
-        gate.report([Self.marker(Self.a0, 40)], now: 10_005)
-        #expect(gate.evaluate(now: 10_005).candidates.count == 1, "it had not caught up since")
-        gate.progressed([Self.b0: MirrorStanding(highWatermark: 21, caughtUpAt: 10_006)])
-        gate.observe(Self.decision(11, id: "third"))
-        gate.report([Self.marker(Self.a0, 50)], now: 10_007)
-        #expect(gate.evaluate(now: 10_007).candidates.isEmpty)
+        // Nobody waits for mirrors that have everything to fetch yet.
+        Self.report(&gate, Self.a0, from: 0, upTo: 10, [Self.marker(3, at: 4_850), Self.marker(9, at: 5_001)], coveredAt: 11)
+        Self.report(&gate, Self.b0, from: 0, upTo: 10)
+        Self.expect(&gate, [Self.a0: 10])
+        Self.report(&gate, Self.b0, from: 10, upTo: 20, [Self.marker(15, at: 5_200)], coveredAt: 21)
+        Self.expect(&gate, [Self.b0: 20])
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25, at: 5_200)], coveredAt: 30)
+        Self.expect(&gate, [:])
+        Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(12, at: 2)], coveredAt: 30)
+        Self.expect(&gate, [Self.a0: 13, Self.b0: 26])
     }
 
-    @Test func newMirrorsAreNotWaitedForUntilTheyHaveCaughtUp() {
-        var gate = Self.gate()
-        gate.setMirrors(["a": "a", "b": "b", "c": "c"])
-        let c0 = TopicPartition("c", 0)
-        gate.observe(Self.decision(5, [Self.a0, c0]))
-        gate.report([Self.marker(Self.a0, 10), Self.marker(c0, 3)], now: 1)
-        let outcome = gate.evaluate(now: 1)
-        #expect(outcome.permitted == [Self.marker(c0, 3)])
-        #expect(outcome.candidates.map(\.markers) == [[Self.a0: 10, c0: 3]])
-        #expect(gate.laggingMirrors == 1)
-        gate.observe(Self.decision(7, [Self.a0, c0], id: "other"))
-        gate.progressed([c0: MirrorStanding(highWatermark: 4, caughtUpAt: 2)])
-        #expect(gate.laggingMirrors == 0)
-        gate.report([Self.marker(Self.a0, 12)], now: 3)
-        #expect(gate.evaluate(now: 3).candidates.map(\.id.offset) == [7], "it may have passed the marker before it had caught up")
-        gate.observe(Self.decision(9, [Self.a0, c0], id: "third"))
-        gate.report([Self.marker(Self.a0, 14)], now: 4)
-        #expect(gate.evaluate(now: 4).candidates.isEmpty)
-    }
-
-    /// A mirror that had the marker before anybody looked.
-    @Test func aMirrorThatHasPassedTheMarkerIsNotWaitedFor() {
+    /// A mirror that had everything for a while, and knows of no marker, had it before it was looked at.
+    @Test func aMirrorThatCoversADecisionHasCarriedItOut() {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
         Self.complete(&gate, at: 6, now: 100)
-        gate.report([Self.marker(Self.a0, 10)], now: 101)
-        #expect(gate.evaluate(now: 101).candidates.isEmpty)
-        gate.progressed([Self.b0: MirrorStanding(highWatermark: 50, caughtUpAt: 99)])
-        #expect(gate.evaluate(now: 102).candidates.isEmpty)
-        gate.progressed([Self.b0: MirrorStanding(highWatermark: 50, caughtUpAt: 101)])
-        #expect(gate.evaluate(now: 103).candidates.map(\.markers) == [[Self.a0: 10]])
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 100)
+        Self.report(&gate, Self.b0, from: 20, upTo: 20, now: 100, coveredAt: 2_100)
+        Self.expect(&gate, now: 100, [:])
+        Self.report(&gate, Self.b0, from: 20, upTo: 20, now: 100, coveredAt: 2_101)
+        Self.expect(&gate, now: 101, [Self.a0: 13])
     }
 
-    @Test func whatHasArrivedEverywhereIsForgotten() {
+    @Test func aNewLeaderSaysAllOfIt() {
         var gate = Self.gate()
-        gate.begin(1, at: 3)
         gate.observe(Self.decision(5))
-        gate.report([Self.marker(Self.a0, 10), Self.marker(Self.b0, 20)], now: 1)
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
         _ = gate.evaluate(now: 1)
-        _ = gate.released([DecisionID(partition: 1, offset: 5)])
-        Self.complete(&gate, at: 6, now: 2)
-        gate.progressed([
-            Self.a0: MirrorStanding(highWatermark: 11, caughtUpAt: nil), Self.b0: MirrorStanding(highWatermark: 20, caughtUpAt: nil),
-        ])
-        #expect(gate.settledPositions == [1: 5])
-        gate.progressed([
-            Self.a0: MirrorStanding(highWatermark: 11, caughtUpAt: nil), Self.b0: MirrorStanding(highWatermark: 21, caughtUpAt: nil),
-        ])
-        #expect(gate.settledPositions == [1: 7])
+        let late = MirrorReport(leaderEpoch: 2, from: 13, upTo: 15)
+        let fits = gate.report(late, of: Self.a0, now: 2)
+        #expect(!fits, "what lies before may be another one here")
+        Self.report(&gate, Self.a0, from: 10, upTo: 16, [Self.marker(15)], now: 2, epoch: 2)
+        let old = MirrorReport(leaderEpoch: 1, from: 13, upTo: 20, markers: [Self.marker(14)])
+        let isIgnored = gate.report(old, of: Self.a0, now: 2)
+        #expect(isIgnored, "of who led before nothing counts")
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
+        Self.expect(&gate, [Self.a0: 16, Self.b0: 26])
     }
 
-    /// Another coordinator goes on where one died: what was recorded as released stays so, what was not is decided anew.
-    @Test func anotherCoordinatorGoesOn() {
-        var recorded = RecordedTransactions()
-        recorded.positions = [1: 5]
-        let id = DecisionID(partition: 1, offset: 5)
-        recorded.releases[0] = [TransactionRelease(id: id, producer: Self.producer, markers: [Self.a0: 10, Self.b0: 20])]
-        var gate = Self.gate(recorded)
-        #expect(gate.position(of: 1) == 5)
-        gate.observe(Self.decision(5))
-        Self.complete(&gate, at: 6, now: 1)
-        gate.observe(Self.decision(7))
-        // The marker of the second transaction is not taken for that of the first, which this mirror has appended already.
-        gate.report([Self.marker(Self.a0, 12), Self.marker(Self.b0, 20, at: 5_500)], now: 2)
-        let outcome = gate.evaluate(now: 2)
-        #expect(outcome.permitted == [Self.marker(Self.b0, 20, at: 5_500)])
-        #expect(outcome.candidates.isEmpty)
-    }
-
-    @Test func nothingIsReleasedOnceAMirrorHasStopped() throws {
-        var coordinator = LinkCoordinator()
-        let link = LinkDefinition(
-            name: "dr", id: .random(), configuration: ["bootstrap.servers": "a:1"], sourceClusterID: "source", createdAt: 1)
-        coordinator.replay(.link(link))
-        for name in ["a", "b"] {
-            coordinator.replay(
-                .mirror(MirrorTopic(name: name, link: "dr", sourceName: name, sourceID: .random(), state: .active, since: 1)))
+    /// Which transactions a mirror shows after its leader died is found from there on.
+    @Test func whereHeldTransactionsBeginIsKnownOnlyWhileTheyAreHeld() {
+        var gate = Self.gate()
+        gate.observe(Self.decision(5, [Self.a0]))
+        gate.observe(Self.decision(6))
+        let open = MirrorReport(
+            leaderEpoch: 1, from: 10, upTo: 19, markers: [Self.marker(12), Self.marker(18)], stableOffset: 19, isHeld: false)
+        let fits = gate.report(open, of: Self.a0, now: 1)
+        #expect(fits)
+        _ = gate.evaluate(now: 1)
+        do {
+            let step = gate.takeStep()
+            #expect(step.mirrors == [Self.a0: SettledMirror(end: 18, stable: 8)])
         }
-        let release = TransactionRelease(
-            id: DecisionID(partition: 1, offset: 5), producer: Self.producer, markers: [Self.a0: 10, Self.b0: 20])
-        let (released, records) = coordinator.release([release], link: "dr")
-        #expect(released == [release.id])
-        var active = coordinator
-        for record in records { active.replay(try #require(try Self.reread(record))) }
-        #expect(active.transactions["dr"]?.markers(in: Self.b0, from: 20).map(\.offset) == [20])
-        #expect(active.transactions["dr"]?.markers(in: Self.b0, from: 21).isEmpty == true, "its marker is there")
-        #expect(active.image == coordinator.image, "other brokers need not know")
-        #expect(active.settle([1: 5], link: "dr") == [.transactionPositions("dr", [1: 5])])
-        for record in active.settle([1: 6], link: "dr") { active.replay(try #require(try Self.reread(record))) }
-        #expect(active.transactions["dr"]?.releases.isEmpty == true && active.transactions["dr"]?.positions == [1: 6])
-        let plan = try coordinator.plan(.failover, link: "dr", topics: ["b"])
-        for record in coordinator.records(.failover, plan, reason: "", now: 2) { coordinator.replay(record) }
-        #expect(coordinator.release([release], link: "dr").released.isEmpty)
-        for record in try active.deleteLink("dr", force: true) { active.replay(record) }
-        #expect(active.transactions.isEmpty)
     }
 
-    /// As it comes back from the log.
-    private static func reread(_ record: LinkRecord) throws -> LinkRecord? {
-        let (key, value) = record.encoded
-        return LinkRecord(
-            key: try JSONValue(parsing: Array(key.description.utf8)),
-            value: try value.map { try JSONValue(parsing: Array($0.description.utf8)) })
+    @Test func mirrorsThatLeaveAreNotWaitedFor() {
+        var gate = Self.gate()
+        gate.observe(Self.decision(5))
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
+        gate.setMirrors(["a": "a"], now: 2)
+        Self.expect(&gate, now: 2, [Self.a0: 13, Self.b0: nil] as [TopicPartition: Offset?])
+        #expect(gate.isSettled("a", before: [13]) && !gate.isSettled("a", before: [14]) && gate.isSettled("b", before: [0]))
+    }
+
+    @Test func withoutDecisionsNothingWaits() {
+        var gate = Self.gate()
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)
+        gate.setOpen(true, now: 5)
+        Self.expect(&gate, now: 5, [Self.a0: nil, Self.b0: nil] as [TopicPartition: Offset?])
+        Self.report(&gate, Self.a0, from: 13, upTo: 13, now: 6, coveredAt: 6)
+        Self.expect(&gate, now: 6, [:])
     }
 }

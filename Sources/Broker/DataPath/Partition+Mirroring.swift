@@ -17,7 +17,20 @@ extension Partition {
     var writeAccess: WriteAccess { state.withLock { $0.writes } }
 
     /// Opens or closes the partition to clients; what is being appended is done before.
-    func setWriteAccess(_ access: WriteAccess) { state.withLock { $0.writes = access } }
+    ///
+    /// - Parameter limit: how far committed transactions are shown; nil to leave that as it is.
+    func setWriteAccess(_ access: WriteAccess, showing limit: StableLimit?) {
+        var effects = PartitionEffects()
+        state.withLock { state in
+            state.writes = access
+            guard let limit, limit != state.log.stableLimit else { return }
+            let before = state.log.lastStableOffset
+            // A log that cannot be read fails with the next access to it.
+            _ = try? state.noting { log throws(StorageError) in try log.limitStable(limit) }
+            if state.log.lastStableOffset > before { state.stableOffsetMoved(&effects) }
+        }
+        perform(effects)
+    }
 
     /// Where to go on mirroring; nil unless this node leads a mirror.
     var mirrorPosition: MirrorPosition? {
@@ -27,19 +40,26 @@ extension Partition {
         }
     }
 
+    /// Where a mirror that stops ends; nil unless this node leads it.
+    var endingPosition: MirrorPosition? {
+        state.withLock { state in
+            guard state.replica.isLeader, state.writes == .ending else { return nil }
+            return state.mirrorPosition
+        }
+    }
+
     /// Appends what the source answered.
     ///
     /// - Parameters:
     ///   - leaderEpoch: under which this node led when it asked.
-    ///   - access: what the partition has to be in: what comes late from the source is not appended to what is about to become writable.
     ///   - sourceStartOffset: what lies before is gone at the source, and goes here.
     /// - Returns: the position to go on from, and the bytes appended.
     func appendMirrored(
-        _ records: ByteBuffer, leaderEpoch: LeaderEpoch, sourceStartOffset: Offset, access: WriteAccess = .mirror, now: Timestamp
+        _ records: ByteBuffer, leaderEpoch: LeaderEpoch, sourceStartOffset: Offset, now: Timestamp
     ) throws(PartitionError) -> (position: MirrorPosition, bytes: Int) {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<(MirrorPosition, Int), PartitionError> in
-            guard state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch, state.writes == access else {
+            guard state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch, state.writes == .mirror else {
                 return .failure(state.offlineFailure ?? .notLeader)
             }
             do throws(StorageError) {
@@ -78,10 +98,14 @@ extension Partition {
     }
 
     /// Cuts the mirror back to an offset that the source has too.
-    func cutMirror(to offset: Offset, leaderEpoch: LeaderEpoch, now: Timestamp) throws(PartitionError) -> MirrorPosition {
+    ///
+    /// - Parameter access: what the partition has to be in.
+    func cutMirror(
+        to offset: Offset, leaderEpoch: LeaderEpoch, access: WriteAccess = .mirror, now: Timestamp
+    ) throws(PartitionError) -> MirrorPosition {
         var effects = PartitionEffects()
         let outcome = state.withLock { state -> Result<MirrorPosition, PartitionError> in
-            guard state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch, state.writes == .mirror else {
+            guard state.replica.isLeader, state.replica.leaderEpoch == leaderEpoch, state.writes == access else {
                 return .failure(state.offlineFailure ?? .notLeader)
             }
             do throws(StorageError) {

@@ -277,6 +277,13 @@ extension Partition.State {
         answerProducers(&effects)
     }
 
+    /// Readers of committed transactions see more, though nothing more is replicated.
+    mutating func stableOffsetMoved(_ effects: inout PartitionEffects) {
+        if consumers.isEmpty { return }
+        effects.wakes += consumers
+        consumers = []
+    }
+
     mutating func logEndMoved(_ effects: inout PartitionEffects) {
         if followers.isEmpty { return }
         effects.wakes += followers

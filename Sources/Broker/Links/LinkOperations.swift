@@ -47,7 +47,7 @@ extension LinkServices {
             case .unfence: answer = try await unfence(body)
             case .claimGroups: answer = try await submit { coordinator throws(LinkRefusal) in try coordinator.claimGroups(body) }
             case .synchronize: answer = try await synchronize(body)
-            case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials, .permitMarkers, .endTransactions,
+            case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials, .settleMirrors, .endTransactions,
                 .awaitTransactions, .offer, .positions:
                 preconditionFailure("answered elsewhere: \(operation)")
             }

@@ -25,7 +25,7 @@ extension LinkServices {
                 let access = image.access(toTopic: topic.name, id: topic.id)
                 if access != .open { closed.insert(topic.name) }
                 for partition in topic.all {
-                    partition.setWriteAccess(access)
+                    show(access, in: partition, of: image.links[mirror.link])
                     guard leads(partition), access == .mirror || access == .ending else { continue }
                     guard isUpToDate(partition) else {
                         needsBarrier = true
@@ -48,7 +48,7 @@ extension LinkServices {
                 state.awaitsNewerImage = mustAsk
                 state.leading = state.leading.filter { image.mirrors[$0.key.topic] != nil }
                 state.ended = state.ended.filter { image.mirrors[$0.topic]?.state == .stopping }
-                state.surrendered = state.surrendered.filter { image.mirrors[$0.key.topic]?.state == .stopping }
+                state.settled = state.settled.filter { image.links[$0.key] != nil }
             }
             if mustAsk { askNow() }
         }
@@ -63,8 +63,13 @@ extension LinkServices {
         for name in former.union(closed) where image.mirrors[name] == nil {
             guard let topic = services.partitions.topic(name) else { continue }
             let access = image.access(toTopic: name, id: topic.id)
-            for partition in topic.all { partition.setWriteAccess(access) }
+            for partition in topic.all { partition.setWriteAccess(access, showing: StableLimit.none) }
         }
+    }
+
+    private func show(_ access: WriteAccess, in partition: Partition, of link: LinkDefinition?) {
+        let isMirror = access == .mirror || access == .ending
+        partition.setWriteAccess(access, showing: isMirror ? stableLimit(of: partition.topicPartition, link: link) : StableLimit.none)
     }
 
     /// The first image is there: what was undecided is decided.
@@ -74,7 +79,8 @@ extension LinkServices {
         applySynchronous(services, image)
         for topic in services.partitions.topics {
             let access = image.access(toTopic: topic.name, id: topic.id)
-            for partition in topic.all where partition.writeAccess == .undecided { partition.setWriteAccess(access) }
+            let link = image.mirrors[topic.name].flatMap { image.links[$0.link] }
+            for partition in topic.all where partition.writeAccess == .undecided { show(access, in: partition, of: link) }
         }
     }
 

@@ -37,10 +37,11 @@ final class LinkServices: Sendable {
         var awaitsNewerImage = false
         /// Since when this broker leads a mirror under which epoch.
         var leading: [TopicPartition: (epoch: LeaderEpoch, since: Int64)] = [:]
-        /// Mirrors whose open transactions are being ended, those where that is done, and what they had fetched and not appended.
+        /// How far mirrors are settled, by link, as the coordinator says.
+        var settled: [String: SettledMirrors] = [:]
+        /// Mirrors whose open transactions are being ended, and those where that is done.
         var ending: Set<TopicPartition> = []
         var ended: Set<TopicPartition> = []
-        var surrendered: [TopicPartition: SurrenderedMirror] = [:]
     }
 
     let runtime = LinkCoordinatorRuntime()

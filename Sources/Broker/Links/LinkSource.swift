@@ -28,8 +28,6 @@ final class LinkSource: Sendable {
         var fetcher: MirrorFetcher
         var partition: Partition
         var key: FetchSessionKey
-        /// Whose mirror it was.
-        var former: MirrorFetcher?
     }
 
     private struct FetcherKey: Hashable {
@@ -55,7 +53,7 @@ final class LinkSource: Sendable {
     let admin: AdminClient
     let board = MirrorBoard()
     let throttle = ReplicationThrottle(samples: 11, milliseconds: 1000)
-    private let markers: MarkerKeeper
+    let markers = MirroredMarkers()
     private let reporter: SynchronousReporter
     private let events: any LinkEvents
     private let connections: [PeerConnections]
@@ -75,7 +73,6 @@ final class LinkSource: Sendable {
         admin = AdminClient(configuration)
         cluster = admin.cluster
         self.events = events
-        markers = MarkerKeeper(link: definition.name, events: events, eventLoop: eventLoopGroup.next())
         self.logger = logger
         var options = PeerOptions(clientID: "\(configuration.clientID)-fetcher")
         options.maximumInFlight = 2
@@ -147,20 +144,6 @@ final class LinkSource: Sendable {
         board.remove(name)
     }
 
-    /// Stops a mirror, and hands over what was fetched of it and not appended.
-    func surrender(_ name: TopicPartition, _ done: @escaping @Sendable (SurrenderedMirror?) -> Void) {
-        let stopped = state.withLock { state -> (MirrorFetcher?, FetchSessionKey)? in
-            guard let followed = state.followed.removeValue(forKey: name) else { return nil }
-            state.names[followed.key] = nil
-            return (followed.fetcher.flatMap { state.fetchers[$0] }, followed.key)
-        }
-        guard let (fetcher, key) = stopped, let fetcher else { return done(nil) }
-        reporter.stop(name)
-        markers.forget(name)
-        board.remove(name)
-        fetcher.surrender(source: key, done)
-    }
-
     /// The partitions that are mirrored by this broker.
     var followed: [TopicPartition] { state.withLock { Array($0.followed.keys) } }
 
@@ -171,7 +154,6 @@ final class LinkSource: Sendable {
             return Array(state.fetchers.values)
         }
         for fetcher in fetchers { fetcher.close() }
-        markers.close()
         reporter.close()
         for connections in connections { connections.close() }
         admin.close()
@@ -198,20 +180,16 @@ final class LinkSource: Sendable {
                 let address = PeerAddress(id: leader, host: node.host, port: node.port)
                 let number = Int(UInt32(bitPattern: name.partition) &+ UInt32(truncatingIfNeeded: followed.sourceID.leastSignificantBits))
                 let key = FetcherKey(address: address, number: number % connections.count)
-                let former = followed.fetcher.flatMap { $0 == key ? nil : state.fetchers[$0] }
+                if let former = followed.fetcher, former != key { state.fetchers[former]?.stop(source: followed.key) }
                 let fetcher = state.fetchers[key] ?? makeFetcher(key)
                 state.fetchers[key] = fetcher
                 followed.fetcher = key
                 state.followed[name] = followed
-                starts.append(Start(fetcher: fetcher, partition: followed.partition, key: followed.key, former: former))
+                starts.append(Start(fetcher: fetcher, partition: followed.partition, key: followed.key))
             }
             return starts
         }
-        for start in starts {
-            start.fetcher.follow(start.partition, source: start.key)
-            // What it holds may be recorded as committed, and the source may be dying.
-            start.former?.surrender(source: start.key) { start.fetcher.inherit($0, source: start.key) }
-        }
+        for start in starts { start.fetcher.follow(start.partition, source: start.key) }
         if needsLookup { lookUp() }
     }
 
@@ -278,7 +256,9 @@ extension LinkSource: MirrorFetcherOwner {
         events.willCut(partition, to: offset, end: end, done: done)
     }
 
-    func holds(_ held: [HeldMarker], of key: FetchSessionKey, fetcher: MirrorFetcher) { markers.hold(held, of: key, fetcher: fetcher) }
+    func appended(_ ended: [MirroredMarker], to partition: Partition, leaderEpoch: LeaderEpoch, from: Offset, upTo: Offset) {
+        markers.appended(ended, to: partition.topicPartition, leaderEpoch: leaderEpoch, from: from, upTo: upTo)
+    }
 
     func sourceName(_ key: FetchSessionKey) -> String? { state.withLock { $0.names[key] } }
 }
@@ -289,6 +269,4 @@ protocol LinkEvents: AnyObject, Sendable {
     /// A mirror topic cannot go on by itself.
     func mirrorFailed(_ partition: TopicPartition, _ reason: String)
     func willCut(_ partition: Partition, to offset: Offset, end: Offset, done: @escaping @Sendable (Bool) -> Void)
-    /// Asks which markers may be appended: calls back, from anywhere, with those that may, or nil when nobody could be asked.
-    func askAbout(_ markers: [HeldMarker], link: String, done: @escaping @Sendable ([HeldMarker]?) -> Void)
 }

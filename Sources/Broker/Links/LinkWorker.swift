@@ -85,7 +85,7 @@ struct LinkWorker: Sendable {
         let survey = await links.gatherProgress()
         let topics = image.linkedTopics(mirrors.map(\.name))
         for growth in rounds.steps.growing(topics) { await grow(growth.topic, to: Int32(growth.partitions)) }
-        let drained = rounds.steps.drained(mirrors, topics: topics, survey)
+        let drained = rounds.steps.drained(mirrors, topics: topics, survey).filter { isSettled($0.mirror.name, rounds.steps) }
         if !drained.isEmpty {
             await synchronizeOffsets()
             try await record(drained)
@@ -93,6 +93,12 @@ struct LinkWorker: Sendable {
         let now = SystemClock.now()
         try await record(
             rounds.steps.settled(mirrors, topics: topics, survey, revision: revision, isAnnounced: isAnnounced, now: now))
+    }
+
+    /// Whether nothing of a mirror that has everything would be cut off.
+    private func isSettled(_ topic: String, _ steps: LinkSteps) -> Bool {
+        guard (try? LinkSettings(link.configuration))?.keepsTransactionsWhole == true else { return true }
+        return links.watches.withLock { $0[link.name] }?.isSettled(topic, before: steps.ends(of: topic)) ?? false
     }
 
     /// Has the source refuse further writes, where it is Martlet's and lets us, and asks where it ends.

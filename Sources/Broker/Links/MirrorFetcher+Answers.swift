@@ -15,7 +15,6 @@ extension MirrorFetcher {
         switch data.errorCode {
         case .none: break
         case .offsetOutOfRange:
-            guard mirror.held == nil else { return letGo(key, mirror) }
             return advance(key) { session, position in session.outOfRange(position) }
         case .notLeaderOrFollower, .leaderNotAvailable, .replicaNotAvailable, .fencedLeaderEpoch, .unknownLeaderEpoch,
             .unknownTopicId, .unknownTopicOrPartition, .inconsistentTopicId, .kafkaStorageError, .offsetNotAvailable:
@@ -25,7 +24,6 @@ extension MirrorFetcher {
         default: return rest(key, "\(data.errorCode.name) at the source: \(data.errorCode.defaultMessage)")
         }
         if data.divergingEpoch.endOffset >= 0 || data.divergingEpoch.epoch >= 0 {
-            guard mirror.held == nil else { return letGo(key, mirror) }
             return advance(key) { session, position in session.parted(position) }
         }
         guard mirror.session.isFollowing else { return compare(data, key, mirror, asked) }
@@ -36,36 +34,26 @@ extension MirrorFetcher {
 
     // MARK: Following
 
-    /// Appends what was fetched, up to the first transaction that may not be shown as committed yet.
-    func append(_ fetched: FetchedMirror, _ key: FetchSessionKey, _ mirror: Mirror) {
-        guard mirror.held == nil else { return holdMore(fetched, key) }
-        if let first = try? RecordBatchHeader(from: fetched.records), let position = mirror.partition.mirrorPosition, !position.isEmpty,
+    /// Appends what was fetched.
+    private func append(_ fetched: FetchedMirror, _ key: FetchSessionKey, _ mirror: Mirror) {
+        let position = mirror.partition.mirrorPosition
+        if let first = try? RecordBatchHeader(from: fetched.records), let position, !position.isEmpty,
             first.baseOffset < position.logEndOffset, first.lastOffset >= position.logEndOffset
         {
             return advance(key) { session, position in session.overlapped(from: first.baseOffset, position) }
         }
-        var summary = FetchedBatches(fetched.records)
-        var (records, held) = (fetched.records, [HeldMarker]())
-        if settings.keepsTransactionsWhole, let first = summary.commits.first(where: { !mirror.permitted.contains($0.offset) }) {
-            records = fetched.records.getSlice(at: records.readerIndex, length: first.position - records.readerIndex) ?? ByteBuffer()
-            held = summary.markers(of: mirror)
-            summary = FetchedBatches(records)
-        }
+        let summary = FetchedBatches(fetched.records, readingMarkers: settings.keepsTransactionsWhole)
         do throws(PartitionError) {
             let taken = try mirror.partition.appendMirrored(
-                records, leaderEpoch: mirror.session.leaderEpoch, sourceStartOffset: fetched.sourceStart, now: SystemClock.now())
+                fetched.records, leaderEpoch: mirror.session.leaderEpoch, sourceStartOffset: fetched.sourceStart, now: SystemClock.now())
             if taken.bytes > 0, throttle.isLimited { throttle.record(bytes: taken.bytes) }
-            note(mirror.partition, sourceEnd: fetched.sourceEnd, logEnd: taken.position.logEndOffset, summary)
-            if held.isEmpty { mirrors[key]?.permitted = [] }
-            advance(key) { session, _ in session.appended(upTo: taken.position.logEndOffset, lastSourceEpoch: summary.lastEpoch) }
-            guard !held.isEmpty, mirrors[key] != nil else { return }
-            var rest = fetched
-            rest.records.moveReaderIndex(forwardBy: records.readableBytes)
-            rest.records = rest.records.slice()
-            mirrors[key]?.held = rest
-            mirrors[key]?.inherited = nil
-            fetchOn(key, behind: rest)
-            owner?.holds(held, of: key, fetcher: self)
+            let end = taken.position.logEndOffset
+            if settings.keepsTransactionsWhole, taken.bytes > 0, let from = position?.logEndOffset {
+                owner?.appended(
+                    summary.markers, to: mirror.partition, leaderEpoch: mirror.session.leaderEpoch, from: from, upTo: end)
+            }
+            note(mirror.partition, sourceEnd: fetched.sourceEnd, logEnd: end, summary)
+            advance(key) { session, _ in session.appended(upTo: end, lastSourceEpoch: summary.lastEpoch) }
         } catch {
             giveUp(key, error)
         }
@@ -114,60 +102,12 @@ extension MirrorFetcher {
         }
     }
 
-    // MARK: Holding
-
-    /// What a mirror holds grows, for the marker that it waits for may stand behind another in a mirror that waits for this one.
-    private func holdMore(_ fetched: FetchedMirror, _ key: FetchSessionKey) {
-        guard var mirror = mirrors[key], var held = mirror.held else { return }
-        mirrors[key]?.held = nil
-        let batches = FetchedBatches(fetched.records)
-        var more = fetched.records.getSlice(at: fetched.records.readerIndex, length: batches.bytes) ?? ByteBuffer()
-        held.records.writeBuffer(&more)
-        held.sourceStart = fetched.sourceStart
-        held.sourceEnd = fetched.sourceEnd
-        mirror.held = held
-        mirrors[key] = mirror
-        note(mirror.partition, sourceEnd: fetched.sourceEnd)
-        fetchOn(key, behind: held)
-        let markers = batches.markers(of: mirror)
-        if !markers.isEmpty { owner?.holds(markers, of: key, fetcher: self) }
-    }
-
-    /// Fetches behind what is held, within the memory that there is for that.
-    private func fetchOn(_ key: FetchSessionKey, behind held: FetchedMirror) {
-        let batches = FetchedBatches(held.records)
-        let bytes = mirrors.values.reduce(0) { $0 + ($1.held?.records.readableBytes ?? 0) }
-        guard let end = batches.nextOffset, bytes <= Int(settings.fetchResponseMaxBytes) * Self.heldResponses else { return plan.stop(key) }
-        plan.advance(key, to: fetchPosition(.records(from: end, sourceEpoch: batches.lastEpoch ?? -1)))
-    }
-
-    /// The source has changed its mind about what is held: it is fetched again.
-    private func letGo(_ key: FetchSessionKey, _ mirror: Mirror) {
-        guard let position = mirror.partition.mirrorPosition else { return drop(key) }
-        mirrors[key]?.held = nil
-        mirrors[key]?.permitted = []
-        plan.advance(key, to: fetchPosition(.records(from: position.logEndOffset, sourceEpoch: mirror.session.sourceEpoch)))
-    }
-
-    /// Markers that were held may be appended now.
-    func permit(_ offsets: [Offset], of key: FetchSessionKey) {
-        guard var mirror = mirrors[key], let fetched = mirror.held else { return }
-        mirror.permitted.formUnion(offsets)
-        mirror.held = nil
-        mirrors[key] = mirror
-        guard let position = mirror.partition.mirrorPosition, position.leaderEpoch == mirror.session.leaderEpoch else { return drop(key) }
-        if !plan.contains(key) {
-            plan.follow(key, from: fetchPosition(.records(from: position.logEndOffset, sourceEpoch: mirror.session.sourceEpoch)))
-        }
-        append(fetched, key, mirror)
-        resume()
-    }
-
     /// Notes where the source's committed records end, and the mirror's.
     private func note(_ partition: Partition, sourceEnd: Offset, logEnd: Offset? = nil, _ batches: FetchedBatches? = nil) {
         let now = SystemClock.monotonicMilliseconds()
         let (clock, sentAt) = (clock, sentAt)
         guard let logEnd = logEnd ?? partition.mirrorPosition?.logEndOffset else { return }
+        let committed = settings.keepsTransactionsWhole ? (try? partition.withLog { $0.highWatermark }) : nil
         board.update(partition.topicPartition, link: link) { progress in
             progress.sourceEndOffset = sourceEnd
             progress.logEndOffset = logEnd
@@ -180,6 +120,7 @@ extension MirrorFetcher {
             progress.problem = ""
             progress.clock = clock
             if logEnd >= sourceEnd { progress.caughtUpAt = sentAt }
+            if let committed { progress.noteSourceEnd(sourceEnd, askedAt: sentAt, committed: committed) }
         }
     }
 
@@ -308,18 +249,12 @@ struct FetchedBatches {
     var lastEpoch: LeaderEpoch?
     /// The newest timestamp; -1 without any.
     var maxTimestamp: Timestamp = -1
-    var commits: [CommitMarker] = []
+    var markers: [MirroredMarker] = []
     /// Behind the last one.
     var nextOffset: Offset?
 
-    /// The commit markers that a mirror may not append yet.
-    func markers(of mirror: MirrorFetcher.Mirror) -> [HeldMarker] {
-        commits.filter { !mirror.permitted.contains($0.offset) }.map {
-            HeldMarker(partition: mirror.partition.topicPartition, producer: $0.producer, offset: $0.offset, timestamp: $0.timestamp)
-        }
-    }
-
-    init(_ buffer: ByteBuffer) {
+    /// - Parameter readingMarkers: whether to look into control batches.
+    init(_ buffer: ByteBuffer, readingMarkers: Bool = false) {
         var position = buffer.readerIndex
         while let header = try? RecordBatchHeader(from: buffer, at: position), position + header.sizeInBytes <= buffer.writerIndex {
             bytes += header.sizeInBytes
@@ -327,7 +262,7 @@ struct FetchedBatches {
             lastEpoch = header.partitionLeaderEpoch
             nextOffset = header.nextOffset
             maxTimestamp = max(maxTimestamp, header.maxTimestamp)
-            if header.isControl, let marker = CommitMarker(header, in: buffer, at: position) { commits.append(marker) }
+            if readingMarkers, header.isControl, let marker = MirroredMarker(header, in: buffer, at: position) { markers.append(marker) }
             position += header.sizeInBytes
         }
     }

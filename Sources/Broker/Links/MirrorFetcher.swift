@@ -22,8 +22,8 @@ protocol MirrorFetcherOwner: AnyObject, Sendable {
     func failed(_ partition: Partition, _ reason: String)
     /// The source's name of a topic that is fetched by its id.
     func sourceName(_ key: FetchSessionKey) -> String?
-    /// Commit markers have been fetched that may not be shown yet; ``MirrorFetcher/permit(_:of:)`` says when they may.
-    func holds(_ markers: [HeldMarker], of key: FetchSessionKey, fetcher: MirrorFetcher)
+    /// Transactions have ended in what was appended.
+    func appended(_ markers: [MirroredMarker], to partition: Partition, leaderEpoch: LeaderEpoch, from: Offset, upTo: Offset)
     /// Records are about to be cut off: calls back, from anywhere, when they are kept aside; with false when they could not be.
     func willCut(_ partition: Partition, to offset: Offset, end: Offset, done: @escaping @Sendable (Bool) -> Void)
 }
@@ -34,8 +34,6 @@ final class MirrorFetcher: @unchecked Sendable {
     private static let firstBackoffMilliseconds: Int64 = 10
     private static let maximumBackoffMilliseconds: Int64 = 1_000
     private static let timeoutMilliseconds: Int64 = 30_000
-    /// What all mirrors may hold together, in answers of full size.
-    static let heldResponses = 4
     /// Topics are named by their ids, which came with version 13 (Apache Kafka 3.1).
     private static let versions: ClosedRange<Int16> = 13...17
     /// Enough for the header of a batch and for most batches.
@@ -45,12 +43,6 @@ final class MirrorFetcher: @unchecked Sendable {
         var partition: Partition
         var session: MirrorSession
         var failures = 0
-        /// Fetched, and not appended: begins with a commit marker that waits for its like in other mirrors.
-        var held: FetchedMirror?
-        /// What another fetcher held of it; only for a source that is not heard of any more, for else it is fetched again.
-        var inherited: SurrenderedMirror?
-        /// Offsets of markers that may be appended.
-        var permitted: Set<Offset> = []
     }
 
     let link: String
@@ -105,23 +97,6 @@ final class MirrorFetcher: @unchecked Sendable {
         }
     }
 
-    /// Stops, and hands over what was fetched and not appended.
-    func surrender(source key: FetchSessionKey, _ done: @escaping @Sendable (SurrenderedMirror?) -> Void) {
-        eventLoop.execute { [self] in
-            let mirror = mirrors[key]
-            drop(key)
-            done(mirror?.held.map { SurrenderedMirror($0) } ?? mirror?.inherited)
-        }
-    }
-
-    /// Keeps what another fetcher held, until the same has been fetched again.
-    func inherit(_ surrendered: SurrenderedMirror?, source key: FetchSessionKey) {
-        guard let surrendered else { return }
-        eventLoop.execute { [self] in
-            if mirrors[key]?.held == nil { mirrors[key]?.inherited = surrendered }
-        }
-    }
-
     func close() {
         eventLoop.execute { [self] in
             isClosed = true
@@ -136,9 +111,7 @@ final class MirrorFetcher: @unchecked Sendable {
     private func begin(_ partition: Partition, _ key: FetchSessionKey) {
         guard let position = partition.mirrorPosition else { return }
         let (session, question) = MirrorSession.begin(position)
-        let former = mirrors[key]
         mirrors[key] = Mirror(partition: partition, session: session)
-        mirrors[key]?.inherited = former?.held.map { SurrenderedMirror($0) } ?? former?.inherited
         plan.follow(key, from: fetchPosition(question))
     }
 

@@ -3,10 +3,18 @@ import Linking
 import Primitives
 import Synchronization
 
+/// Where a source's partition ended at a time, or later.
+private struct SourceEnd: Sendable, Equatable {
+    /// Monotonic milliseconds.
+    var askedAt: Int64
+    var end: Offset
+}
+
 /// One mirror partition's progress, as its leader knows it.
 struct MirrorProgress: Sendable, Equatable {
     var partition: TopicPartition
     var link: String
+
     /// The source's high watermark at the last answer; -1 before.
     var sourceEndOffset: Offset = -1
     var logEndOffset: Offset = 0
@@ -16,6 +24,8 @@ struct MirrorProgress: Sendable, Equatable {
     var clock: FetcherClock?
     /// The same of the last answer from the source.
     var answeredAt: Int64?
+    /// Where the source ended at times, with what the mirror was known to have last before the others.
+    private var sourceEnds: [SourceEnd] = []
     var bytes: Int64 = 0
     var records: Int64 = 0
     /// From the timestamp of the newest record mirrored to its append here; nil before the first.
@@ -36,20 +46,50 @@ struct MirrorProgress: Sendable, Equatable {
     var lastError = ""
     var lastErrorAt: Int64 = 0
 
+    init(partition: TopicPartition, link: String) {
+        self.partition = partition
+        self.link = link
+    }
+
     /// Records that the mirror lacks; nil while that is not known.
     var lag: Offset? { sourceEndOffset < 0 ? nil : max(0, sourceEndOffset - logEndOffset) }
 }
 
 extension MirrorProgress {
+    /// What is compared before and after a change.
+    fileprivate struct Figures {
+        var records: Int64
+        var bytes: Int64
+        var error: String
+    }
+
+    fileprivate var figures: Figures { Figures(records: records, bytes: bytes, error: failure ?? problem) }
+
     /// Notes what follows from a change.
-    fileprivate mutating func follow(_ former: MirrorProgress, now: Int64) {
+    fileprivate mutating func follow(_ former: Figures, now: Int64) {
         if records != former.records {
             throughput.note(records: former.records, bytes: former.bytes, at: now)
             if let latencyMilliseconds { latencies.note(latencyMilliseconds) }
         }
         let error = failure ?? problem
-        guard !error.isEmpty, error != (former.failure ?? former.problem) else { return }
+        guard !error.isEmpty, error != former.error else { return }
         (lastError, lastErrorAt) = (error, now)
+    }
+
+    private static let maximumSourceEnds = 64
+
+    /// The source ended there at a time, or later.
+    mutating func noteSourceEnd(_ end: Offset, askedAt: Int64, committed: Offset) {
+        while sourceEnds.count > 1, sourceEnds[1].end <= committed { sourceEnds.removeFirst() }
+        if sourceEnds.count >= Self.maximumSourceEnds { sourceEnds.remove(at: 1) }
+        sourceEnds.append(SourceEnd(askedAt: askedAt, end: end))
+    }
+
+    /// Monotonic milliseconds: what the source had then lies before an offset; nil if that is not known of any time.
+    func coveredAt(_ committed: Offset) -> Int64? {
+        let known = sourceEnds.last { $0.end <= committed }?.askedAt
+        guard logEndOffset <= committed, let upToDateAt else { return known }
+        return max(known ?? .min, upToDateAt)
     }
 
     /// Monotonic milliseconds since which, at least, the mirror has had everything; nil if that never was so.
@@ -73,8 +113,8 @@ final class MirrorBoard: Sendable {
     func update(_ partition: TopicPartition, link: String, _ change: (inout MirrorProgress) -> Void) {
         let now = SystemClock.monotonicMilliseconds()
         entries.withLock { entries in
-            let former = entries[partition] ?? MirrorProgress(partition: partition, link: link)
-            change(&entries[partition, default: former])
+            let former = entries[partition]?.figures ?? MirrorProgress.Figures(records: 0, bytes: 0, error: "")
+            change(&entries[partition, default: MirrorProgress(partition: partition, link: link)])
             entries[partition]?.follow(former, now: now)
         }
     }

@@ -29,19 +29,17 @@ extension Partition {
         }
     }
 
-    /// Writes markers for all open transactions: of commit for those that were committed, else of abort.
+    /// Writes markers of abort for all open transactions.
     ///
-    /// - Parameter committed: by producer, with the epoch that the source's marker has.
     /// - Returns: how many there were.
-    func endMirroredTransactions(committed: [ProducerID: Int16], now: Timestamp) throws(PartitionError) -> Int {
+    func abortMirroredTransactions(now: Timestamp) throws(PartitionError) -> Int {
         let open = state.withLock { state in
             state.writes == .ending ? state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 } : []
         }
         for producer in open {
             let end = TransactionEnd(
-                producer: TransactionalProducer(
-                    id: producer.producerID, epoch: committed[producer.producerID] ?? producer.producerEpoch),
-                coordinatorEpoch: producer.coordinatorEpoch, isCommitted: committed[producer.producerID] != nil, version: 0)
+                producer: TransactionalProducer(id: producer.producerID, epoch: producer.producerEpoch),
+                coordinatorEpoch: producer.coordinatorEpoch, isCommitted: false, version: 0)
             _ = try append(end.batch(now: now), origin: .coordinator, requireInSyncReplicas: false, now: now)
         }
         return open.count

@@ -61,6 +61,9 @@ public struct LinkSteps: Sendable {
         fencings[mirror.name] = Fencing(mirror: mirror.topicID, ends: ends, at: now)
     }
 
+    /// Where the partitions of a promoted mirror's source end.
+    public func ends(of topic: String) -> [Offset] { fencings[topic]?.ends ?? [] }
+
     /// Promoted mirrors that have fewer partitions than their sources.
     public func growing(_ topics: [String: LinkedTopic]) -> [TopicGrowth] {
         topics.values.sorted { $0.name < $1.name }.compactMap { topic in

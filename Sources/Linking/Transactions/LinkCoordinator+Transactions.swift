@@ -1,62 +1,71 @@
-// Which transactions of a source may be shown as committed. Decided where verbs are: a transaction is released before a fail-over is recorded,
-// and then completed on all mirrors, or not at all, and then aborted on all.
+// Which transactions of a source may be shown as committed. Decided where verbs are: what is settled before a fail-over is recorded is shown by
+// all mirrors, everything else by none.
 import Collections
 import Primitives
 
 extension LinkCoordinator {
-    /// Releases in one record.
-    private static let releasesPerRecord = 500
-
-    /// Records transactions as released whose mirrors all fetch still.
+    /// Records a step, if all mirrors that it changes fetch still.
     ///
-    /// - Returns: those that are.
-    public func release(_ candidates: [TransactionRelease], link: String) -> (released: [DecisionID], records: [LinkRecord]) {
-        guard image.links[link] != nil else { return ([], []) }
-        let accepted = candidates.filter { candidate in
-            candidate.markers.keys.allSatisfy { partition in
-                guard let mirror = image.mirrors[partition.topic] else { return false }
-                return mirror.link == link && mirror.state.fetches
-            }
+    /// - Returns: nil when they do not: what a mirror that stops is settled to is not to be changed any more.
+    public func settle(_ step: SettlingStep, link: String) -> [LinkRecord]? {
+        guard image.links[link] != nil else { return nil }
+        let known = transactions[link] ?? SettledTransactions()
+        var changed: OrderedSet<String> = []
+        var mirrors = known.mirrors
+        for (partition, settled) in step.mirrors.sorted(by: { $0.key < $1.key }) {
+            guard let mirror = image.mirrors[partition.topic], mirror.link == link, mirror.state != .stopping else { return nil }
+            // What has been settled once stays so: a mirror that stops is left as it is.
+            guard mirror.state.fetches || settled == nil else { return nil }
+            mirrors[partition] = settled
+            changed.append(partition.topic)
         }
-        var number = transactions[link]?.nextNumber ?? 0
-        var records: [LinkRecord] = []
-        for start in stride(from: 0, to: accepted.count, by: Self.releasesPerRecord) {
-            records.append(
-                .transactionsReleased(link, number, Array(accepted[start..<min(start + Self.releasesPerRecord, accepted.count)])))
-            number += 1
-        }
-        return (accepted.map(\.id), records)
+        var records = changed.map { topic in LinkRecord.settledMirror(link, topic, Self.offsets(of: topic, mirrors)) }
+        if known.decisions != step.decisions { records.append(.settledDecisions(link, step.decisions)) }
+        return records
     }
 
-    /// Records how far decisions have been carried out everywhere, and lets go of the releases before.
-    public func settle(_ positions: OrderedDictionary<Int32, Offset>, link: String) -> [LinkRecord] {
-        guard image.links[link] != nil else { return [] }
-        let known = transactions[link] ?? RecordedTransactions()
-        var records: [LinkRecord] = known.positions == positions ? [] : [.transactionPositions(link, positions)]
-        for (number, releases) in known.releases where releases.allSatisfy({ $0.id.offset < positions[$0.id.partition] ?? -1 }) {
-            records.append(.releasesRemoved(link, number))
+    /// Lets go of what is recorded of mirrors that are none any more.
+    public func forgetStoppedMirrors(link: String) -> [LinkRecord] {
+        let topics = Set(transactions[link]?.mirrors.keys.map(\.topic) ?? [])
+        return topics.sorted().filter { topic in image.mirrors[topic].map { $0.link != link || $0.state == .stopped } ?? true }
+            .map { .settledMirrorRemoved(link, $0) }
+    }
+
+    private static func offsets(of topic: String, _ mirrors: [TopicPartition: SettledMirror]) -> [SettledMirror?] {
+        var offsets: [SettledMirror?] = []
+        for (partition, settled) in mirrors where partition.topic == topic && partition.partition >= 0 {
+            while offsets.count <= partition.partition { offsets.append(nil) }
+            offsets[Int(partition.partition)] = settled
         }
-        return records
+        return offsets
     }
 
     /// What goes with a link.
     func forgetTransactions(of link: String) -> [LinkRecord] {
         guard let known = transactions[link] else { return [] }
-        return known.releases.keys.map { .releasesRemoved(link, $0) } + [.transactionPositionsRemoved(link)]
+        let topics = Set(known.mirrors.keys.map(\.topic)).sorted()
+        return topics.map { .settledMirrorRemoved(link, $0) } + [.settledDecisionsRemoved(link)]
     }
 
     mutating func replayTransactions(_ record: LinkRecord) {
         switch record {
-        case .transactionsReleased(let link, let number, let releases):
-            transactions[link, default: RecordedTransactions()].releases[number] = releases
-        case .releasesRemoved(let link, let number): transactions[link]?.releases[number] = nil
-        case .transactionPositions(let link, let positions):
-            transactions[link, default: RecordedTransactions()].positions = positions
-        case .transactionPositionsRemoved(let link): transactions[link] = nil
+        case .settledMirror(let link, let topic, let offsets):
+            forget(topic, of: link)
+            for (partition, settled) in offsets.enumerated() {
+                transactions[link, default: SettledTransactions()].mirrors[TopicPartition(topic, Int32(partition))] = settled
+            }
+        case .settledMirrorRemoved(let link, let topic): forget(topic, of: link)
+        case .settledDecisions(let link, let decisions): transactions[link, default: SettledTransactions()].decisions = decisions
+        case .settledDecisionsRemoved(let link): transactions[link] = nil
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved, .synchronous,
             .synchronousRemoved:
             break
         case .synchronization, .synchronizationRemoved: break
         }
+    }
+
+    private mutating func forget(_ topic: String, of link: String) {
+        guard let mirrors = transactions[link]?.mirrors, mirrors.keys.contains(where: { $0.topic == topic }) else { return }
+        transactions[link]?.mirrors = mirrors.filter { $0.key.topic != topic }
     }
 }

@@ -3,83 +3,104 @@ import Collections
 import Primitives
 
 extension LinkRecord {
-    private static let releases = "transactions"
-    private static let positions = "transaction-positions"
+    private static let mirrorType = "settled-mirror"
+    private static let decisionsType = "settled-transactions"
 
-    static func releasesKey(_ link: String, _ number: Int64) -> JSONValue {
-        ["type": .string(releases), "name": .string(link), "number": .integer(number)]
-    }
-
-    static func positionsKey(_ link: String) -> JSONValue { ["type": .string(positions), "name": .string(link)] }
-
-    static func json(_ releases: [TransactionRelease]) -> JSONValue {
-        let entries = releases.map { release -> JSONValue in
-            [
-                "decision": [.integer(Int64(release.id.partition)), .integer(release.id.offset)],
-                "producer": [.integer(release.producer.id), .integer(Int64(release.producer.epoch))],
-                "markers": .array(
-                    release.markers.map { partition, offset in
-                        [.string(partition.topic), .integer(Int64(partition.partition)), .integer(offset)]
-                    }),
-            ]
+    /// Whether the record counts only together with those beside it, so that they have to stand in one batch.
+    public var isPartOfStep: Bool {
+        switch self {
+        case .settledMirror, .settledDecisions: true
+        default: false
         }
-        return ["version": .integer(version), "releases": .array(entries)]
     }
 
-    static func json(_ positions: OrderedDictionary<Int32, Offset>) -> JSONValue {
+    static func settledMirrorKey(_ link: String, _ topic: String) -> JSONValue {
+        ["type": .string(mirrorType), "name": .string(link), "topic": .string(topic)]
+    }
+
+    static func settledDecisionsKey(_ link: String) -> JSONValue { ["type": .string(decisionsType), "name": .string(link)] }
+
+    static func json(_ offsets: [SettledMirror?]) -> JSONValue {
         [
             "version": .integer(version),
-            "positions": .array(positions.map { partition, offset in [.integer(Int64(partition)), .integer(offset)] }),
+            "partitions": .array(offsets.map { $0.map { [.integer($0.end), .integer($0.stable)] } ?? .null }),
+        ]
+    }
+
+    static func json(_ decisions: SettledDecisions) -> JSONValue {
+        [
+            "version": .integer(version),
+            "positions": .array(decisions.positions.map { [.integer(Int64($0)), .integer($1)] }),
+            "done": .array(
+                decisions.done.flatMap { partition, ranges in
+                    ranges.map { [.integer(Int64(partition)), .integer($0.lowerBound), .integer($0.upperBound)] }
+                }),
+            "partial": .array(
+                decisions.partial.map { id, mirrors in
+                    [
+                        .integer(Int64(id.partition)), .integer(id.offset),
+                        .array(mirrors.sorted().map { [.string($0.topic), .integer(Int64($0.partition))] }),
+                    ]
+                }),
         ]
     }
 
     /// - Returns: nil for what this software does not know.
     init?(ofTransactions type: String, link: String, key: JSONValue, value: JSONValue?) {
         switch type {
-        case Self.releases:
-            guard let number = key["number"]?.integerValue else { return nil }
+        case Self.mirrorType:
+            guard let topic = key["topic"]?.stringValue else { return nil }
             guard let value else {
-                self = .releasesRemoved(link, number)
+                self = .settledMirrorRemoved(link, topic)
                 return
             }
-            self = .transactionsReleased(link, number, (value["releases"]?.arrayValue ?? []).compactMap { TransactionRelease($0) })
-        case Self.positions:
+            let offsets = (value["partitions"]?.arrayValue ?? []).map { entry -> SettledMirror? in
+                guard let numbers = entry.integers, numbers.count == 2 else { return nil }
+                return SettledMirror(end: numbers[0], stable: numbers[1])
+            }
+            self = .settledMirror(link, topic, offsets)
+        case Self.decisionsType:
             guard let value else {
-                self = .transactionPositionsRemoved(link)
+                self = .settledDecisionsRemoved(link)
                 return
             }
-            var positions: OrderedDictionary<Int32, Offset> = [:]
-            for entry in value["positions"]?.arrayValue ?? [] {
-                guard let (partition, offset) = entry.integerPair else { continue }
-                positions[Int32(clamping: partition)] = offset
-            }
-            self = .transactionPositions(link, positions)
+            self = .settledDecisions(link, SettledDecisions(value))
         default: return nil
         }
     }
 }
 
-extension TransactionRelease {
-    fileprivate init?(_ value: JSONValue) {
-        guard let (partition, offset) = value["decision"]?.integerPair, let (id, epoch) = value["producer"]?.integerPair else { return nil }
-        var markers: OrderedDictionary<TopicPartition, Offset> = [:]
-        for entry in value["markers"]?.arrayValue ?? [] {
-            guard let parts = entry.arrayValue, parts.count == 3, let topic = parts[0].stringValue, let partition = parts[1].integerValue,
-                let offset = parts[2].integerValue
-            else { return nil }
-            markers[TopicPartition(topic, Int32(clamping: partition))] = offset
+extension SettledDecisions {
+    fileprivate init(_ value: JSONValue) {
+        self.init()
+        for entry in value["positions"]?.arrayValue ?? [] {
+            guard let numbers = entry.integers, numbers.count == 2 else { continue }
+            positions[Int32(clamping: numbers[0])] = numbers[1]
         }
-        self.init(
-            id: DecisionID(partition: Int32(clamping: partition), offset: offset),
-            producer: TransactionProducer(id: id, epoch: Int16(clamping: epoch)), markers: markers)
+        for entry in value["done"]?.arrayValue ?? [] {
+            guard let numbers = entry.integers, numbers.count == 3, numbers[1] <= numbers[2] else { continue }
+            done[Int32(clamping: numbers[0]), default: []].append(numbers[1]...numbers[2])
+        }
+        for entry in value["partial"]?.arrayValue ?? [] {
+            guard let parts = entry.arrayValue, parts.count == 3, let partition = parts[0].integerValue, let offset = parts[1].integerValue,
+                let mirrors = parts[2].arrayValue
+            else { continue }
+            partial[DecisionID(partition: Int32(clamping: partition), offset: offset)] = Set(
+                mirrors.compactMap { mirror in
+                    guard let topic = mirror.arrayValue?.first?.stringValue, let number = mirror.arrayValue?.last?.integerValue else {
+                        return nil
+                    }
+                    return TopicPartition(topic, Int32(clamping: number))
+                })
+        }
     }
 }
 
 extension JSONValue {
-    fileprivate var integerPair: (Int64, Int64)? {
-        guard let parts = arrayValue, parts.count == 2, let first = parts[0].integerValue, let second = parts[1].integerValue else {
-            return nil
-        }
-        return (first, second)
+    /// The members of an array of whole numbers; nil for anything else.
+    fileprivate var integers: [Int64]? {
+        guard let parts = arrayValue else { return nil }
+        let numbers = parts.compactMap(\.integerValue)
+        return numbers.count == parts.count ? numbers : nil
     }
 }

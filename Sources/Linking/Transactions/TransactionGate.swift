@@ -1,177 +1,160 @@
-// Decides when a link's mirrors may append the commit marker of a transaction: when the markers have arrived at all mirrors that it touched.
-// Until then a marker is held by the mirror's leader, with everything behind it, so a mirror never has half of a transaction. Knows what the
-// source decided from its `__transaction_state`, and which markers wait from the leaders. A value: events go in, releases come out.
+// Decides how far a link's mirrors are settled: which transactions may be shown as committed, because they have ended in all mirrors that they
+// touched. Mirrors take the source's records as they come; a marker behind the settled offset of its mirror counts for nothing yet, and a
+// fail-over cuts the mirror there. Knows what the source decided from its `__transaction_state`, and the markers from the mirrors' leaders. A
+// value: events go in, steps come out, which are recorded before anybody goes by them.
+//
+// A marker names a producer and its epoch, which before transaction.version 2 are the same for many transactions. The source writes a
+// producer's markers in the order of its decisions, all of one before the first of the next, so the order tells which marker is of which
+// decision once one of them is known; the record keeps that known from coordinator to coordinator.
 import Collections
 import Primitives
 
-/// What the source decided about one transaction that it committed.
-public struct CommitDecision: Sendable, Hashable {
-    public var id: DecisionID
-    public var transactionalID: String
-    public var producer: TransactionProducer
-    /// By the source's names.
-    public var partitions: [TopicPartition]
-    /// By the clock of the source's coordinator.
-    public var startedAt: Timestamp
-    public var decidedAt: Timestamp
-
-    public init(
-        id: DecisionID, transactionalID: String, producer: TransactionProducer, partitions: [TopicPartition], startedAt: Timestamp,
-        decidedAt: Timestamp
-    ) {
-        self.id = id
-        self.transactionalID = transactionalID
-        self.producer = producer
-        self.partitions = partitions
-        self.startedAt = startedAt
-        self.decidedAt = decidedAt
-    }
-}
-
-/// What a mirror's leader says of its progress.
-public struct MirrorStanding: Sendable, Hashable {
-    public var highWatermark: Offset
-    /// Monotonic milliseconds at which, at the latest, the mirror had everything; nil if it never had.
-    public var caughtUpAt: Int64?
-
-    public init(highWatermark: Offset, caughtUpAt: Int64?) {
-        self.highWatermark = highWatermark
-        self.caughtUpAt = caughtUpAt
-    }
-}
-
 /// The gate of one link.
 public struct TransactionGate: Sendable {
-    private struct Decision: Sendable {
-        var decision: CommitDecision
+    struct Decision: Sendable {
+        var decision: TransactionDecision
+        /// Markers that stand behind the settled offset.
         var markers: [TopicPartition: Offset] = [:]
-        /// Mirrors that are not waited for: they lag behind.
-        var skipped: Set<TopicPartition> = []
-        /// Mirrors that had appended the marker before this gate heard of it.
+        /// Mirrors that have carried it out, or never will.
         var passed: Set<TopicPartition> = []
         /// When the source had written all markers, as far as is known here: monotonic milliseconds, and by the source's clock.
         var completedAt: Int64?
         var completionTimestamp: Timestamp?
         var firstMarkerAt: Int64?
-        /// Handed out to be recorded.
-        var isSubmitted = false
-        var isReleased = false
     }
 
-    private struct Sequence: Hashable, Sendable {
-        var partition: TopicPartition
-        var producer: TransactionProducer
-    }
+    struct Marker: Sendable {
+        enum Fate: Sendable, Hashable {
+            /// Its decision has not been found.
+            case unknown
+            case of(DecisionID)
+            /// Of a decision from before those that are known, or of one that nobody will ever know.
+            case free
+        }
 
-    private struct Held: Sendable {
-        var marker: HeldMarker
+        var marker: MirroredMarker
         var reportedAt: Int64
-        var decision: DecisionID?
-        var isPermitted = false
+        var fate = Fate.unknown
     }
 
-    /// What may be appended now.
-    public struct Outcome: Sendable, Equatable {
-        /// To be recorded; ``released(_:)`` says that they are.
-        public var candidates: [TransactionRelease] = []
-        /// Markers that may be appended.
-        public var permitted: [HeldMarker] = []
-        /// Mirrors that the others do not wait for any longer.
-        public var leftBehind: [TopicPartition] = []
+    struct Mirror: Sendable {
+        /// Nil while it is not waited for: then markers count as they come.
+        var settled: SettledMirror?
+        /// Since when it is not waited for: it is again once it has everything that the source had then.
+        var freeSince: Int64
+        var leaderEpoch: LeaderEpoch = -1
+        /// Behind the settled offset, in order.
+        var markers: [Marker] = []
+        /// What is known ends here; -1 when nothing is.
+        var upTo: Offset = -1
+        var stableOffset: Offset = 0
+        var coveredAt: Int64?
+        /// Producers whose next marker is known to be of their next decision; nil for all of them.
+        var sequenced: Set<ProducerID>? = []
     }
 
     private let maximumHold: Int64
-    /// Decisions and markers that are kept in mind; beyond that markers pass unchecked.
-    private static let maximumKept = 200_000
+    /// How long after the source's last marker a mirror that covers that time must have had it: a source's new leader may say for a moment that
+    /// less is committed than there is.
+    private static let coverageMilliseconds: Int64 = 2_000
+    /// Decisions that are kept in mind; the oldest are let go of beyond that.
+    private static let maximumDecisions = 200_000
 
-    private var decisions: [DecisionID: Decision] = [:]
-    /// Those that are not released, the same again.
-    private var unreleased: Set<DecisionID> = []
-    private var order: OrderedDictionary<Int32, Deque<DecisionID>> = [:]
-    private var byProducer: [TransactionProducer: [DecisionID]] = [:]
+    var decisions: [DecisionID: Decision] = [:]
+    var order: OrderedDictionary<Int32, Deque<DecisionID>> = [:]
+    var byProducer: [ProducerID: [DecisionID]] = [:]
     /// The last one of a transactional id, while it is not known to be complete.
     private var incomplete: [String: DecisionID] = [:]
     private var nextOffsets: OrderedDictionary<Int32, Offset> = [:]
-    private var held: [TopicPartition: [Offset: Held]] = [:]
-    /// Markers without a decision.
-    private var unmatched: [HeldMarker] = []
-    /// Producers of mirrors of which markers have been matched: the next marker belongs to the next decision.
-    private var sequenced: Set<Sequence> = []
-    /// Recorded before this gate came to be.
-    private var recorded: [DecisionID: TransactionRelease] = [:]
-    /// Mirror by source topic, and the other way round; nil until they are known.
-    private var mirrors: [String: String]?
-    private var sources: [String: String] = [:]
-    /// Mirrors that the others do not wait for, and since when.
-    private var lagging: [TopicPartition: Int64] = [:]
-    /// Topics whose mirrors have just been made: they have everything to fetch yet.
-    private var newTopics: Set<String> = []
+    private let recorded: SettledDecisions
+    var mirrors: [TopicPartition: Mirror] = [:]
+    /// What was recorded of mirrors that have not been heard of yet.
+    private var recordedMirrors: [TopicPartition: SettledMirror]
+    /// Mirror topic by source topic; nil until they are known.
+    private var topics: [String: String]?
+    private(set) var sources: [String: String] = [:]
     /// All decisions made before this time have been observed.
-    private var readThrough: Int64 = .min
-    /// Transactions released though a mirror's marker had not come.
-    public private(set) var incompleteReleases = 0
+    var readThrough: Int64 = .min
+    /// While the source's decisions cannot be read nothing is waited for.
+    private var isOpen = false
+    /// Changes since the last step.
+    var pending = SettlingStep()
+    /// Transactions shown though a mirror's marker had not come.
+    public var incompleteTransactions = 0
 
     /// - Parameters:
     ///   - recorded: by coordinators before this one.
-    ///   - maximumHoldMilliseconds: how long the markers of a transaction wait for one that does not come.
-    public init(_ recorded: RecordedTransactions, maximumHoldMilliseconds: Int64) {
+    ///   - maximumHoldMilliseconds: how long a transaction waits for a marker that does not come.
+    public init(_ recorded: SettledTransactions, maximumHoldMilliseconds: Int64) {
         maximumHold = maximumHoldMilliseconds
-        for (partition, offset) in recorded.positions { nextOffsets[partition] = offset }
-        for release in recorded.releases.values.joined() { self.recorded[release.id] = release }
+        self.recorded = recorded.decisions
+        nextOffsets = recorded.decisions.positions
+        recordedMirrors = recorded.mirrors
     }
+
+    // MARK: What is known
 
     /// Where to go on reading; nil for a partition that nothing is known of.
     public func position(of partition: Int32) -> Offset? { nextOffsets[partition] }
 
     /// Whether markers have waited since a time for decisions that have not been observed.
     public func awaitsDecisions(since time: Int64) -> Bool {
-        unmatched.contains { held[$0.partition]?[$0.offset].map { $0.reportedAt <= time } ?? false }
+        mirrors.values.contains { mirror in mirror.markers.contains { $0.fate == .unknown && $0.reportedAt <= time } }
     }
 
-    /// Transactions of which some markers have arrived, but not all.
-    public var heldTransactions: Int { unreleased.count { decisions[$0]?.firstMarkerAt != nil } }
+    /// Committed transactions of which some markers have arrived, but not all.
+    public var heldTransactions: Int {
+        decisions.values.count { $0.decision.isCommit && $0.firstMarkerAt != nil && !waiting($0).isEmpty }
+    }
 
-    /// Whether all decisions before some offsets have been observed, and none of them waits to be released.
-    public func hasReleased(before ends: [Int32: Offset]) -> Bool {
-        ends.allSatisfy { nextOffsets[$0.key] ?? 0 >= $0.value }
-            && unreleased.allSatisfy { id in
-                id.offset >= ends[id.partition] ?? 0 || decisions[id].map { needed($0)?.isEmpty ?? true } ?? true
-            }
+    /// Whether something is under way, so that news of mirrors is wanted soon.
+    public var isBusy: Bool {
+        decisions.values.contains { !waiting($0).isEmpty } || mirrors.values.contains { !$0.markers.isEmpty }
     }
 
     public var mirrorTopics: Int { sources.count }
 
-    /// Mirror partitions and new mirror topics that the others do not wait for.
-    public var laggingMirrors: Int { lagging.count + newTopics.count }
+    /// Mirror partitions that the others do not wait for.
+    public var freeMirrors: Int { mirrors.values.count { $0.settled == nil } }
 
-    /// Whether a marker may be appended.
-    public func isPermitted(_ marker: HeldMarker) -> Bool { held[marker.partition]?[marker.offset]?.isPermitted == true }
+    /// Whether all decisions before some offsets have been observed, and what they committed is settled.
+    public func hasSettled(before ends: [Int32: Offset]) -> Bool {
+        ends.allSatisfy { nextOffsets[$0.key] ?? 0 >= $0.value }
+            && decisions.values.allSatisfy { entry in
+                let id = entry.decision.id
+                return !entry.decision.isCommit || id.offset >= ends[id.partition] ?? 0 || waiting(entry).isEmpty
+            }
+    }
+
+    /// Whether nothing before some offsets of a mirror topic's partitions is held back.
+    public func isSettled(_ topic: String, before ends: [Offset]) -> Bool {
+        ends.indices.allSatisfy { index in
+            guard let mirror = mirrors[TopicPartition(topic, Int32(index))] else { return ends[index] == 0 }
+            guard mirror.settled != nil else { return true }
+            return mirror.upTo >= ends[index] && !mirror.markers.contains { $0.marker.offset < ends[index] && $0.marker.isCommit }
+        }
+    }
 
     // MARK: Events
 
     /// Begins to read a partition at an offset.
     public mutating func begin(_ partition: Int32, at offset: Offset) { nextOffsets[partition] = offset }
 
-    /// The source decided to commit.
-    public mutating func observe(_ decision: CommitDecision) {
+    /// The source has decided.
+    public mutating func observe(_ decision: TransactionDecision) {
         let id = decision.id
         nextOffsets[id.partition] = id.offset + 1
-        guard decisions[id] == nil, decisions.count < Self.maximumKept else { return }
+        guard decisions[id] == nil, !recorded.isDone(id) else { return }
+        if decisions.count >= Self.maximumDecisions { forgetOldest() }
         var entry = Decision(decision: decision)
-        if let release = recorded[id] {
-            entry.isReleased = true
-            entry.markers = Dictionary(uniqueKeysWithValues: release.markers.map { ($0.key, $0.value) })
-        }
-        // A mirror that lags may have passed the marker, or not have come to it: it is not waited for, even if it has caught up meanwhile.
-        for partition in mirrored(decision.partitions) where lags(partition) { entry.skipped.insert(partition) }
+        entry.passed = recorded.partial[id] ?? []
         decisions[id] = entry
-        if !entry.isReleased { unreleased.insert(id) }
         order[id.partition, default: []].append(id)
-        byProducer[decision.producer, default: []].append(id)
+        byProducer[decision.producer.id, default: []].append(id)
         incomplete[decision.transactionalID] = id
     }
 
-    /// A transactional id has gone on: the source has written all markers of what it committed before.
+    /// A transactional id has gone on: the source has written all markers of what it decided before.
     ///
     /// - Parameters:
     ///   - timestamp: by the source's clock.
@@ -189,249 +172,270 @@ public struct TransactionGate: Sendable {
     /// Everything that the source had decided at a time has been observed.
     public mutating func readThrough(_ time: Int64) { readThrough = max(readThrough, time) }
 
+    /// Whether mirrors wait for each other; they do not while the source's decisions cannot be read.
+    public mutating func setOpen(_ open: Bool, now: Int64) {
+        guard open != isOpen else { return }
+        isOpen = open
+        if open { for partition in Array(mirrors.keys) { free(partition, now: now) } }
+    }
+
     /// The mirrors that fetch, by their sources' names.
-    public mutating func setMirrors(_ mirrors: [String: String]) {
-        guard mirrors != self.mirrors else { return }
-        if let former = self.mirrors { newTopics.formUnion(Set(mirrors.values).subtracting(former.values)) }
-        newTopics.formIntersection(mirrors.values)
-        self.mirrors = mirrors
-        sources = Dictionary(mirrors.map { ($0.value, $0.key) }) { first, _ in first }
-        held = held.filter { sources[$0.key.topic] != nil }
-        unmatched.removeAll { sources[$0.partition.topic] == nil }
-        lagging = lagging.filter { sources[$0.key.topic] != nil }
-        sequenced = sequenced.filter { sources[$0.partition.topic] != nil }
-    }
-
-    /// Leaders have fetched markers.
-    public mutating func report(_ markers: [HeldMarker], now: Int64) {
-        for marker in markers where sources[marker.partition.topic] != nil && held[marker.partition]?[marker.offset] == nil {
-            held[marker.partition, default: [:]][marker.offset] = Held(marker: marker, reportedAt: now)
-            unmatched.append(marker)
+    public mutating func setMirrors(_ topics: [String: String], now: Int64) {
+        guard topics != self.topics else { return }
+        self.topics = topics
+        sources = Dictionary(topics.map { ($0.value, $0.key) }) { first, _ in first }
+        for partition in Array(mirrors.keys) where sources[partition.topic] == nil {
+            forgetMarkers(of: partition)
+            if mirrors.removeValue(forKey: partition)?.settled != nil { pending.mirrors[partition] = .some(nil) }
         }
-        unmatched.sort { ($0.partition, $0.offset) < ($1.partition, $1.offset) }
+        for (partition, settled) in recordedMirrors where sources[partition.topic] != nil {
+            var mirror = Mirror(settled: settled, freeSince: now)
+            mirror.sequenced = nil
+            mirrors[partition] = mirror
+        }
+        recordedMirrors = recordedMirrors.filter { sources[$0.key.topic] == nil }
     }
 
-    /// Recorded: these are committed here.
+    /// A mirror's leader says how far it is.
     ///
-    /// - Returns: the markers that may be appended now.
-    public mutating func released(_ ids: [DecisionID]) -> [HeldMarker] {
-        var outcome = Outcome()
-        for id in ids {
-            decisions[id]?.isReleased = true
-            unreleased.remove(id)
-            for (partition, offset) in decisions[id]?.markers ?? [:] { permit(partition, offset, &outcome) }
+    /// - Returns: whether it fits what is known; if not, all of it has to be said, from the settled offset on.
+    public mutating func report(_ report: MirrorReport, of partition: TopicPartition, now: Int64) -> Bool {
+        guard sources[partition.topic] != nil else { return true }
+        var mirror = mirrors[partition] ?? Mirror(settled: nil, freeSince: now)
+        guard report.leaderEpoch >= mirror.leaderEpoch else { return true }
+        if report.leaderEpoch > mirror.leaderEpoch, mirror.leaderEpoch >= 0 {
+            // Another leader: the log may have been cut.
+            forgetMarkers(of: partition)
+            mirror.markers = []
+            mirror.upTo = -1
         }
-        return outcome.permitted
-    }
-
-    /// They could not be recorded, and are handed out again.
-    public mutating func notReleased(_ ids: [DecisionID]) {
-        for id in ids { decisions[id]?.isSubmitted = false }
-    }
-
-    // MARK: Decisions
-
-    /// What follows from everything so far.
-    public mutating func evaluate(now: Int64) -> Outcome {
-        var outcome = Outcome()
-        var ready: [DecisionID: Decision] = [:]
-        match(now: now, &outcome)
-        for id in unreleased {
-            guard let entry = decisions[id], !entry.isSubmitted, var waiting = needed(entry) else { continue }
-            waiting.subtract(entry.markers.keys)
-            if !waiting.isEmpty, let first = entry.firstMarkerAt, now - first > maximumHold {
-                outcome.leftBehind += waiting
-                for partition in waiting { lagging[partition] = now }
-                decisions[id]?.skipped.formUnion(waiting)
-                incompleteReleases += 1
-                waiting = []
-            }
-            if waiting.isEmpty, !entry.markers.isEmpty { ready[id] = entry }
+        mirror.leaderEpoch = report.leaderEpoch
+        let fits = mirror.upTo < 0 ? report.from <= mirror.settled?.end ?? .max : report.from <= mirror.upTo
+        guard fits else {
+            mirrors[partition] = mirror
+            return false
         }
-        for (id, entry) in withoutBlocked(ready) {
-            decisions[id]?.isSubmitted = true
-            let markers = entry.markers.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
-            outcome.candidates.append(
-                TransactionRelease(id: id, producer: entry.decision.producer, markers: OrderedDictionary(uniqueKeysWithValues: markers)))
+        let known = max(mirror.upTo, mirror.settled?.end ?? 0)
+        mirror.markers += report.markers.filter { $0.offset >= known }.map { Marker(marker: $0, reportedAt: now) }
+        mirror.upTo = max(mirror.upTo, report.upTo)
+        if report.isHeld || mirror.settled == nil { mirror.stableOffset = report.stableOffset }
+        if let time = report.coveredAt { mirror.coveredAt = max(mirror.coveredAt ?? .min, time) }
+        mirrors[partition] = mirror
+        return true
+    }
+
+    // MARK: Steps
+
+    /// Draws the conclusions from everything so far; ``takeStep()`` gives them.
+    ///
+    /// - Returns: mirrors that are not waited for any longer.
+    public mutating func evaluate(now: Int64) -> [TopicPartition] {
+        match(now: now, maximumHold: maximumHold)
+        passCovered()
+        let left = leaveBehind(now: now)
+        joinMirrors()
+        settle()
+        forgetDone()
+        return left
+    }
+
+    /// Whether mirrors have got on since the last step.
+    public var hasStep: Bool { !pending.mirrors.isEmpty }
+
+    /// What is to be recorded: all of it at once, and one step after the other.
+    public mutating func takeStep() -> SettlingStep {
+        var step = pending
+        pending = SettlingStep()
+        step.decisions = settledDecisions
+        return step
+    }
+
+    /// A mirror that does not get on is not waited for.
+    private mutating func leaveBehind(now: Int64) -> [TopicPartition] {
+        var left: Set<TopicPartition> = []
+        for entry in decisions.values where entry.decision.isCommit {
+            guard let first = entry.firstMarkerAt, now - first > maximumHold else { continue }
+            let missing = waiting(entry).subtracting(entry.markers.keys)
+            guard !missing.isEmpty else { continue }
+            incompleteTransactions += 1
+            left.formUnion(missing)
         }
-        outcome.candidates.sort { $0.id < $1.id }
-        outcome.leftBehind.sort()
-        permitLagging(&outcome)
-        outcome.permitted.sort { ($0.partition, $0.offset) < ($1.partition, $1.offset) }
-        return outcome
+        for partition in left { free(partition, now: now) }
+        return left.sorted()
     }
 
-    /// Without those that have a marker behind one of a transaction that is not released and does not go with them: what a mirror appends of
-    /// what it holds is whole transactions then. Transactions whose markers stand in different orders in different mirrors go together.
-    private func withoutBlocked(_ ready: [DecisionID: Decision]) -> [DecisionID: Decision] {
-        var left = ready
-        while true {
-            let blocked = left.filter { _, entry in
-                entry.markers.contains { partition, offset in
-                    held[partition]?.contains { earlier, other in
-                        earlier < offset && !other.isPermitted && !(other.decision.map { goes($0, with: left) } ?? false)
-                    } ?? false
-                }
-            }
-            if blocked.isEmpty { return left }
-            for id in blocked.keys { left[id] = nil }
+    private mutating func free(_ partition: TopicPartition, now: Int64) {
+        guard let mirror = mirrors[partition] else { return }
+        mirrors[partition]?.freeSince = now
+        guard mirror.settled != nil else { return }
+        mirrors[partition]?.settled = nil
+        pending.mirrors[partition] = .some(nil)
+    }
+
+    /// Mirrors that have caught up are waited for from now on.
+    private mutating func joinMirrors() {
+        guard !isOpen else { return }
+        for (partition, mirror) in mirrors where mirror.settled == nil && mirror.upTo >= 0 {
+            guard let coveredAt = mirror.coveredAt, coveredAt > mirror.freeSince else { continue }
+            // What is in the mirror so far has been shown. One whose decision is to come may begin anywhere.
+            passAll(of: partition)
+            guard mirrors[partition]?.markers.isEmpty == true else { continue }
+            let settled = SettledMirror(end: mirror.upTo, stable: min(mirror.stableOffset, mirror.upTo))
+            mirrors[partition]?.settled = settled
+            pending.mirrors[partition] = settled
         }
     }
 
-    private func goes(_ id: DecisionID, with others: [DecisionID: Decision]) -> Bool {
-        others[id] != nil || decisions[id].map { $0.isReleased || $0.isSubmitted } ?? true
-    }
-
-    /// The mirrors whose markers a transaction waits for; nil when nobody mirrors any of its partitions.
-    private func needed(_ entry: Decision) -> Set<TopicPartition>? {
-        let mirrored = mirrored(entry.decision.partitions)
-        return mirrored.isEmpty ? nil : Set(mirrored.filter { !entry.skipped.contains($0) && !entry.passed.contains($0) && !lags($0) })
-    }
-
-    /// Under the names of the mirrors.
-    private func mirrored(_ partitions: [TopicPartition]) -> [TopicPartition] {
-        partitions.compactMap { partition in mirrors?[partition.topic].map { TopicPartition($0, partition.partition) } }
-    }
-
-    private func lags(_ partition: TopicPartition) -> Bool { lagging[partition] != nil || newTopics.contains(partition.topic) }
-
-    /// Finds for each marker the decision that it carries out.
-    private mutating func match(now: Int64, _ outcome: inout Outcome) {
-        var left: [HeldMarker] = []
-        for marker in unmatched {
-            guard let entry = held[marker.partition]?[marker.offset] else { continue }
-            switch decision(of: marker) {
-            case .found(let id, let passed):
-                decisions[id]?.markers[marker.partition] = marker.offset
-                held[marker.partition]?[marker.offset]?.decision = id
-                for earlier in passed { decisions[earlier]?.passed.insert(marker.partition) }
-                if decisions[id]?.firstMarkerAt == nil { decisions[id]?.firstMarkerAt = entry.reportedAt }
-                if sequenced.count >= Self.maximumKept { sequenced = [] }
-                sequenced.insert(Sequence(partition: marker.partition, producer: marker.producer))
-                if decisions[id]?.isReleased == true { permit(marker.partition, marker.offset, &outcome) }
-            case .unknown: permit(marker.partition, marker.offset, &outcome)
-            case .toCome:
-                // Of a decision from before this link looked at them nothing more will be known.
-                let isLate = now - entry.reportedAt > maximumHold
-                if entry.reportedAt > readThrough, decisions.count < Self.maximumKept, !isLate {
-                    left.append(marker)
-                } else {
-                    if isLate { incompleteReleases += 1 }
-                    permit(marker.partition, marker.offset, &outcome)
+    /// Takes all mirrors as far as whole transactions go. Transactions whose markers stand in different orders in different mirrors go
+    /// together; one that has to wait in one mirror waits in all, and keeps back what is behind it.
+    private mutating func settle() {
+        var ready = Set(decisions.values.filter { isReady($0) }.map(\.decision.id))
+        var blocked: [TopicPartition: Int] = [:]
+        var isStable = false
+        while !isStable {
+            isStable = true
+            for (partition, mirror) in mirrors where mirror.settled != nil && !mirror.markers.isEmpty {
+                let index = mirror.markers.firstIndex { !isPassable($0, ready) } ?? mirror.markers.count
+                if blocked[partition] == index { continue }
+                blocked[partition] = index
+                for marker in mirror.markers[index...] {
+                    if case .of(let id) = marker.fate, ready.remove(id) != nil { isStable = false }
                 }
             }
         }
-        unmatched = left
+        pending.committed += ready.count
+        for (partition, index) in blocked where index > 0 { advance(partition, past: index) }
+        for (partition, mirror) in mirrors where mirror.settled == nil && !mirror.markers.isEmpty { passAll(of: partition) }
     }
 
-    private enum Match {
-        /// And earlier decisions, which the mirror has passed.
-        case found(DecisionID, passed: [DecisionID])
-        /// Of a decision from before those that are known.
-        case unknown
-        case toCome
+    /// A commit of which all is there.
+    private func isReady(_ entry: Decision) -> Bool {
+        guard entry.decision.isCommit, !entry.markers.isEmpty else { return false }
+        return waiting(entry).isSubset(of: entry.markers.keys)
     }
 
-    /// The source writes a producer's markers in the order of its decisions, all of one before the first of the next. From the first
-    /// marker on that this gate has matched, order alone tells them apart; for the first one time has to, unless each decision has an
-    /// epoch of its own (KIP-890).
-    private func decision(of marker: HeldMarker) -> Match {
-        let partition = marker.partition
-        let source = TopicPartition(sources[partition.topic] ?? "", partition.partition)
-        let all = (byProducer[marker.producer] ?? []).filter { decisions[$0]?.decision.partitions.contains(source) == true }
-        if let same = all.first(where: { decisions[$0]?.markers[partition] == marker.offset }) { return .found(same, passed: []) }
-        let anchor = all.lastIndex { id in decisions[id]?.markers[partition].map { $0 < marker.offset } ?? false }
-        let following = all[(anchor.map { $0 + 1 } ?? 0)...].filter { decisions[$0]?.passed.contains(partition) == false }
-        guard let first = following.first, let earliest = decisions[first]?.decision else { return .toCome }
-        if sequenced.contains(Sequence(partition: partition, producer: marker.producer)) { return .found(first, passed: []) }
-        var best: (index: Int, distance: Int64)?
-        for (index, id) in following.enumerated() {
-            guard let entry = decisions[id] else { continue }
-            let distance = max(
-                0, entry.decision.decidedAt - marker.timestamp, entry.completionTimestamp.map { marker.timestamp - $0 } ?? 0)
-            if distance < best?.distance ?? .max { best = (index, distance) }
-        }
-        guard let best else { return .toCome }
-        // An earlier transaction of the producer had ended before this one began.
-        if anchor == nil, max(0, marker.timestamp - earliest.startedAt) < best.distance { return .unknown }
-        return .found(following[best.index], passed: Array(following[..<best.index]))
-    }
-
-    private mutating func permit(_ partition: TopicPartition, _ offset: Offset, _ outcome: inout Outcome) {
-        guard let entry = held[partition]?[offset], !entry.isPermitted else { return }
-        held[partition]?[offset]?.isPermitted = true
-        outcome.permitted.append(entry.marker)
-    }
-
-    private mutating func permitLagging(_ outcome: inout Outcome) {
-        guard !lagging.isEmpty || !newTopics.isEmpty else { return }
-        for (partition, entries) in held where lags(partition) {
-            for offset in entries.keys { permit(partition, offset, &outcome) }
+    private func isPassable(_ marker: Marker, _ ready: Set<DecisionID>) -> Bool {
+        switch marker.fate {
+        case .unknown: false
+        case .free: true
+        case .of(let id): !marker.marker.isCommit || ready.contains(id)
         }
     }
 
-    // MARK: Progress
-
-    /// Takes note of how far mirrors are, and forgets what has arrived everywhere.
-    public mutating func progressed(_ standings: [TopicPartition: MirrorStanding]) {
-        for (partition, standing) in standings {
-            if let since = lagging[partition], let caughtUpAt = standing.caughtUpAt, caughtUpAt > since { lagging[partition] = nil }
-            held[partition] = held[partition]?.filter { $0.key >= standing.highWatermark }
-            if held[partition]?.isEmpty == true { held[partition] = nil }
-        }
-        for topic in newTopics {
-            let own = standings.filter { $0.key.topic == topic }
-            if !own.isEmpty, own.values.allSatisfy({ $0.caughtUpAt != nil }) { newTopics.remove(topic) }
-        }
-        passMarkers(standings)
-        forgetSettled(standings)
+    /// - Parameter count: of markers.
+    private mutating func advance(_ partition: TopicPartition, past count: Int) {
+        guard var mirror = mirrors[partition], let former = mirror.settled else { return }
+        let passed = mirror.markers[..<count]
+        mirror.markers.removeFirst(count)
+        let end = mirror.markers.first?.marker.offset ?? (passed.last?.marker.offset ?? former.end - 1) + 1
+        let settled = SettledMirror(end: max(former.end, end), stable: max(former.stable, min(mirror.stableOffset, end)))
+        mirror.settled = settled
+        mirrors[partition] = mirror
+        for marker in passed { carriedOut(marker, in: partition) }
+        pending.mirrors[partition] = settled
     }
 
-    /// A mirror that has had everything since the source wrote the last marker, and holds none, has appended it long ago.
-    private mutating func passMarkers(_ standings: [TopicPartition: MirrorStanding]) {
-        for id in unreleased {
-            guard let entry = decisions[id], let completedAt = entry.completedAt, let needed = needed(entry) else { continue }
-            for partition in needed where entry.markers[partition] == nil {
-                guard let caughtUpAt = standings[partition]?.caughtUpAt, caughtUpAt > completedAt else { continue }
+    /// Of a mirror that is not waited for: markers count as they come, but those whose decisions are still to come are matched first.
+    private mutating func passAll(of partition: TopicPartition) {
+        guard let markers = mirrors[partition]?.markers else { return }
+        for marker in markers where marker.fate != .unknown { carriedOut(marker, in: partition) }
+        mirrors[partition]?.markers.removeAll { $0.fate != .unknown }
+    }
+
+    private mutating func carriedOut(_ marker: Marker, in partition: TopicPartition) {
+        guard case .of(let id) = marker.fate else { return }
+        decisions[id]?.markers[partition] = nil
+        decisions[id]?.passed.insert(partition)
+    }
+
+    /// A mirror that has had everything for long since the source wrote the last marker, and knows of none, has carried it out before.
+    private mutating func passCovered() {
+        for (id, entry) in decisions {
+            guard let completedAt = entry.completedAt else { continue }
+            for partition in mirrored(entry.decision.partitions) where !entry.passed.contains(partition) && entry.markers[partition] == nil {
+                guard let mirror = mirrors[partition], let coveredAt = mirror.coveredAt,
+                    coveredAt > completedAt + Self.coverageMilliseconds, !mirror.markers.contains(where: { $0.fate == .unknown })
+                else { continue }
                 decisions[id]?.passed.insert(partition)
             }
         }
     }
 
-    private mutating func forgetSettled(_ standings: [TopicPartition: MirrorStanding]) {
+    // MARK: Decisions
+
+    /// The mirrors that have to carry a decision out before it counts, and have not.
+    func waiting(_ entry: Decision) -> Set<TopicPartition> {
+        Set(mirrored(entry.decision.partitions).filter { mirrors[$0]?.settled != nil && !entry.passed.contains($0) })
+    }
+
+    /// Under the names of the mirrors.
+    func mirrored(_ partitions: [TopicPartition]) -> [TopicPartition] {
+        partitions.compactMap { partition in topics?[partition.topic].map { TopicPartition($0, partition.partition) } }
+    }
+
+    private mutating func forgetMarkers(of partition: TopicPartition) {
+        for marker in mirrors[partition]?.markers ?? [] {
+            if case .of(let id) = marker.fate { decisions[id]?.markers[partition] = nil }
+        }
+    }
+
+    /// Whether nothing more will be asked about a decision.
+    private func isDone(_ entry: Decision) -> Bool {
+        mirrored(entry.decision.partitions).allSatisfy { entry.passed.contains($0) }
+    }
+
+    private mutating func forgetDone() {
         for partition in Array(order.keys) {
-            while let id = order[partition]?.first, let entry = decisions[id], isSettled(entry, standings) {
+            while let id = order[partition]?.first {
+                if let entry = decisions[id], !isDone(entry) { break }
                 order[partition]?.removeFirst()
-                forget(id, entry)
+                forget(id)
             }
         }
     }
 
-    private func isSettled(_ entry: Decision, _ standings: [TopicPartition: MirrorStanding]) -> Bool {
-        guard entry.completedAt != nil else { return false }
-        guard let needed = needed(entry) else { return true }
-        guard entry.isReleased else { return needed.isEmpty && entry.markers.isEmpty }
-        return entry.markers.allSatisfy { partition, offset in
-            sources[partition.topic] == nil || standings[partition].map { $0.highWatermark > offset } ?? false
+    private mutating func forgetOldest() {
+        guard let partition = order.max(by: { $0.value.count < $1.value.count })?.key, let id = order[partition]?.popFirst() else { return }
+        // Mirrors that have not carried it out do not know any longer which of the producer's markers is next.
+        if let entry = decisions[id] {
+            for mirror in mirrored(entry.decision.partitions) where !entry.passed.contains(mirror) {
+                if mirrors[mirror]?.sequenced == nil { mirrors[mirror]?.sequenced = [] }
+                mirrors[mirror]?.sequenced?.remove(entry.decision.producer.id)
+            }
         }
+        forget(id)
     }
 
-    private mutating func forget(_ id: DecisionID, _ entry: Decision) {
-        decisions[id] = nil
-        unreleased.remove(id)
-        recorded[id] = nil
-        let producer = entry.decision.producer
+    private mutating func forget(_ id: DecisionID) {
+        guard let entry = decisions.removeValue(forKey: id) else { return }
+        let producer = entry.decision.producer.id
         byProducer[producer]?.removeAll { $0 == id }
         if byProducer[producer]?.isEmpty == true { byProducer[producer] = nil }
         if incomplete[entry.decision.transactionalID] == id { incomplete[entry.decision.transactionalID] = nil }
     }
 
-    /// By partition of `__transaction_state`: all decisions before are carried out in all mirrors.
-    public var settledPositions: OrderedDictionary<Int32, Offset> {
-        var positions = nextOffsets
+    /// What the mirrors' settled offsets stand for.
+    private var settledDecisions: SettledDecisions {
+        var settled = SettledDecisions()
+        settled.positions = nextOffsets
         for (partition, ids) in order {
-            if let first = ids.first { positions[partition] = first.offset }
+            var run: ClosedRange<Offset>?
+            var isFirst = true
+            for id in ids {
+                guard let entry = decisions[id] else { continue }
+                // Those that are not waited for do not keep the record long; after a change of coordinators they are taken by their time.
+                if waiting(entry).isEmpty {
+                    if !isFirst { run = (run?.lowerBound ?? id.offset)...id.offset }
+                    continue
+                }
+                if isFirst { settled.positions[partition] = id.offset }
+                isFirst = false
+                if let ended = run { settled.done[partition, default: []].append(ended) }
+                run = nil
+                if !entry.passed.isEmpty { settled.partial[id] = entry.passed }
+            }
+            if let ended = run { settled.done[partition, default: []].append(ended) }
         }
-        return positions
+        return settled
     }
 }

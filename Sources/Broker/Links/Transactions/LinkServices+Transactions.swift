@@ -1,5 +1,5 @@
-// Questions about a source's transactions between the brokers of this cluster: asked by leaders of mirrors, answered by whoever coordinates
-// links.
+// What becomes of the source's transactions in a mirror that stops: what is not settled is cut off, what is open is aborted. And who waits for
+// transactions to be settled.
 import Controlling
 import KafkaMessages
 import KafkaWire
@@ -10,6 +10,7 @@ import NIOCore
 import Network
 import Primitives
 import Runtime
+import Storage
 
 extension LinkServices {
     private static let retryMilliseconds: Int64 = 100
@@ -35,34 +36,18 @@ extension LinkServices {
         }
     }
 
-    /// Ends what a mirror that stops has open: as the source decided where that is recorded, else by aborting. What is recorded as committed
-    /// and still held is appended first.
+    /// Ends a mirror: cuts off what is not settled, and aborts what is open then.
     func endOpenTransactions(_ partition: Partition, link: String) {
         let name = partition.topicPartition
         guard state.withLock({ !$0.ended.contains(name) && $0.ending.insert(name).inserted }) else { return }
-        let done: @Sendable (SurrenderedMirror?) -> Void = { [self] surrendered in
-            if let surrendered { state.withLock { $0.surrendered[name] = surrendered } }
-            askForEnds(partition, link: link)
-        }
-        guard let source = source(of: link) else { return done(nil) }
-        source.surrender(name, done)
-    }
-
-    private func askForEnds(_ partition: Partition, link: String) {
-        let name = partition.topicPartition
-        let end = (try? partition.withLog { $0.logEndOffset }) ?? 0
+        source(of: link)?.stop(name)
         let body: JSONValue = [
-            "link": .string(link), "topic": .string(name.topic), "partition": .integer(Int64(name.partition)), "end": .integer(end),
+            "link": .string(link), "topic": .string(name.topic), "partition": .integer(Int64(name.partition)),
         ]
         askCoordinator(.endTransactions, body) { [self] answer in
             guard let answer, let services else { return endLater(name) }
-            let released = (answer["released"]?.arrayValue ?? []).compactMap { entry -> ReleasedMarker? in
-                guard let id = entry["producer"]?.integerValue, let epoch = entry["epoch"]?.integerValue,
-                    let offset = entry["offset"]?.integerValue
-                else { return nil }
-                return ReleasedMarker(producer: id, epoch: Int16(clamping: epoch), offset: offset)
-            }
-            services.backgroundWork.run { [self] in finish(partition, released) }
+            let settled = answer["settled"]?.integerValue
+            services.backgroundWork.run { [self] in finish(partition, settled: settled, link: link) }
         }
     }
 
@@ -77,36 +62,53 @@ extension LinkServices {
         }
     }
 
-    private func finish(_ partition: Partition, _ released: [ReleasedMarker]) {
+    /// - Parameter settled: where the mirror's records are cut off at the next transaction that was committed; nil when none are.
+    private func finish(_ partition: Partition, settled: Offset?, link: String) {
         let name = partition.topicPartition
         do throws(PartitionError) {
-            var end = (try? partition.withLog { $0.logEndOffset }) ?? 0
-            if let surrendered = state.withLock({ $0.surrendered[name] }), let records = surrendered.records(upTo: released, from: end) {
-                end = try partition.appendMirrored(
-                    records, leaderEpoch: partition.leadership.leaderEpoch, sourceStartOffset: surrendered.sourceStart, access: .ending,
-                    now: SystemClock.now()
-                ).position.logEndOffset
-            }
-            var committed: [ProducerID: Int16] = [:]
-            for marker in released where marker.offset >= end && committed[marker.producer] == nil {
-                committed[marker.producer] = marker.epoch
-            }
-            let count = try partition.endMirroredTransactions(committed: committed, now: SystemClock.now())
+            if let settled, try !cutUnsettled(partition, from: settled) { return endLater(name) }
+            let count = try partition.abortMirroredTransactions(now: SystemClock.now())
             state.withLock { state in
-                state.surrendered[name] = nil
                 state.ending.remove(name)
                 state.ended.insert(name)
             }
+            source(of: link)?.markers.forget(name)
             guard count > 0 else { return }
             logger.info(
-                "transactions that the source had open are ended", metadata: ["partition": "\(name)", "transactions": "\(count)"])
+                "transactions that the source had open are aborted", metadata: ["partition": "\(name)", "transactions": "\(count)"])
         } catch {
             // Whoever leads now does it; if that is this broker still, it tries again.
             logger.warning(
                 "transactions that the source had open cannot be ended yet", metadata: ["partition": "\(name)", "reason": "\(error)"])
-            if case .notLeader = error { state.withLock { $0.surrendered[name] = nil } }
             endLater(name)
         }
+    }
+
+    /// Cuts a mirror at the first transaction that is not committed on all mirrors, and keeps what is cut off aside.
+    ///
+    /// - Returns: false when that takes another leader epoch first.
+    private func cutUnsettled(_ partition: Partition, from settled: Offset) throws(PartitionError) -> Bool {
+        guard let position = partition.endingPosition else { throw .notLeader }
+        let path: String
+        let offset: Offset
+        do throws(StorageError) {
+            guard let first = try MirroredMarkers.firstCommit(in: partition, from: settled) else { return true }
+            guard position.mayCut else {
+                needsNewEpoch(partition, position.leaderEpoch)
+                return false
+            }
+            offset = first
+            path = try keepCutRecords(of: partition, from: offset)
+        } catch {
+            throw .storage(error)
+        }
+        _ = try partition.cutMirror(to: offset, leaderEpoch: position.leaderEpoch, access: .ending, now: SystemClock.now())
+        logger.warning(
+            "records from a transaction on that is not complete on all mirrors are cut off",
+            metadata: [
+                "partition": "\(partition.topicPartition)", "from": "\(offset)", "to": "\(position.logEndOffset - 1)", "keptIn": "\(path)",
+            ])
+        return true
     }
 
     /// Waits until all that the source has committed by now is committed here, so that offsets which went with it may be copied.
@@ -120,41 +122,22 @@ extension LinkServices {
 
     // MARK: Answering
 
-    /// Which of these markers may be appended; answered when one may, or after a while.
-    func permitMarkers(_ body: JSONValue, done: @escaping @Sendable (ManageLinksResponse) -> Void) {
-        guard let watch = watches.withLock({ $0[body["link"]?.stringValue ?? ""] }) else {
-            let code = ErrorCode.coordinatorNotAvailable
-            return done(ManageLinksResponse(code, code.defaultMessage))
-        }
-        let markers = (body["markers"]?.arrayValue ?? []).compactMap { HeldMarker($0) }
-        watch.ask(markers) { permitted in
-            guard let permitted else {
-                return done(ManageLinksResponse(.coordinatorNotAvailable, ErrorCode.coordinatorNotAvailable.defaultMessage))
-            }
-            done(ManageLinksResponse(["permitted": .array(permitted.map(\.json))]))
-        }
-    }
-
     /// - Parameter operation: `endTransactions` or `awaitTransactions`.
     func answerAboutTransactions(_ operation: LinkOperation, _ body: JSONValue) async -> ManageLinksResponse {
         let link = body["link"]?.stringValue ?? ""
         do throws(LinkCallFailure) {
-            if operation == .endTransactions { return try await endings(link, body) }
+            if operation == .endTransactions { return try await settledEnd(link, body) }
             return ManageLinksResponse(["done": .bool(await hasCommittedAll(link))])
         } catch {
             return ManageLinksResponse(.coordinatorNotAvailable, error.description)
         }
     }
 
-    private func endings(_ link: String, _ body: JSONValue) async throws(LinkCallFailure) -> ManageLinksResponse {
+    private func settledEnd(_ link: String, _ body: JSONValue) async throws(LinkCallFailure) -> ManageLinksResponse {
         let partition = TopicPartition(body["topic"]?.stringValue ?? "", Int32(clamping: body["partition"]?.integerValue ?? -1))
-        let end = body["end"]?.integerValue ?? 0
-        // By way of the log: what is released counts once it is committed.
-        let recorded = try await change { coordinator in (coordinator.transactions[link] ?? RecordedTransactions(), []) }
-        let released = recorded.markers(in: partition, from: end).map { producer, offset -> JSONValue in
-            ["producer": .integer(producer.id), "epoch": .integer(Int64(producer.epoch)), "offset": .integer(offset)]
-        }
-        return ManageLinksResponse(["released": .array(released)])
+        // By way of the log: what is settled counts once it is committed.
+        let settled = try await change { coordinator in (coordinator.transactions[link]?.mirrors[partition]?.end, []) }
+        return ManageLinksResponse(["settled": settled.map { .integer($0) } ?? .null])
     }
 
     private func hasCommittedAll(_ link: String) async -> Bool {
@@ -163,42 +146,6 @@ extension LinkServices {
             return (image.links[link].flatMap { try? LinkSettings($0.configuration) })?.keepsTransactionsWhole == false
         }
         guard let ends = try? await TransactionLogReader(watch: watch).currentEnds(source) else { return false }
-        return await watch.awaitReleases(before: ends, milliseconds: Self.answerMilliseconds)
-    }
-}
-
-extension LinkServices {
-    func askAbout(_ markers: [HeldMarker], link: String, done: @escaping @Sendable ([HeldMarker]?) -> Void) {
-        guard let services, let connections else { return done(nil) }
-        let leader = services.image.topics.partition(TopicPartition(TopicName.clusterLinks, 0))?.leader ?? -1
-        if leader == nodeID {
-            guard let watch = watches.withLock({ $0[link] }) else { return done(nil) }
-            return watch.ask(markers, done)
-        }
-        guard leader >= 0, let address = services.replication.address(of: leader) else { return done(nil) }
-        let body: JSONValue = ["link": .string(link), "markers": .array(markers.map(\.json))]
-        connections.send(ManageLinksRequest(.permitMarkers, body), to: address, timeoutMilliseconds: 5_000) { result in
-            guard case .success(let response) = result, response.errorCode == .none, let body = response.json else { return done(nil) }
-            done((body["permitted"]?.arrayValue ?? []).compactMap { HeldMarker($0) })
-        }
-    }
-}
-
-extension HeldMarker {
-    fileprivate var json: JSONValue {
-        [
-            .string(partition.topic), .integer(Int64(partition.partition)), .integer(producer.id), .integer(Int64(producer.epoch)),
-            .integer(offset), .integer(timestamp),
-        ]
-    }
-
-    fileprivate init?(_ value: JSONValue) {
-        guard let parts = value.arrayValue, parts.count == 6, let topic = parts[0].stringValue, let partition = parts[1].integerValue,
-            let id = parts[2].integerValue, let epoch = parts[3].integerValue, let offset = parts[4].integerValue,
-            let timestamp = parts[5].integerValue
-        else { return nil }
-        self.init(
-            partition: TopicPartition(topic, Int32(clamping: partition)),
-            producer: TransactionProducer(id: id, epoch: Int16(clamping: epoch)), offset: offset, timestamp: timestamp)
+        return await watch.awaitSettled(before: ends, milliseconds: Self.answerMilliseconds)
     }
 }

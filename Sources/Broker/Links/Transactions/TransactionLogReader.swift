@@ -15,10 +15,6 @@ import TransactionCoordination
 struct TransactionLogReader: Sendable {
     private static let topic = "__transaction_state"
     private static let pauseMilliseconds: Int64 = 250
-    private static let surveyMilliseconds: Int64 = 2_000
-    /// While mirrors are not waited for.
-    private static let laggingSurveyMilliseconds: Int64 = 250
-    private static let recordMilliseconds: Int64 = 5_000
     /// Until it is tried again whether the source lets the link read, and after which it is taken to.
     private static let refusedMilliseconds: Int64 = 10_000
     private static let admittedMilliseconds: Int64 = 3_000
@@ -30,8 +26,7 @@ struct TransactionLogReader: Sendable {
     func run() async {
         /// A log that came to be while it was waited for is read from its beginning.
         var wasMissing = false
-        var rounds = Rounds()
-        while !Task.isCancelled, watch.links.runtime.isActive {
+        while !watch.isOver {
             do {
                 guard let source = watch.links.source(of: watch.link.name) else {
                     try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
@@ -41,9 +36,9 @@ struct TransactionLogReader: Sendable {
                 if count == 0 {
                     watch.setProblem(nil)
                     wasMissing = true
-                    try await waitForTransactions(&rounds)
+                    try await waitForTransactions()
                 } else {
-                    try await read(source, partitions: count, fromBeginning: wasMissing, &rounds)
+                    try await read(source, partitions: count, fromBeginning: wasMissing)
                 }
             } catch is CancellationError {
                 return
@@ -70,15 +65,14 @@ struct TransactionLogReader: Sendable {
     }
 
     /// The source has had no transactions yet.
-    private func waitForTransactions(_ rounds: inout Rounds) async throws {
+    private func waitForTransactions() async throws {
         let now = SystemClock.monotonicMilliseconds()
         update()
         watch.take { $0.readThrough(now) }
-        try await keep(&rounds, now: now)
         try await Task.sleep(for: .milliseconds(Self.pauseMilliseconds))
     }
 
-    private func read(_ source: LinkSource, partitions count: Int, fromBeginning: Bool, _ rounds: inout Rounds) async throws {
+    private func read(_ source: LinkSource, partitions count: Int, fromBeginning: Bool) async throws {
         let partitions = (0..<Int32(count)).map { TopicPartition(Self.topic, $0) }
         var configuration = ConsumerConfiguration(source.cluster.configuration)
         configuration.offsetReset = .earliest
@@ -88,7 +82,7 @@ struct TransactionLogReader: Sendable {
         let consumer = try KafkaConsumer(configuration)
         do {
             try await begin(consumer, partitions, source, fromBeginning: fromBeginning)
-            try await follow(consumer, partitions, source, &rounds)
+            try await follow(consumer, partitions, source)
         } catch {
             try? await consumer.close()
             throw error
@@ -111,8 +105,6 @@ struct TransactionLogReader: Sendable {
         watch.take { gate in
             for (partition, offset) in found { gate.begin(partition, at: offset) }
         }
-        // Another coordinator would else begin later, and not know what was decided meanwhile.
-        try await record()
         try await consumer.assign(partitions)
         for partition in partitions {
             let position = watch.state.withLock { $0.gate.position(of: partition.partition) }
@@ -135,11 +127,9 @@ struct TransactionLogReader: Sendable {
         return ends
     }
 
-    private func follow(
-        _ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource, _ rounds: inout Rounds
-    ) async throws {
+    private func follow(_ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource) async throws {
         let begunAt = SystemClock.monotonicMilliseconds()
-        while !Task.isCancelled, watch.links.runtime.isActive, watch.links.source(of: watch.link.name) === source {
+        while !watch.isOver, watch.links.source(of: watch.link.name) === source {
             let records = try await consumer.poll(maximumRecords: 2_000, timeout: .milliseconds(20))
             update()
             let now = SystemClock.monotonicMilliseconds()
@@ -148,7 +138,6 @@ struct TransactionLogReader: Sendable {
                 for record in records { Self.observe(record, &gate, now: now) }
             }
             readOn(partitions, source, now: now)
-            try await keep(&rounds, now: now)
         }
     }
 
@@ -178,43 +167,14 @@ struct TransactionLogReader: Sendable {
         watch.state.withLock { state in ends.allSatisfy { (state.gate.position(of: $0.key) ?? 0) >= $0.value } }
     }
 
-    private struct Rounds {
-        var lastSurvey: Int64 = 0
-        var nextRecord: Int64 = 0
-    }
-
-    /// Looks at how far mirrors are, and records what is done with.
-    private func keep(_ rounds: inout Rounds, now: Int64) async throws {
-        let pause = watch.state.withLock { $0.gate.laggingMirrors > 0 } ? Self.laggingSurveyMilliseconds : Self.surveyMilliseconds
-        guard now >= rounds.lastSurvey + pause else { return }
-        rounds.lastSurvey = now
-        // Not by the time of the answers: a mirror would seem to have caught up later than it has.
-        let askedAt = SystemClock.monotonicMilliseconds()
-        let survey = await watch.links.gatherProgress()
-        var standings: [TopicPartition: MirrorStanding] = [:]
-        for (partition, entry) in survey.entries {
-            standings[partition] = MirrorStanding(
-                highWatermark: entry.highWatermark, caughtUpAt: entry.caughtUpAgoMilliseconds.map { askedAt - $0 })
-        }
-        let known = standings
-        watch.take { $0.progressed(known) }
-        guard now >= rounds.nextRecord else { return }
-        rounds.nextRecord = now + Self.recordMilliseconds
-        try await record()
-    }
-
-    private func record() async throws {
-        let (name, positions) = (watch.link.name, watch.state.withLock { $0.gate.settledPositions })
-        try await watch.links.change { coordinator in ((), coordinator.settle(positions, link: name)) }
-    }
-
     /// The mirrors that fetch now.
     private func update() {
         guard let image = watch.links.runtime.image else { return }
         var mirrors: [String: String] = [:]
         for mirror in image.mirrors(of: watch.link.name) where mirror.state.fetches { mirrors[mirror.sourceName] = mirror.name }
         let now = mirrors
-        watch.state.withLock { $0.gate.setMirrors(now) }
+        let time = SystemClock.monotonicMilliseconds()
+        watch.state.withLock { $0.gate.setMirrors(now, now: time) }
     }
 
     private static func observe(_ record: ConsumerRecord, _ gate: inout TransactionGate, now: Int64) {
@@ -224,12 +184,12 @@ struct TransactionLogReader: Sendable {
             return gate.pass(id)
         }
         gate.observeCompletion(change.transactionalID, at: id, timestamp: metadata.lastUpdateTimestamp, now: now)
-        guard metadata.state == .prepareCommit else { return }
+        guard metadata.state == .prepareCommit || metadata.state == .prepareAbort else { return }
         gate.observe(
-            CommitDecision(
+            TransactionDecision(
                 id: id, transactionalID: change.transactionalID,
                 producer: TransactionProducer(id: metadata.producerID, epoch: metadata.producerEpoch),
-                partitions: Array(metadata.partitions),
+                isCommit: metadata.state == .prepareCommit, partitions: Array(metadata.partitions),
                 startedAt: metadata.startTimestamp, decidedAt: metadata.lastUpdateTimestamp))
     }
 }

@@ -1,5 +1,5 @@
-// The coordinator's eye on the transactions of one link's source: feeds the gate with what the source decides and what the mirrors hold,
-// records what is released, and answers the leaders that wait.
+// The coordinator's eye on the transactions of one link's source: feeds the gate with what the source decides and what the mirrors have, has its
+// steps recorded, and tells all brokers what is settled.
 import Collections
 import KafkaWire
 import Linking
@@ -10,16 +10,7 @@ import Synchronization
 
 /// One link's transactions.
 final class TransactionWatch: Sendable {
-    /// Nil when there is nobody to ask.
-    typealias Answer = @Sendable ([HeldMarker]?) -> Void
-
-    fileprivate struct Question {
-        var markers: [HeldMarker]
-        var deadline: Int64
-        var answer: Answer
-    }
-
-    /// Whether everything that was decided by a time is committed here.
+    /// Whether everything that was decided by a time is settled.
     fileprivate struct Waiter {
         var ends: [Int32: Offset]
         var continuation: CheckedContinuation<Bool, Never>
@@ -36,16 +27,23 @@ final class TransactionWatch: Sendable {
 
     struct State {
         var gate: TransactionGate
-        fileprivate var questions: [Question] = []
+        /// What is recorded, and committed.
+        var settled: [TopicPartition: SettledMirror]
+        /// What each broker has not been told of that.
+        var untold: [NodeID: Set<TopicPartition>] = [:]
         fileprivate var waiters: [Waiter] = []
         /// Why transactions are not kept whole; nil while they are.
         var problem: String?
-        var released = 0
-        var isEnded = false
+        var committed = 0
+        var isRecording = false
+        var nextRecord: Int64 = 0
+        /// Begins again with what is recorded, or somewhere else.
+        var isOver = false
     }
 
-    private static let maximumQuestions = 1_000
-    private static let waitMilliseconds: Int64 = 500
+    private static let maximumWaiters = 1_000
+    private static let recordMilliseconds: Int64 = 5_000
+    private static let restartMilliseconds = 50
 
     let link: LinkDefinition
     let settings: LinkSettings
@@ -55,133 +53,145 @@ final class TransactionWatch: Sendable {
     /// What is to be read before more is known of the markers that wait.
     let goal = Mutex<Goal?>(nil)
 
-    private init(_ link: LinkDefinition, _ settings: LinkSettings, _ recorded: RecordedTransactions, links: LinkServices, logger: Logger) {
+    private init(_ link: LinkDefinition, _ settings: LinkSettings, _ recorded: SettledTransactions, links: LinkServices, logger: Logger) {
         self.link = link
         self.settings = settings
         self.links = links
         self.logger = logger
-        state = Mutex(State(gate: TransactionGate(recorded, maximumHoldMilliseconds: settings.transactionHoldMilliseconds)))
+        state = Mutex(
+            State(
+                gate: TransactionGate(recorded, maximumHoldMilliseconds: settings.transactionHoldMilliseconds), settled: recorded.mirrors))
     }
 
     /// Watches until the task is cancelled.
     static func run(_ link: LinkDefinition, links: LinkServices, logger: Logger) async {
-        guard let settings = try? LinkSettings(link.configuration), settings.keepsTransactionsWhole, !settings.isPaused else { return }
-        var recorded: RecordedTransactions?
-        while recorded == nil, !Task.isCancelled {
-            recorded = try? await links.change { coordinator in (coordinator.transactions[link.name] ?? RecordedTransactions(), []) }
-            if recorded == nil { try? await Task.sleep(for: .milliseconds(50)) }
+        guard let settings = try? LinkSettings(link.configuration), settings.keepsTransactionsWhole else { return }
+        while !Task.isCancelled {
+            // By way of the log: nothing that an earlier coordinator recorded may be missing.
+            let name = link.name
+            let recorded = try? await links.change { coordinator in
+                (coordinator.transactions[name] ?? SettledTransactions(), coordinator.forgetStoppedMirrors(link: name))
+            }
+            if let recorded {
+                let watch = TransactionWatch(link, settings, recorded, links: links, logger: logger)
+                links.watches.withLock { $0[name] = watch }
+                await watch.run()
+                links.watches.withLock { watches in
+                    if watches[name] === watch { watches[name] = nil }
+                }
+                watch.end()
+            }
+            try? await Task.sleep(for: .milliseconds(restartMilliseconds))
         }
-        guard let recorded else { return }
-        let watch = TransactionWatch(link, settings, recorded, links: links, logger: logger)
-        links.watches.withLock { $0[link.name] = watch }
-        await TransactionLogReader(watch: watch).run()
-        links.watches.withLock { watches in
-            if watches[link.name] === watch { watches[link.name] = nil }
-        }
-        watch.end()
     }
 
-    private func end() {
-        let (questions, waiters) = state.withLock { state in
-            state.isEnded = true
-            defer {
-                state.questions = []
-                state.waiters = []
-            }
-            return (state.questions, state.waiters)
+    private func run() async {
+        let telling = links.tasks.begin { [self] in await MirrorTeller(watch: self).run() }
+        if settings.isPaused {
+            while !isOver { try? await Task.sleep(for: .milliseconds(Self.restartMilliseconds)) }
+        } else {
+            await TransactionLogReader(watch: self).run()
         }
-        for question in questions { question.answer(nil) }
+        telling.cancel()
+        await telling.value
+    }
+
+    /// Whether the watch has to end.
+    var isOver: Bool { Task.isCancelled || !links.runtime.isActive || state.withLock { $0.isOver } }
+
+    private func end() {
+        let waiters = state.withLock { state in
+            state.isOver = true
+            defer { state.waiters = [] }
+            return state.waiters
+        }
         for waiter in waiters { waiter.continuation.resume(returning: false) }
     }
 
-    // MARK: Questions
+    // MARK: Steps
 
-    /// Answers with the markers that may be appended as soon as there is one, or with none after a while.
-    func ask(_ markers: [HeldMarker], _ answer: @escaping Answer) {
-        let now = SystemClock.monotonicMilliseconds()
-        let isTaken = state.withLock { state in
-            guard !state.isEnded, state.questions.count < Self.maximumQuestions else { return false }
-            state.gate.report(markers, now: now)
-            state.questions.append(Question(markers: markers, deadline: now + Self.waitMilliseconds, answer: answer))
-            return true
-        }
-        guard isTaken else { return answer(nil) }
+    /// Takes what the source or the mirrors say, and decides.
+    func take(_ change: (inout TransactionGate) -> Void) {
+        state.withLock { change(&$0.gate) }
         advance()
     }
 
-    /// Decides anew, after anything has happened.
-    func advance() {
+    /// Decides anew, after anything has happened. One step is recorded after the other.
+    private func advance() {
+        // What cannot be read is not given up for lost.
+        guard !settings.isPaused else { return }
         let now = SystemClock.monotonicMilliseconds()
-        let outcome = state.withLock { $0.gate.evaluate(now: now) }
-        for partition in outcome.leftBehind {
+        let (left, step) = state.withLock { state -> ([TopicPartition], SettlingStep?) in
+            guard !state.isOver else { return ([], nil) }
+            let left = state.gate.evaluate(now: now)
+            guard !state.isRecording, state.gate.hasStep || now >= state.nextRecord else { return (left, nil) }
+            state.isRecording = true
+            state.nextRecord = now + Self.recordMilliseconds
+            return (left, state.gate.takeStep())
+        }
+        for partition in left {
             logger.warning(
                 "transactions are shown though a mirror does not get on: at a fail-over it may lack what others have",
                 metadata: ["link": "\(link.name)", "mirror": "\(partition)", "waitedMs": "\(settings.transactionHoldMilliseconds)"])
         }
-        if !outcome.candidates.isEmpty { record(outcome.candidates, now: now) }
+        if let step { record(step) }
         answer(now)
     }
 
-    private func record(_ candidates: [TransactionRelease], now: Int64) {
+    /// Has a step recorded; when it is refused everything begins anew with what is recorded.
+    private func record(_ step: SettlingStep) {
         let name = link.name
         links.runtime.submit(now: SystemClock.now()) { coordinator in
-            let (released, records) = coordinator.release(candidates, link: name)
-            return (released, records)
+            let records = coordinator.settle(step, link: name)
+            return (records != nil, records ?? [])
         } _: { [weak self] result in
             guard let self else { return }
-            let released = (try? result.get()) ?? []
+            guard case .success(true) = result else { return state.withLock { $0.isOver = true } }
             state.withLock { state in
-                _ = state.gate.released(released)
-                state.gate.notReleased(candidates.map(\.id).filter { !released.contains($0) })
-                state.released += released.count
+                state.isRecording = false
+                state.committed += step.committed
+                for (partition, settled) in step.mirrors { state.settled[partition] = settled }
+                for broker in Array(state.untold.keys) { state.untold[broker]?.formUnion(step.mirrors.keys) }
             }
-            // What was refused is looked at again with the next event: its mirrors stop.
-            answer(SystemClock.monotonicMilliseconds())
+            links.tasks.begin { self.advance() }
         }
     }
 
+    // MARK: Waiting
+
     private func answer(_ now: Int64) {
-        var answers: [(Answer, [HeldMarker])] = []
         var resumed: [(CheckedContinuation<Bool, Never>, Bool)] = []
         state.withLock { state in
-            state.questions.removeAll { question in
-                let permitted = question.markers.filter { state.problem != nil || state.gate.isPermitted($0) }
-                guard !permitted.isEmpty || question.deadline <= now else { return false }
-                answers.append((question.answer, permitted))
-                return true
-            }
             state.waiters.removeAll { waiter in
-                let isDone = state.problem != nil || state.gate.hasReleased(before: waiter.ends)
+                let isDone = state.problem != nil || !state.isRecording && state.gate.hasSettled(before: waiter.ends)
                 guard isDone || waiter.deadline <= now else { return false }
                 resumed.append((waiter.continuation, isDone))
                 return true
             }
         }
-        for (answer, permitted) in answers { answer(permitted) }
         for (continuation, isDone) in resumed { continuation.resume(returning: isDone) }
     }
 
-    /// Waits until everything that was decided before some offsets is committed here.
-    func awaitReleases(before ends: [Int32: Offset], milliseconds: Int64) async -> Bool {
+    /// Waits until everything that was decided before some offsets is settled.
+    func awaitSettled(before ends: [Int32: Offset], milliseconds: Int64) async -> Bool {
         let deadline = SystemClock.monotonicMilliseconds() + milliseconds
         return await withCheckedContinuation { continuation in
-            let isEnded = state.withLock { state in
-                guard !state.isEnded, state.waiters.count < Self.maximumQuestions else { return true }
+            let isOver = state.withLock { state in
+                guard !state.isOver, state.waiters.count < Self.maximumWaiters else { return true }
                 state.waiters.append(Waiter(ends: ends, continuation: continuation, deadline: deadline))
                 return false
             }
-            if isEnded { return continuation.resume(returning: false) }
+            if isOver { return continuation.resume(returning: false) }
             answer(SystemClock.monotonicMilliseconds())
         }
     }
 
-    // MARK: The source
-
-    /// Takes what the source's log says, and decides.
-    func take(_ change: (inout TransactionGate) -> Void) {
-        state.withLock { change(&$0.gate) }
-        advance()
+    /// Whether nothing before the ends of a mirror topic's partitions is held back.
+    func isSettled(_ topic: String, before ends: [Offset]) -> Bool {
+        state.withLock { $0.problem != nil || !$0.isRecording && $0.gate.isSettled(topic, before: ends) }
     }
+
+    // MARK: The source
 
     /// While the source's decisions cannot be read, mirrors do not wait for them.
     func setProblem(_ problem: String?) {
@@ -196,8 +206,11 @@ final class TransactionWatch: Sendable {
         } else {
             logger.notice("transactions of a link's source are kept whole again", metadata: ["link": "\(link.name)"])
         }
-        advance()
+        let now = SystemClock.monotonicMilliseconds()
+        take { $0.setOpen(problem != nil, now: now) }
     }
+
+    // MARK: Status
 
     struct Counts {
         var held: Int
@@ -207,16 +220,16 @@ final class TransactionWatch: Sendable {
 
     /// For metrics.
     var counts: Counts {
-        state.withLock { Counts(held: $0.gate.heldTransactions, released: $0.released, incomplete: $0.gate.incompleteReleases) }
+        state.withLock { Counts(held: $0.gate.heldTransactions, released: $0.committed, incomplete: $0.gate.incompleteTransactions) }
     }
 
     /// For `martlet link describe`.
     var status: JSONValue {
         state.withLock { state in
             [
-                "held": .integer(Int64(state.gate.heldTransactions)), "released": .integer(Int64(state.released)),
-                "mirrors": .integer(Int64(state.gate.mirrorTopics)), "lagging": .integer(Int64(state.gate.laggingMirrors)),
-                "incomplete": .integer(Int64(state.gate.incompleteReleases)), "problem": .string(state.problem ?? ""),
+                "held": .integer(Int64(state.gate.heldTransactions)), "released": .integer(Int64(state.committed)),
+                "mirrors": .integer(Int64(state.gate.mirrorTopics)), "lagging": .integer(Int64(state.gate.freeMirrors)),
+                "incomplete": .integer(Int64(state.gate.incompleteTransactions)), "problem": .string(state.problem ?? ""),
             ]
         }
     }

@@ -1,0 +1,96 @@
+// Speaks with every broker about the mirrors of one link: tells what is settled, hears which transactions have ended. One conversation a broker,
+// so that one that does not answer holds up nobody else.
+import Controlling
+import Linking
+import Primitives
+import Runtime
+
+/// The conversations of one watch.
+struct MirrorTeller: Sendable {
+    private static let busyMilliseconds: Int64 = 20
+    private static let idleMilliseconds: Int64 = 250
+    private static let failureMilliseconds = 100
+
+    let watch: TransactionWatch
+
+    /// Speaks until the task is cancelled.
+    func run() async {
+        var conversations: [NodeID: Task<Void, Never>] = [:]
+        while !watch.isOver {
+            let live = Set(watch.links.liveBrokers)
+            for (broker, task) in conversations where !live.contains(broker) {
+                task.cancel()
+                conversations[broker] = nil
+            }
+            for broker in live where conversations[broker] == nil {
+                conversations[broker] = watch.links.tasks.begin { await converse(with: broker) }
+            }
+            try? await Task.sleep(for: .milliseconds(Self.idleMilliseconds))
+        }
+        for task in conversations.values { task.cancel() }
+        for task in conversations.values { await task.value }
+    }
+
+    private func converse(with broker: NodeID) async {
+        var session: Int64?
+        var lastAt: Int64 = .min
+        while !watch.isOver {
+            let now = SystemClock.monotonicMilliseconds()
+            let isDue = watch.state.withLock { state in
+                state.gate.isBusy || state.untold[broker]?.isEmpty == false || now - Self.idleMilliseconds >= lastAt
+            }
+            guard isDue || session == nil else {
+                try? await Task.sleep(for: .milliseconds(Self.busyMilliseconds))
+                continue
+            }
+            lastAt = now
+            do throws(LinkCallFailure) {
+                let isFirst = session == nil
+                let number = session ?? SystemClock.monotonicNanoseconds()
+                session = number
+                if try await !exchange(with: broker, session: number, isFirst: isFirst) { session = nil }
+                try? await Task.sleep(for: .milliseconds(Self.busyMilliseconds))
+            } catch {
+                session = nil
+                try? await Task.sleep(for: .milliseconds(Self.failureMilliseconds))
+            }
+        }
+        watch.state.withLock { $0.untold[broker] = nil }
+    }
+
+    /// - Returns: whether the conversation goes on; else it begins anew.
+    private func exchange(with broker: NodeID, session: Int64, isFirst: Bool) async throws(LinkCallFailure) -> Bool {
+        let told = watch.state.withLock { state -> [TopicPartition: SettledMirror?] in
+            defer { state.untold[broker] = [] }
+            if isFirst { return state.settled.mapValues { .some($0) } }
+            var told: [TopicPartition: SettledMirror?] = [:]
+            for partition in state.untold[broker] ?? [] { told[partition] = .some(state.settled[partition]) }
+            return told
+        }
+        let body: JSONValue = [
+            "link": .string(watch.link.name), "epoch": .integer(Int64(coordinatorEpoch)), "session": .integer(session),
+            "isFirst": .bool(isFirst),
+            "settled": .array(
+                told.map { partition, settled in
+                    let place: [JSONValue] = [.string(partition.topic), .integer(Int64(partition.partition))]
+                    return .array(place + (settled.map { [.integer($0.end), .integer($0.stable)] } ?? []))
+                }),
+        ]
+        let askedAt = SystemClock.monotonicMilliseconds()
+        let answer = try await watch.links.ask(broker, .settleMirrors, body)
+        guard let entries = answer["partitions"]?.arrayValue else { return false }
+        let reports = entries.compactMap { MirrorReport.read($0, askedAt: askedAt) }
+        var fits = true
+        // Not when it was asked: what has been decided by then may not be all that the markers are of.
+        let now = SystemClock.monotonicMilliseconds()
+        watch.take { gate in
+            for (partition, report) in reports where !gate.report(report, of: partition, now: now) { fits = false }
+        }
+        return fits
+    }
+
+    /// Brokers do not listen to an earlier coordinator.
+    private var coordinatorEpoch: LeaderEpoch {
+        watch.links.services?.image.topics.partition(TopicPartition(TopicName.clusterLinks, 0))?.leaderEpoch ?? -1
+    }
+}

@@ -1,0 +1,117 @@
+// The transaction markers in the mirrors that this broker leads: noted as they are appended, found in the log where they were appended before.
+import Linking
+import NIOCore
+import Primitives
+import RecordBatches
+import Storage
+import Synchronization
+
+extension MirroredMarker {
+    /// Reads a control batch; nil when it ends no transaction.
+    init?(_ header: RecordBatchHeader, in buffer: ByteBuffer, at position: Int) {
+        guard header.isControl, header.hasProducerId, let bytes = buffer.getSlice(at: position, length: header.sizeInBytes),
+            var records = try? RecordBatch(bytes).records(), let record = try? records.next(),
+            let marker = try? EndTransactionMarker(record)
+        else { return nil }
+        self.init(
+            offset: header.baseOffset, producer: TransactionProducer(id: header.producerId, epoch: header.producerEpoch),
+            isCommit: marker.outcome == .commit, timestamp: header.maxTimestamp)
+    }
+}
+
+/// Markers of one link's mirrors.
+final class MirroredMarkers: Sendable {
+    /// All markers between two offsets of a mirror.
+    private struct Stretch {
+        var leaderEpoch: LeaderEpoch
+        var from: Offset
+        var upTo: Offset
+        var markers: [MirroredMarker] = []
+    }
+
+    /// Most that is read of a log to answer one question.
+    private static let maximumReadBytes = 8 << 20
+    private static let chunkBytes = 1 << 20
+    /// Most that is noted of a mirror; what is before is found in the log again.
+    private static let maximumMarkers = 100_000
+
+    private let stretches = Mutex<[TopicPartition: Stretch]>([:])
+
+    /// Batches were appended that begin where the log ended.
+    func appended(
+        _ markers: [MirroredMarker], to partition: TopicPartition, leaderEpoch: LeaderEpoch, from: Offset, upTo: Offset
+    ) {
+        stretches.withLock { stretches in
+            var stretch = stretches[partition] ?? Stretch(leaderEpoch: leaderEpoch, from: from, upTo: from)
+            if stretch.leaderEpoch != leaderEpoch || stretch.upTo != from || stretch.markers.count > Self.maximumMarkers {
+                stretch = Stretch(leaderEpoch: leaderEpoch, from: from, upTo: from)
+            }
+            stretches[partition] = nil
+            stretch.markers += markers
+            stretch.upTo = upTo
+            stretches[partition] = stretch
+        }
+    }
+
+    /// Lets go of markers that have been settled.
+    func settled(_ partition: TopicPartition, before end: Offset) {
+        stretches.withLock { stretches in
+            guard var stretch = stretches[partition], let first = stretch.markers.first, first.offset < end else { return }
+            stretches[partition] = nil
+            stretch.markers.removeAll { $0.offset < end }
+            stretch.from = max(stretch.from, min(end, stretch.upTo))
+            stretches[partition] = stretch
+        }
+    }
+
+    func forget(_ partition: TopicPartition) { stretches.withLock { $0[partition] = nil } }
+
+    /// The markers from an offset on, in what is committed. May read the log: not for event loops.
+    ///
+    /// - Returns: and where what was looked at ends.
+    func markers(
+        of partition: Partition, from offset: Offset, upTo end: Offset, leaderEpoch: LeaderEpoch
+    ) throws(StorageError) -> (markers: [MirroredMarker], upTo: Offset) {
+        let noted = stretches.withLock { stretches -> Stretch? in
+            guard let stretch = stretches[partition.topicPartition], stretch.leaderEpoch == leaderEpoch, stretch.from <= offset else {
+                return nil
+            }
+            return stretch
+        }
+        if let noted {
+            let upTo = max(offset, min(end, noted.upTo))
+            return (noted.markers.filter { $0.offset >= offset && $0.offset < upTo }, upTo)
+        }
+        var found: [MirroredMarker] = []
+        var (next, read) = (offset, 0)
+        while next < end, read < Self.maximumReadBytes {
+            let batches = try Self.batches(in: partition, from: next)
+            // Nothing there, or not any more.
+            guard let behind = batches.nextOffset, behind > next else { return (found, end) }
+            found += batches.markers.filter { $0.offset >= offset && $0.offset < end }
+            next = behind
+            read += batches.bytes
+        }
+        return (found, min(next, end))
+    }
+
+    /// The first transaction that was committed at an offset or behind it; nil when there is none. Takes as long as that takes.
+    static func firstCommit(in partition: Partition, from offset: Offset) throws(StorageError) -> Offset? {
+        var next = offset
+        while true {
+            let batches = try batches(in: partition, from: next)
+            if let first = batches.markers.first(where: { $0.isCommit && $0.offset >= offset }) { return first.offset }
+            guard let behind = batches.nextOffset, behind > next else { return nil }
+            next = behind
+        }
+    }
+
+    private static func batches(in partition: Partition, from offset: Offset) throws(StorageError) -> FetchedBatches {
+        let bytes = try partition.withLog { log throws(StorageError) in
+            let start = max(offset, log.logStartOffset)
+            return start < log.logEndOffset
+                ? try log.readBytes(from: start, maxBytes: chunkBytes, minOneBatch: true, isolation: .logEnd) : ByteBuffer()
+        }
+        return FetchedBatches(bytes, readingMarkers: true)
+    }
+}

@@ -1,0 +1,79 @@
+// Which decision each marker carries out.
+import Primitives
+
+extension TransactionGate {
+    /// Finds for each marker the decision that it carries out, mirror by mirror in the order of the log.
+    mutating func match(now: Int64, maximumHold: Int64) {
+        for partition in mirrors.keys.sorted() {
+            guard let markers = mirrors[partition]?.markers, markers.contains(where: { $0.fate == .unknown }) else { continue }
+            /// Producers whose earlier marker waits: the order would be lost.
+            var waiting: Set<ProducerID> = []
+            for (index, marker) in markers.enumerated() where marker.fate == .unknown {
+                let producer = marker.marker.producer.id
+                guard !waiting.contains(producer) else { continue }
+                let fate = fate(of: marker, in: partition, now: now, maximumHold: maximumHold)
+                mirrors[partition]?.markers[index].fate = fate
+                switch fate {
+                case .unknown: waiting.insert(producer)
+                case .free: break
+                case .of(let id): matched(id, marker, in: partition)
+                }
+            }
+        }
+    }
+
+    private mutating func matched(_ id: DecisionID, _ marker: Marker, in partition: TopicPartition) {
+        let producer = marker.marker.producer.id
+        // Of earlier decisions nothing comes any more.
+        for earlier in byProducer[producer] ?? [] {
+            if earlier == id { break }
+            if decisions[earlier]?.markers[partition] == nil { decisions[earlier]?.passed.insert(partition) }
+        }
+        decisions[id]?.markers[partition] = marker.marker.offset
+        if decisions[id]?.firstMarkerAt == nil { decisions[id]?.firstMarkerAt = marker.reportedAt }
+        mirrors[partition]?.sequenced?.insert(producer)
+    }
+
+    private mutating func fate(of marker: Marker, in partition: TopicPartition, now: Int64, maximumHold: Int64) -> Marker.Fate {
+        switch decision(of: marker.marker, in: partition) {
+        case .found(let id): return .of(id)
+        case .unknown: return .free
+        case .toCome:
+            let isLate = now - marker.reportedAt > maximumHold
+            guard marker.reportedAt <= readThrough || isLate else { return .unknown }
+            if isLate, marker.reportedAt > readThrough { incompleteTransactions += 1 }
+            return .free
+        }
+    }
+
+    private enum Match {
+        case found(DecisionID)
+        /// Of a decision from before those that are known.
+        case unknown
+        case toCome
+    }
+
+    /// Where nothing is known of a producer's earlier markers in a mirror, time has to tell, unless each of its decisions has an epoch of its
+    /// own (KIP-890).
+    private func decision(of marker: MirroredMarker, in partition: TopicPartition) -> Match {
+        let source = TopicPartition(sources[partition.topic] ?? "", partition.partition)
+        let open = (byProducer[marker.producer.id] ?? []).compactMap { decisions[$0] }.filter { entry in
+            !entry.passed.contains(partition) && entry.markers[partition] == nil && entry.decision.partitions.contains(source)
+        }
+        let fitting = open.filter {
+            $0.decision.producer.epoch == marker.producer.epoch && $0.decision.isCommit == marker.isCommit
+        }
+        guard let first = fitting.first else { return .toCome }
+        if mirrors[partition]?.sequenced?.contains(marker.producer.id) ?? true { return .found(first.decision.id) }
+        var best = first
+        var bestDistance = Int64.max
+        for entry in fitting {
+            let distance = max(
+                0, entry.decision.decidedAt - marker.timestamp, entry.completionTimestamp.map { marker.timestamp - $0 } ?? 0)
+            if distance < bestDistance { (best, bestDistance) = (entry, distance) }
+        }
+        // An earlier transaction of the producer had ended before this one began.
+        if max(0, marker.timestamp - first.decision.startedAt) < bestDistance { return .unknown }
+        return .found(best.decision.id)
+    }
+}

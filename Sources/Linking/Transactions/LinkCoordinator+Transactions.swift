@@ -60,6 +60,7 @@ extension LinkCoordinator {
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved, .synchronous,
             .synchronousRemoved:
             break
+        case .synchronization, .synchronizationRemoved: break
         }
     }
 

@@ -231,12 +231,6 @@ struct MirrorMakerMeaning {
             let entries = ["source.consumer.\(name)", "consumer.\(name)", "source.cluster.\(name)"]
             guard let entry = entries.first(where: { isGiven($0) && flow.entries[$0]?.value == value }) else { continue }
             if Self.isConnection(name) {
-                if let other = flow.sourceAdmin[name], other != value {
-                    fail(
-                        entry,
-                        "is '\(LinkDefinition.isSecret(name) ? "hidden" : value)' for consumers and something else for admin clients; a link has one client: make them the same"
-                    )
-                }
                 note(entry, [name: value])
             } else if let own = Self.consumerSettings[name] {
                 note(entry, [own: value])
@@ -245,6 +239,18 @@ struct MirrorMakerMeaning {
             } else if name == "isolation.level" {
                 note(entry, [:], "a mirror has transactions as they are, and its readers choose")
             }
+        }
+        // Beside a source that stands on its own.
+        for (name, entry) in flow.entries where isGiven(name) && found[entry.key] == nil {
+            guard name.hasPrefix("source.cluster.") else { continue }
+            let key = String(name.dropFirst("source.cluster.".count))
+            if Self.isConnection(key) { note(name, [key: entry.value]) }
+        }
+        for key in Set(flow.sourceConsumer.keys).union(flow.sourceAdmin.keys).sorted() where Self.isConnection(key) {
+            guard flow.sourceConsumer[key] != flow.sourceAdmin[key] else { continue }
+            let names = ["source.admin.\(key)", "admin.\(key)", "source.consumer.\(key)", "consumer.\(key)"]
+            guard let name = names.first(where: isGiven) else { continue }
+            fail(name, "is not the same for consumers and admin clients of the source; a link has one client: make them the same")
         }
         for name in ["target.producer.compression.type", "producer.compression.type"] where isGiven(name) {
             note(name, [:], "batches stay compressed as they are; `martlet mirror run` compresses anew", isWarning: true)

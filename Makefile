@@ -50,11 +50,11 @@ test-swift: ## Run the Swift tests alone
 	@Scripts/setup build
 	@Scripts/test swift
 
-test-clients: ## Run the tests with real clients alone (ARGS= goes to pytest)
+test-clients: ## Run the tests with real clients alone, two files at a time (ARGS= goes to pytest, which then runs one after the other)
 	@Scripts/setup build clients
 	@Scripts/test clients
 
-test-cluster: ## Run the tests with clusters of real processes alone (ARGS= goes to pytest)
+test-cluster: ## Run the tests with clusters of real processes alone, two files at a time (ARGS= as above)
 	@Scripts/setup build clients
 	@Scripts/test cluster
 
@@ -82,9 +82,9 @@ soak: build ## Kill the broker under load, ROUNDS=50 times, and check every ackn
 	@Scripts/setup clients
 	@Scripts/soak "$(ROUNDS)"
 
-torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, then check its history (ARGS=--seed=1 ...)
+torment: build ## Kill, pause and partition a cluster under load for MINUTES=5, or two linked ones (KIND=links), and check it (SEED=, ARGS=)
 	@Scripts/setup clients
-	@Scripts/torment "$(MINUTES)" $(ARGS)
+	@Scripts/torment "$(or $(KIND),cluster)" "$(MINUTES)" $(if $(filter-out file,$(origin SEED)),--seed=$(SEED)) $(ARGS)
 
 demo-dr: build ## Two linked clusters under load: kill the primary, fail over, fail back, print RTO and RPO (ARGS=--nodes=1 ...)
 	@Scripts/setup clients

@@ -61,8 +61,8 @@ let cores: [Target] = [
     library("GroupCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", "ConfigDefinitions", collections, nioCore]),
     library("TransactionCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
     library("ShareCoordination", ["Primitives", "KafkaWire", "KafkaMessages", "KafkaRecords", collections, nioCore]),
-    library("Linking", ["Primitives", collections, nioCore]),
     library("Mirroring", ["Primitives", "RecordBatches", collections, nioCore, crypto]),
+    library("Linking", ["Primitives", "Mirroring", collections, nioCore]),
 ]
 
 let shells: [Target] = [
@@ -159,7 +159,7 @@ let beside: [Target] = [
             "TransactionCoordination", "Runtime", "Storage", "KafkaWire", "KafkaMessages", "KafkaRecords", "RecordBatches", "Primitives",
             "TestKit", nioCore,
         ]),
-    tests("LinkingTests", ["Linking", "Primitives", collections]),
+    tests("LinkingTests", ["Linking", "Mirroring", "Primitives", collections]),
     tests(
         "ShareCoordinationTests",
         [

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "Benchmarks"), str(ROOT / "Tests/Cluster"), str(ROOT / "Tests/Clients")]
+sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "Benchmarks"), str(ROOT / "Tests/Cluster"), str(ROOT / "Tests/Clients"),
+                str(ROOT / "Tests/Mixed")]
 
 from figures import Figures  # noqa: E402
 from scenarios import SCENARIOS  # noqa: E402

@@ -169,6 +169,7 @@ extension BrokerServer {
         for address in configuration.adminListeners {
             let admin = AdminServer(eventLoopGroup: housekeeping, health: health, registry: metrics.registry, logger: log.logger("admin"))
             addGroupRoutes(to: admin)
+            addLinkRoutes(to: admin)
             do throws(AdminServerError) {
                 let port = try admin.start(host: address.host, port: address.port)
                 first = first ?? port

@@ -70,6 +70,7 @@ extension BrokerServices {
                     let access = links.access(toTopic: topic.name, id: topic.id)
                     // What of a mirror's transactions may be shown is told when links are reconciled.
                     local.setWriteAccess(access, showing: access == .open || access == .fenced ? StableLimit.none : .unknown)
+                    local.setSynchronous(links.synchronousMirrors(ofTopic: topic.name, id: topic.id))
                 }
                 assign(partition, to: local)
                 // The directory failed between the log's opening and now.

@@ -10,6 +10,8 @@ public struct LinkImage: Sendable, Hashable {
     public private(set) var fences: OrderedDictionary<String, TopicFence> = [:]
     /// What links have put here beside the data. The coordinator alone needs it, so it is not told to other brokers.
     public private(set) var synchronized = SynchronizedItems()
+    /// How that went. For the coordinator alone, too.
+    public private(set) var synchronizations: [SynchronizationKey: SynchronizationStatus] = [:]
     /// Topics here that other clusters mirror synchronously, by their keys.
     public private(set) var synchronous: OrderedDictionary<String, SynchronousTopic> = [:]
 
@@ -24,12 +26,15 @@ public struct LinkImage: Sendable, Hashable {
         case .linkRemoved(let name):
             links[name] = nil
             synchronized.removeAll(of: name)
+            synchronizations = synchronizations.filter { $0.key.link != name }
         case .mirror(let mirror): mirrors[mirror.name] = mirror
         case .mirrorRemoved(let name): mirrors[name] = nil
         case .fence(let fence): fences[fence.topic] = fence
         case .fenceRemoved(let name): fences[name] = nil
         case .synchronized(let item): synchronized.put(item)
         case .synchronizedRemoved(let key): synchronized.remove(key)
+        case .synchronization(let key, let status): synchronizations[key] = status
+        case .synchronizationRemoved(let key): synchronizations[key] = nil
         case .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved: break
         case .synchronous(let topic): synchronous[topic.key] = topic
         case .synchronousRemoved(let key): synchronous[key] = nil

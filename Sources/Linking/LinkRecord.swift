@@ -16,6 +16,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// Something beside the data that a link puts here.
     case synchronized(SynchronizedItem)
     case synchronizedRemoved(SynchronizedItem.Key)
+    /// How what the coordinator keeps in step beside the data goes.
+    case synchronization(SynchronizationKey, SynchronizationStatus)
+    case synchronizationRemoved(SynchronizationKey)
     /// How far a mirror topic of a link is settled, by partition.
     case settledMirror(String, String, [SettledMirror?])
     case settledMirrorRemoved(String, String)
@@ -43,6 +46,8 @@ public enum LinkRecord: Sendable, Hashable {
         case .fenceRemoved(let name): (["type": "fence", "name": .string(name)], nil)
         case .synchronized(let item): (item.key.json, item.value.json)
         case .synchronizedRemoved(let key): (key.json, nil)
+        case .synchronization(let key, let status): (key.json, .object([("version", .integer(Self.version))] + status.members))
+        case .synchronizationRemoved(let key): (key.json, nil)
         case .settledMirror(let link, let topic, let offsets): (Self.settledMirrorKey(link, topic), Self.json(offsets))
         case .settledMirrorRemoved(let link, let topic): (Self.settledMirrorKey(link, topic), nil)
         case .settledDecisions(let link, let decisions): (Self.settledDecisionsKey(link), Self.json(decisions))
@@ -85,6 +90,10 @@ public enum LinkRecord: Sendable, Hashable {
             }
             guard let value = SynchronizedItem.Value(value) else { return nil }
             self = .synchronized(SynchronizedItem(key: key, value: value))
+        case "synchronization":
+            guard let kind = key["kind"]?.stringValue.flatMap({ SynchronizedKind(rawValue: $0) }) else { return nil }
+            let key = SynchronizationKey(link: name, kind: kind)
+            self = value.map { .synchronization(key, SynchronizationStatus($0)) } ?? .synchronizationRemoved(key)
         case "synchronous":
             guard let value else {
                 self = .synchronousRemoved(name)
@@ -102,7 +111,8 @@ public enum LinkRecord: Sendable, Hashable {
     public var concernsAllBrokers: Bool {
         switch self {
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronous, .synchronousRemoved: true
-        case .synchronized, .synchronizedRemoved, .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
+        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved,
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
             false
         }
     }

@@ -53,7 +53,7 @@ public struct LinkSettings: Sendable, Hashable {
     public var offsetSyncMilliseconds: Int64 = 30_000
     public var groupFilter = NameFilter(subject: .groups)
     public var topicConfigSyncMilliseconds: Int64 = 5_000
-    public var topicConfigExclude: [String] = []
+    var topicConfigExclude: [NameMatch] = defaultConfigExcluded
     public var availabilityCheckMilliseconds: Int64 = 60_000
     public var availabilityFailureThreshold: Int64 = 5
     public var fetchers = 1
@@ -103,7 +103,7 @@ public struct LinkSettings: Sendable, Hashable {
             meaning: "How often settings, partition counts and the list of topics are compared with the source's."),
         LinkSetting(
             key: "topic.config.sync.exclude", kind: .text, defaultValue: defaultConfigExclude,
-            meaning: "Topic settings that mirrors keep to themselves, separated by commas."),
+            meaning: "Topic settings that mirrors keep to themselves, names and regular expressions separated by commas."),
         LinkSetting(
             key: "availability.check.ms", kind: .integer(100...Int64(Int32.max)), defaultValue: "60000",
             meaning: "How often the source is tried."),
@@ -190,7 +190,9 @@ public struct LinkSettings: Sendable, Hashable {
         case "consumer.offset.sync.ms": offsetSyncMilliseconds = number
         case "consumer.offset.group.filters": groupFilter = try NameFilter(parsing: value, subject: .groups, key: key)
         case "topic.config.sync.ms": topicConfigSyncMilliseconds = number
-        case "topic.config.sync.exclude": topicConfigExclude = Self.list(value)
+        case "topic.config.sync.exclude":
+            let chosen = try NameMatch.list(value, key: key)
+            topicConfigExclude = chosen.isEmpty ? Self.defaultConfigExcluded : chosen
         case "availability.check.ms": availabilityCheckMilliseconds = number
         case "availability.check.consecutive.failure.threshold": availabilityFailureThreshold = number
         case "num.cluster.link.fetchers": fetchers = Int(number)
@@ -214,17 +216,13 @@ public struct LinkSettings: Sendable, Hashable {
         }
     }
 
-    private static func list(_ text: String) -> [String] {
-        text.split(separator: ",").map { part in
-            let trimmed = part.drop { $0 == " " }
-            return String(trimmed.prefix { $0 != " " })
-        }
-    }
+    private static let defaultConfigExcluded: [NameMatch] = {
+        guard let found = try? NameMatch.list(defaultConfigExclude, key: "") else { preconditionFailure("the default is a list of names") }
+        return found
+    }()
 
-    /// Topic settings that are not copied.
-    public var excludedTopicConfigs: [String] {
-        topicConfigExclude.isEmpty ? Self.list(Self.defaultConfigExclude) : topicConfigExclude
-    }
+    /// Whether mirrors keep a topic setting to themselves.
+    public func excludesTopicConfig(_ name: String) -> Bool { topicConfigExclude.contains { $0.matches(name) } }
 }
 
 extension LinkSetting {

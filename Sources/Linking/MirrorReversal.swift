@@ -8,12 +8,17 @@ public enum MirrorReversal: String, Sendable, Hashable {
     case none
     /// The other cluster is to mirror this topic once it is writable.
     case asked
+    /// The same, but it is not to fetch before somebody resumes it there.
+    case askedPaused = "asked-paused"
     /// It does.
     case done
 
+    /// Whether the other cluster has still to be told.
+    public var isAsked: Bool { self == .asked || self == .askedPaused }
+
     /// Why a verb does not fit a mirror that is about to be writable or is so already; nil when it does.
     static func refusal(_ verb: MirrorVerb, _ mirror: MirrorTopic) -> String? {
-        guard verb == .reverse, mirror.reversal == .none, mirror.state == .stopped || mirror.state == .stopping else { return nil }
+        guard verb.isReversal, mirror.reversal == .none, mirror.state == .stopped || mirror.state == .stopping else { return nil }
         return "'\(mirror.name)' is \(mirror.state.rawValue) without having been reversed; `martlet link restore` on the other cluster has "
             + "its topic follow this one, and cuts what only that one has"
     }
@@ -21,10 +26,11 @@ public enum MirrorReversal: String, Sendable, Hashable {
     /// What an operator's verb makes of it.
     func after(_ verb: MirrorVerb) -> MirrorReversal {
         switch (verb, self) {
-        case (.reverse, .none): .asked
-        case (.reverse, _): self
+        case (.reverse, .none), (.reverse, .askedPaused): .asked
+        case (.reverseAndPause, .none), (.reverseAndPause, .asked): .askedPaused
+        case (.reverse, _), (.reverseAndPause, _): self
         // Whoever takes over at once gives up what the other side had not sent: nobody has said that the other side's is to be cut.
-        case (.failover, .asked): .none
+        case (.failover, .asked), (.failover, .askedPaused): .none
         case (.failover, _), (.promote, _), (.pause, _), (.resume, _): self
         }
     }
@@ -48,8 +54,10 @@ extension LinkCoordinator {
 
     /// The other cluster mirrors a topic that was reversed, or why not yet.
     public func reversed(_ name: String, problem: String?) -> [LinkRecord] {
-        guard var mirror = image.mirrors[name], mirror.state == .stopped, mirror.reversal == .asked else { return [] }
-        let reason = problem ?? "reversed: the other cluster mirrors it"
+        guard var mirror = image.mirrors[name], mirror.state == .stopped, mirror.reversal.isAsked else { return [] }
+        let isPaused = mirror.reversal == .askedPaused
+        let reason =
+            problem ?? (isPaused ? "reversed: the other cluster's mirror of it is paused" : "reversed: the other cluster mirrors it")
         if problem == nil { mirror.reversal = .done }
         guard mirror.reason != reason || problem == nil else { return [] }
         mirror.reason = reason
@@ -57,7 +65,10 @@ extension LinkCoordinator {
     }
 
     /// The other cluster has reversed a topic, which is to follow now. It may ask again for what has been done, not having heard of it.
-    public func follow(reversed mirror: MirrorTopic) throws(LinkRefusal) -> [LinkRecord] {
+    ///
+    /// - Parameter isPaused: whether it is not to fetch before somebody resumes it. Whoever resumes it has it compared with its source first,
+    ///   as any mirror.
+    public func follow(reversed mirror: MirrorTopic, isPaused: Bool = false) throws(LinkRefusal) -> [LinkRecord] {
         if let known = image.mirrors[mirror.name], known.link == mirror.link, known.sourceID == mirror.sourceID, known.state != .stopped {
             return []
         }
@@ -68,6 +79,7 @@ extension LinkCoordinator {
                 "'\(mirror.name)' takes writes there again, as its fence was lifted; `martlet link restore` on that cluster makes it follow, and "
                     + "cuts what only that one has")
         }
-        return try addMirror(mirror)
+        let records = try addMirror(mirror)
+        return isPaused ? records + [.mirror(mirror.entering(.paused, "reversed and paused", at: mirror.since))] : records
     }
 }

@@ -87,10 +87,15 @@ public enum MirrorVerb: String, Sendable, Hashable, CaseIterable {
     case failover
     /// As promote; then the source's topic becomes a mirror of this one.
     case reverse
+    /// As reverse, but the new mirror fetches nothing before it is resumed.
+    case reverseAndPause = "reverse-and-pause"
+
+    var isReversal: Bool { self == .reverse || self == .reverseAndPause }
 
     /// The state that the verb leads to first; nil when it does not fit the state that a mirror is in.
     public func target(from state: MirrorState) -> MirrorState? {
-        switch (self, state) {
+        if self == .reverseAndPause { return MirrorVerb.reverse.target(from: state) }
+        return switch (self, state) {
         case (.pause, .active), (.pause, .sourceUnavailable), (.pause, .paused): .paused
         case (.resume, .paused), (.resume, .failed), (.resume, .active): .active
         case (.promote, .active), (.promote, .sourceUnavailable), (.promote, .pendingStopped), (.reverse, .active),

@@ -1,5 +1,5 @@
-// Which topics or groups a link is about: literal names and prefixes, to be taken in or left out, in the JSON that users of Cluster Linking
-// write. What is left out wins.
+// Which topics or groups a link is about: literal names, prefixes and patterns, to be taken in or left out, in the JSON that users of Cluster
+// Linking write. What is left out wins.
 import Primitives
 
 /// A filter of names.
@@ -12,12 +12,12 @@ public struct NameFilter: Sendable, Hashable {
     }
 
     private struct Rule: Sendable, Hashable {
-        var name: String
-        var isPrefix: Bool
+        var names: NameMatch
         var isInclusion: Bool
-
-        func matches(_ text: String) -> Bool { isPrefix ? text.hasPrefix(name) : name == "*" || name == text }
     }
+
+    /// Of one filter, so that it can be looked at for every name of a cluster.
+    static let maximumRules = 1_000
 
     public let subject: Subject
     private var rules: [Rule] = []
@@ -30,7 +30,7 @@ public struct NameFilter: Sendable, Hashable {
     /// Lets everything through.
     public static func everything(_ subject: Subject) -> NameFilter {
         var filter = NameFilter(subject: subject)
-        filter.rules = [Rule(name: "*", isPrefix: false, isInclusion: true)]
+        filter.rules = [Rule(names: .all, isInclusion: true)]
         return filter
     }
 
@@ -41,7 +41,7 @@ public struct NameFilter: Sendable, Hashable {
     /// Whether what goes by several names is taken in by one of them and left out by none.
     public func admits(oneOf names: [String]) -> Bool {
         var isIncluded = false
-        for rule in rules where names.contains(where: { rule.matches($0) }) {
+        for rule in rules where names.contains(where: { rule.names.matches($0) }) {
             if !rule.isInclusion { return false }
             isIncluded = true
         }
@@ -63,6 +63,9 @@ public struct NameFilter: Sendable, Hashable {
         guard let list = value[subject.rawValue]?.arrayValue, value.objectValue?.members.count == 1 else {
             throw LinkSettingError(key, "has to be an object with one member, \(subject.rawValue), a list")
         }
+        guard list.count <= Self.maximumRules else {
+            throw LinkSettingError(key, "has \(list.count) entries; \(Self.maximumRules) are allowed")
+        }
         for entry in list { rules.append(try Self.rule(entry, key)) }
     }
 
@@ -74,14 +77,11 @@ public struct NameFilter: Sendable, Hashable {
         guard let name = entry["name"]?.stringValue, !name.isEmpty else {
             throw LinkSettingError(key, "has an entry without a name; '*' stands for all")
         }
-        let pattern = entry["patternType"]?.stringValue?.uppercased() ?? "LITERAL"
-        guard pattern == "LITERAL" || pattern == "PREFIXED" else {
-            throw LinkSettingError(key, "has patternType '\(pattern)'; it is LITERAL or PREFIXED")
-        }
+        let names = try NameMatch(name, type: entry["patternType"]?.stringValue ?? "LITERAL", key: key)
         let filter = entry["filterType"]?.stringValue?.uppercased() ?? "INCLUDE"
         guard filter == "INCLUDE" || filter == "EXCLUDE" else {
             throw LinkSettingError(key, "has filterType '\(filter)'; it is INCLUDE or EXCLUDE")
         }
-        return Rule(name: name, isPrefix: pattern == "PREFIXED", isInclusion: filter == "INCLUDE")
+        return Rule(names: names, isInclusion: filter == "INCLUDE")
     }
 }

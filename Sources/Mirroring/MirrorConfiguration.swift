@@ -78,6 +78,9 @@ public struct MirrorConfiguration: Sendable {
         flows.removeAll { !$0.isEnabled && $0.emitHeartbeatsInterval == nil }
     }
 
+    /// Whether a key means something in such a file, and so speaks of MirrorMaker: `topics`, `A->B.groups`, `clusters`.
+    public static func knows(_ key: String) -> Bool { key.contains("->") || MirrorKeys.isMirrorMakers(key) }
+
     private static func isAlias(_ text: String) -> Bool {
         !text.isEmpty && text.utf8.count <= 100
             && text.utf8.allSatisfy { byte in
@@ -161,6 +164,7 @@ extension MirrorFlow {
         readExactlyOnce(&settings)
         readRecords(&settings, isInCycle: graph.isInCycle(source, target))
         readSharing(&settings, graph)
+        entries = settings.connectorEntries.merging(settings.workerEntries) { connector, _ in connector }
     }
 
     private static func policy(_ settings: inout MirrorSettings) -> ReplicationPolicy {

@@ -112,6 +112,9 @@ public struct MirrorFlow: Sendable {
     public var targetProducer: ClientProperties = [:]
     public var targetAdmin: ClientProperties = [:]
 
+    /// What the file says about the flow and its clusters, by the names that MirrorMaker's connectors and workers know it by; without defaults.
+    public var entries: OrderedDictionary<String, MirrorEntry> = [:]
+
     public var name: String { "\(source)->\(target)" }
 
     /// The topic's name depends on where it is: it names the cluster at the other end.

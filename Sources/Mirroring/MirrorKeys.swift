@@ -70,6 +70,15 @@ enum MirrorKeys {
         "max.poll.records", "max.poll.interval.ms", "receive.buffer.bytes", "send.buffer.bytes", "poll.timeout.ms",
     ]
 
+    static var workerKeys: [String] { worker.sorted() }
+
+    /// Keys that MirrorMaker alone has, be they used or not, as in a file or without a flow in front.
+    static func isMirrorMakers(_ key: String) -> Bool {
+        let sides = ["source.cluster.", "target.cluster.", "source.consumer.", "source.admin.", "target.producer.", "target.admin."]
+        return key == "clusters" || isConnectorKey(key) || worker.contains(key) || removed[key] != nil
+            || sides.contains(where: key.hasPrefix)
+    }
+
     static func isConnectorKey(_ key: String) -> Bool { connector.contains(key) || families.contains(where: key.hasPrefix) }
 
     /// Keys of one kind of client, as MirrorMaker tells them apart.

@@ -27,6 +27,13 @@ public struct MirrorMistake: Error, Hashable, Sendable, CustomStringConvertible 
     /// What is wrong and what to do about it.
     public var message: String
 
+    public init(severity: Severity, line: Int, key: String, message: String) {
+        self.severity = severity
+        self.line = line
+        self.key = key
+        self.message = message
+    }
+
     /// `line 12: key: what is wrong`.
     public var description: String { "\(line > 0 ? "line \(line): " : "")\(key): \(message)" }
 }
@@ -34,6 +41,10 @@ public struct MirrorMistake: Error, Hashable, Sendable, CustomStringConvertible 
 /// Everything that is wrong with a file, not only the first thing.
 public struct MirrorMistakes: Error, Sendable, CustomStringConvertible {
     public var errors: [MirrorMistake]
+
+    public init(errors: [MirrorMistake]) {
+        self.errors = errors
+    }
 
     public var description: String { errors.map(\.description).joined(separator: "\n") }
 }

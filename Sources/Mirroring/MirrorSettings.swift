@@ -32,6 +32,13 @@ struct MirrorSettings {
         file.entries["\(source)->\(target).\(key)"] ?? file.entries["\(target).\(key)"] ?? file.entries[key]
     }
 
+    /// All settings of the workers that the file has.
+    var workerEntries: OrderedDictionary<String, MirrorEntry> {
+        var found: OrderedDictionary<String, MirrorEntry> = [:]
+        for key in MirrorKeys.workerKeys { found[key] = workerEntry(key) }
+        return found
+    }
+
     // MARK: Values
 
     mutating func fail(_ entry: MirrorEntry, _ message: String) {

@@ -89,6 +89,7 @@ public final class AdminServer: Sendable {
         var clients: [ObjectIdentifier: any Channel] = [:]
         var routes: [String: Route] = [:]
         var operations: [String: Operation] = [:]
+        var pages: [String: Operation] = [:]
         var token: String?
     }
 
@@ -123,6 +124,11 @@ public final class AdminServer: Sendable {
     /// Adds what may also change something; not for browsers, whose pages could ask for it in the name of whoever looks at them.
     public func addOperation(_ path: String, _ operation: @escaping Operation) {
         state.withLock { $0.operations[path] = operation }
+    }
+
+    /// Adds what is looked at by GET and HEAD on one path and below it, where the answer may take its time.
+    public func addPage(_ path: String, _ page: @escaping Operation) {
+        state.withLock { $0.pages[path] = page }
     }
 
     /// From now on operations are only for those who send the token (`Authorization: Bearer …`).
@@ -172,13 +178,20 @@ public final class AdminServer: Sendable {
         let (found, token) = state.withLock { state in
             (state.operations.first { path == $0.key || path.hasPrefix($0.key + "/") }?.value, state.token)
         }
-        guard let found else { return .now(respond(to: head)) }
+        guard let found else {
+            guard let page = page(path), head.method == .GET || head.method == .HEAD else { return .now(respond(to: head)) }
+            return .later(AdminRequest(method: head.method.rawValue, path: path, query: parts.count > 1 ? String(parts[1]) : nil), page)
+        }
         if head.headers.contains(name: "origin") { return .now(.text("not for pages in browsers\n", status: 403)) }
         if let token, !Self.isSame(head.headers.first(name: "authorization") ?? "", "Bearer \(token)") {
             return .now(.text("Authorization: Bearer TOKEN is missing or wrong\n", status: 401))
         }
         let request = AdminRequest(method: head.method.rawValue, path: path, query: parts.count > 1 ? String(parts[1]) : nil)
         return .later(request, found)
+    }
+
+    private func page(_ path: String) -> Operation? {
+        state.withLock { state in state.pages.first { path == $0.key || path.hasPrefix($0.key + "/") }?.value }
     }
 
     /// Takes as long for any text of that length.
@@ -192,7 +205,9 @@ public final class AdminServer: Sendable {
         }
         let parts = head.uri.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         let path = String(parts[0])
-        let (route, paths) = state.withLock { ($0.routes[path], (Array($0.routes.keys) + Array($0.operations.keys)).sorted()) }
+        let (route, paths) = state.withLock {
+            ($0.routes[path], (Array($0.routes.keys) + Array($0.operations.keys) + Array($0.pages.keys)).sorted())
+        }
         guard let route else {
             let list = paths.joined(separator: "\n")
             return .text(path == "/" ? "\(list)\n" : "no \(path) here; there is:\n\(list)\n", status: path == "/" ? 200 : 404)

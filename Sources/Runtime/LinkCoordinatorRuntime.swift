@@ -212,11 +212,11 @@ public final class LinkCoordinatorRuntime: Sendable {
         if let answer { completion(answer) }
     }
 
-    /// Which of these brokers have not taken over what there is now; nil unless links are coordinated here.
-    public func behind(_ brokers: [NodeID]) -> [NodeID]? {
+    /// Which of these brokers have not taken over what there is now, or was at a revision; nil unless links are coordinated here.
+    public func behind(_ brokers: [NodeID], revision: Offset? = nil) -> [NodeID]? {
         state.withLock { state in
             guard case .active = state.phase else { return nil }
-            return brokers.filter { (state.acknowledged[$0] ?? -1) < state.imageEnd }
+            return brokers.filter { (state.acknowledged[$0] ?? -1) < revision ?? state.imageEnd }
         }
     }
 

@@ -30,7 +30,7 @@ enum House {
             name: "cores",
             targets: [
                 "ClusterMetadata", "Authentication", "Authorization", "Consensus", "Controlling", "Replication", "GroupCoordination",
-                "TransactionCoordination", "ShareCoordination", "Linking", "Mirroring",
+                "TransactionCoordination", "ShareCoordination", "Mirroring", "Linking",
             ],
             foreignModules: everywhere.union(["Crypto", "CryptoExtras", "_StringProcessing"])),
         Floor(

@@ -264,12 +264,15 @@ def connects(port: int, seconds: float, source: str = "127.0.0.1") -> int:
 
 def test_an_address_may_connect_only_so_often(limited):
     quota(limited, "set", "--ip", "127.0.0.3", "connection_creation_rate=5")
-    served = connects(limited.port, 5, source="127.0.0.3")
-    # Five a second and two seconds' worth at once; those that are refused are held open for up to a second.
-    assert 5 * BURST - 1 <= served <= 5 * (5 + BURST) + 1, served
-    assert connects(limited.port, 1, source="127.0.0.4") > 50
-    quota(limited, "delete", "--ip", "127.0.0.3")
-    assert connects(limited.port, 1, source="127.0.0.3") > 50
+    try:
+        served = connects(limited.port, 5, source="127.0.0.3")
+        # Five a second and two seconds' worth at once; those that are refused are held open for up to a second.
+        assert 5 * BURST - 1 <= served <= 5 * (5 + BURST) + 1, served
+        # Another one may have more at once.
+        assert connects(limited.port, 1, source="127.0.0.4") > 5 * (1 + BURST) + 1
+    finally:
+        quota(limited, "delete", "--ip", "127.0.0.3")
+    assert connects(limited.port, 1, source="127.0.0.3") > 5 * (1 + BURST) + 1
 
 
 def test_a_broker_takes_only_so_many_new_connections(limited):
@@ -286,7 +289,7 @@ def test_a_broker_takes_only_so_many_new_connections(limited):
     finally:
         # One that comes while the rate still holds waits a little.
         config("max.connection.creation.rate=2147483647")
-    wait_until(lambda: connects(limited.port, 1) > 50, "the rate holds no longer", 20)
+    wait_until(lambda: connects(limited.port, 1) > 10 * (1 + BURST) + 2, "the rate holds no longer", 20)
 
 
 def test_quotas_are_described_as_they_were_set(limited, name):

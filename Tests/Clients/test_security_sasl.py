@@ -114,7 +114,7 @@ def test_wrong_passwords_are_refused_late_and_with_reason(secured, mechanism):
     with pytest.raises(KafkaPythonError):
         KafkaProducer(
             bootstrap_servers=secured.address("CLIENTS"), security_protocol="SASL_PLAINTEXT", sasl_mechanism=mechanism,
-            sasl_plain_username=user, sasl_plain_password="wrong", max_block_ms=5000)
+            sasl_plain_username=user, sasl_plain_password="wrong", bootstrap_timeout_ms=3000)
     failed = [
         event for event in events(secured)
         if event["event"] == "login-failed" and event.get("user") == user and event["mechanism"] == mechanism]

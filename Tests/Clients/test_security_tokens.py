@@ -128,7 +128,7 @@ def test_kafka_python_logs_in_with_a_token(secured, name, monkeypatch):
         "sasl_plain_username": token["id"], "sasl_plain_password": token["code"],
     }
     with pytest.raises(KafkaPythonError):
-        KafkaProducer(max_block_ms=5000, **settings)
+        KafkaProducer(bootstrap_timeout_ms=3000, **settings)
     monkeypatch.setattr(ScramClient, "first_message", TokenClient.first_message)
     sender = KafkaProducer(**settings)
     sender.send(name, b"one").get(30)

@@ -1,5 +1,6 @@
 """Whole clusters of real processes on one machine."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -7,11 +8,14 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
+from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
 from load import QUIET
 from network import CLIENT, Network
 from nodes import CLUSTER_ID, Node, binary, wait_until
+from raw import Closed, RawConnection
 
 
 class Cluster:
@@ -19,11 +23,14 @@ class Cluster:
 
     def __init__(
         self, size: int = 3, controllers: int = 0, zones: tuple[str, ...] = ("a", "b", "c"), settings: dict[str, str] | None = None,
-        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID,
+        proxied: bool = True, directory: Path | None = None, cluster_id: str = CLUSTER_ID, network: Network | None = None,
+        **of_nodes,
     ):
+        """Clusters that share a `network` need different `names` of nodes, and somebody else ends it."""
         self.directory = directory or Path(tempfile.mkdtemp(prefix="martlet-cluster-"))
-        self.network = Network(self.directory) if proxied else None
-        self.nodes = self.make_nodes(size, controllers, zones)
+        self.has_own_network = proxied and network is None
+        self.network = Network(self.directory) if self.has_own_network else network
+        self.nodes = self.make_nodes(size, controllers, zones, **of_nodes)
         copies = min(3, size)
         voters = ",".join(f"{node.number}@{node.controller_address}" for node in self.controllers)
         self.shared = {
@@ -37,10 +44,11 @@ class Cluster:
             node.configure(self.shared)
         self.clean_up = []
 
-    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...]) -> list[Node]:
+    def make_nodes(self, size: int, controllers: int, zones: tuple[str, ...], **of_nodes) -> list[Node]:
         roles = ["controller"] * controllers + ["broker" if controllers else "broker,controller"] * size
         return [
-            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network) for number, role in enumerate(roles, start=1)
+            Node(number, role, zones[(number - 1) % len(zones)], self.directory, self.network, **of_nodes)
+            for number, role in enumerate(roles, start=1)
         ]
 
     @property
@@ -105,17 +113,41 @@ class Cluster:
         admin = self.admin()
         new = NewTopic(topic, partitions, copies or min(3, len(self.brokers)), config=config)
         admin.create_topics([new], operation_timeout=30)[topic].result(60)
-        wait_until(
-            lambda: all(each.leader >= 0 for each in self.partitions(topic).values()) and len(self.partitions(topic)) == partitions,
-            f"{topic} has leaders", 30)
+
+        def has_leaders() -> bool:
+            # A cluster that has just lost nodes may not answer at once.
+            with contextlib.suppress(KafkaException):
+                found = self.partitions(topic).values()
+                return len(found) == partitions and all(each.leader >= 0 for each in found)
+            return False
+
+        wait_until(has_leaders, f"{topic} has leaders", 60)
+        self.wait_heard(topic)
+
+    def wait_heard(self, topic: str) -> None:
+        """Every broker that can be asked knows the topic; one that is cut off from its controller may hear of it much later."""
+        def knows(node: Node) -> bool:
+            host, port = node.address.split(":")
+            with RawConnection(int(port), host, timeout=2) as connection:
+                question = MetadataRequest(version=5, topics=[topic], allow_auto_topic_creation=False)
+                [found] = connection.ask(question, MetadataResponse).topics
+                return found.error_code == 0
+
+        for node in self.brokers:
+            if node.is_running and not node.is_paused:
+                with contextlib.suppress(OSError, Closed, AssertionError):
+                    wait_until(lambda: knows(node), f"{node} knows {topic}", 5, 0.02)
 
     def partitions(self, topic: str) -> dict:
         found = self.admin().list_topics(topic, timeout=10).topics[topic]
         return found.partitions
 
     def leader(self, topic: str, partition: int) -> Node:
-        number = wait_until(lambda: max(0, self.partitions(topic)[partition].leader), f"{topic}-{partition} has a leader", 60)
-        return self.node(number)
+        def found():
+            with contextlib.suppress(KafkaException):
+                return max(0, self.partitions(topic)[partition].leader)
+
+        return self.node(wait_until(found, f"{topic}-{partition} has a leader", 60))
 
     def controller(self) -> Node:
         """The active controller: the leader of the metadata quorum, not the broker that clients are told to ask."""
@@ -153,7 +185,7 @@ class Cluster:
                 node.process.wait()
         for action in self.clean_up:
             action()
-        if self.network:
+        if self.has_own_network:
             self.network.close()
         if keep or os.environ.get("KEEP_DATA"):
             print(f"data kept in {self.directory}")

@@ -68,8 +68,8 @@ def wait_end(cluster: Cluster, topic: str, end: int, partition: int = 0, seconds
     def has_it(node: Node) -> bool:
         try:
             return node.log_end(topic, partition) >= end
-        except ValueError:
-            # Not made yet.
+        except (OSError, ValueError):
+            # Not made yet, or the node has no time to say so.
             return False
 
     for node in cluster.brokers:

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
+from clusters import Cluster
 from nodes import binary, free_port
 
 # Small clusters, and nobody waits for minutes.
@@ -15,6 +17,37 @@ QUICK = {
     "sync.group.offsets.interval.seconds": "1", "sync.topic.configs.interval.seconds": "1", "sync.topic.acls.interval.seconds": "1",
     "offset.flush.interval.ms": "300",
 }
+
+
+@contextmanager
+def one_node_clusters(aliases: str):
+    """Clusters of one node each, by their aliases. Tests use topics of their own."""
+    clusters = {alias: Cluster(1, proxied=False) for alias in aliases}
+    try:
+        for cluster in clusters.values():
+            cluster.start()
+        yield clusters
+    finally:
+        for cluster in clusters.values():
+            cluster.close()
+
+
+@contextmanager
+def mirrors_between(directory: Path, clusters: dict[str, Cluster], settings: dict[str, str] | None = None):
+    """Makes mirrors between some of the clusters, with settings that all have; they are killed in the end."""
+    made = []
+
+    def make(aliases: str, own: dict[str, str], *arguments: str, name: str = "mirror") -> "Mirror":
+        places = {alias: clusters[alias].bootstrap for alias in aliases}
+        made.append(Mirror(directory, places, {**(settings or {}), **own}, *arguments, name=name))
+        return made[-1].start()
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            if one.is_running:
+                one.kill()
 
 
 class Mirror:

@@ -15,6 +15,7 @@ class Nemesis:
     def __init__(self, cluster: Cluster, recorder: Recorder, topic: str, seed: int, say=print):
         self.cluster, self.recorder, self.topic, self.say = cluster, recorder, topic, say
         self.random = random.Random(seed)
+        self.durations = [0.5, 2, 5, 12]
         self.disks: dict[Node, SmallDisk] = {}
         self.clocks: dict[Node, Clock] = {}
         self.faults: dict[str, Callable[[], tuple[str, Callable[[], None]]]] = {
@@ -68,7 +69,7 @@ class Nemesis:
         while time.monotonic() < deadline:
             if not waiting:
                 waiting = self.random.sample(names, len(names))
-            self.strike(waiting.pop(), self.random.choice([0.5, 2, 5, 12]) * self.random.uniform(0.7, 1.3))
+            self.strike(waiting.pop(), self.random.choice(self.durations) * self.random.uniform(0.7, 1.3))
             recovered()
             time.sleep(self.random.uniform(*quiet))
 

@@ -17,7 +17,7 @@ class Network:
     """Links are directions between nodes' names, or `client` for everybody else."""
 
     def __init__(self, directory: Path):
-        control = directory / "proxy.socket"
+        self.control = control = directory / "proxy.socket"
         with open(directory / "proxy.log", "ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("proxy.py")), str(control)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -90,3 +90,4 @@ class Network:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self.control.unlink(missing_ok=True)

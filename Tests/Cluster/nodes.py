@@ -20,11 +20,13 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Node:
-    """Listens on ports of 127.0.0.1 and is known to others by ports of the proxy; without a network by its own ports."""
+    """Listens on ports of 127.0.0.1 and is known to others by ports of the proxy, those of `proxied_listeners`; without a network by its
+    own ports."""
 
-    def __init__(self, number: int, roles: str, zone: str, directory: Path, network: Network | None):
+    def __init__(self, number: int, roles: str, zone: str, directory: Path, network: Network | None, names: str = "n",
+                 proxied_listeners: tuple[str, ...] = ("PLAINTEXT", "REPLICATION", "CONTROLLER")):
         self.number, self.roles, self.zone, self.network = number, roles, zone, network
-        self.name = f"n{number}"
+        self.name = f"{names}{number}"
         self.directory = directory / self.name
         self.directory.mkdir(parents=True)
         self.process: subprocess.Popen | None = None
@@ -35,7 +37,8 @@ class Node:
         wanted = (["PLAINTEXT", "REPLICATION"] if self.is_broker else []) + (["CONTROLLER"] if self.is_controller else [])
         for listener in wanted:
             self.ports[listener] = free_port()
-            self.published[listener] = network.publish(self.name, self.ports[listener]) if network else self.ports[listener]
+            self.published[listener] = (
+                network.publish(self.name, self.ports[listener]) if network and listener in proxied_listeners else self.ports[listener])
         self.cluster_id = CLUSTER_ID
         self.settings: dict[str, str] = {}
         self.environment: dict[str, str] = {}

@@ -33,7 +33,7 @@ class Table:
             producer.produce(
                 TOPIC, key=key, value=value, partition=0, timestamp=self.now,
                 on_delivery=lambda error, _: failures.append(str(error)) if error else None)
-        assert producer.flush(60) == 0 and not failures, failures[:3]
+        assert producer.flush(180) == 0 and not failures, failures[:3]
 
     def check(self) -> int:
         """Reads the topic and compares; returns how many records are left."""

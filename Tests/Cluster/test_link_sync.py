@@ -162,6 +162,7 @@ def test_access_control_follows_and_what_operators_made_stays(source, destinatio
     # Taken away here by hand it comes back; a link that goes leaves what it made.
     disallow(destination, [AclBinding(
         ResourceType.TOPIC, "*", ResourcePatternType.LITERAL, "User:all", "*", AclOperation.READ, AclPermissionType.ALLOW)])
+    wait_until(lambda: synchronization(destination, "rights", "acls")["created"] == 4, "it is made again", 30, 0.2)
     wait_until(lambda: rules(destination) == left | by_hand, "it comes back", 30, 0.1)
     martlet(destination, "link", "delete", "prefixed")
     assert rules(destination) == left | by_hand

@@ -206,7 +206,7 @@ def test_metrics_tell_how_far_mirrors_are(source, destination):
     assert values["martlet_link_lag_records"] == 0 and values["martlet_link_error"] == 0
     assert values["martlet_link_lag_seconds"] < 5
     for node in destination.brokers:
-        assert 'martlet_link_mirror_topics{link="link",state="ACTIVE"}' in node.get("/metrics")[1]
+        wait_until(lambda: 'martlet_link_mirror_topics{link="link",state="ACTIVE"}' in node.get("/metrics")[1], f"{node} counts it", 30)
 
 
 def test_a_mirror_topic_that_is_deleted_here_is_forgotten(source, destination):

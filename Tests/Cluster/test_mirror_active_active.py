@@ -85,7 +85,8 @@ def test_both_sides_write(three, mirror, support):
         assert (alias, cluster, name) == ("A", "cluster-A-AAAAAAAAAAAA", topic)
         assert (int(partition), int(offset), int(timestamp)) == (row.partition, offsets[plain(row)], row.timestamp)
     labels = {"source": "B", "target": "A", "topic": topic, "partition": "0"}
-    assert metric(running.metrics_port, "martlet_mirror_returned_records_total", **labels) > 0
+    wait_until(
+        lambda: metric(running.metrics_port, "martlet_mirror_returned_records_total", **labels) > 0, "A's records were kept from coming back", 30)
 
     # Positions are gone: everything is fetched again, and nothing is written again.
     assert running.stop() == 0
@@ -156,7 +157,8 @@ def test_groups_go_over_without_loss(three, mirror):
         wait_until(lambda group=group: committed(b.bootstrap, group, "groups") >= 0, "the group's offset", 30, pause=0.3)
         offset = committed(b.bootstrap, group, "groups")
         assert set(here[place:]) <= set(there[offset:]), f"{group} at {offset} misses records"
-    assert committed(b.bootstrap, f"group-{len(here)}", "groups") == len(there), "who has read everything reads nothing again"
+    wait_until(
+        lambda: committed(b.bootstrap, f"group-{len(here)}", "groups") == len(there), "who has read everything reads nothing again", 30, 0.3)
     assert running.stop() == 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clusters import Cluster
-from mirror_process import Mirror
+from mirror_process import Mirror, mirrors_between, one_node_clusters
 from mirrors import (
     Stream, checkpoints, commit, committed, heartbeats, metric, next_record, offset_syncs, positions, read, rows, send, values,
     wait_for)
@@ -17,29 +17,14 @@ from nodes import binary, wait_until
 
 @pytest.fixture(scope="module")
 def three():
-    """Three clusters of one node each, by their aliases. Tests use topics of their own."""
-    clusters = {alias: Cluster(1, proxied=False) for alias in "ABC"}
-    for cluster in clusters.values():
-        cluster.start()
-    yield clusters
-    for cluster in clusters.values():
-        cluster.close()
+    with one_node_clusters("ABC") as clusters:
+        yield clusters
 
 
 @pytest.fixture
 def mirror(three, tmp_path):
-    """Makes a mirror between some of the clusters; it is killed when the test ends."""
-    made = []
-
-    def make(aliases: str, settings: dict[str, str], *arguments: str) -> Mirror:
-        one = Mirror(tmp_path, {alias: three[alias].bootstrap for alias in aliases}, settings, *arguments)
-        made.append(one)
-        return one.start()
-
-    yield make
-    for one in made:
-        if one.is_running:
-            one.kill()
+    with mirrors_between(tmp_path, three) as make:
+        yield make
 
 
 def test_one_way(three, mirror):
@@ -76,7 +61,8 @@ def test_one_way(three, mirror):
     send(a.bootstrap, "one", third)
     wait_for(b.bootstrap, "A.one", first + second + third)
     labels = {"source": "A", "target": "B", "topic": "A.one", "partition": "4"}
-    assert metric(running.metrics_port, "kafka_connect_mirror_mirrorsourceconnector_record_count", **labels) == 20
+    wait_until(
+        lambda: metric(running.metrics_port, "kafka_connect_mirror_mirrorsourceconnector_record_count", **labels) == 20, "all are counted", 30)
     assert running.stop() == 0
     assert positions(b.bootstrap, "mm2-offsets.A.internal")["A", "one", 4] == 19
 

@@ -7,11 +7,12 @@ import json
 import os
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 
 from clusters import QUICK_RECONNECT, Cluster
-from mirror_process import Mirror
+from mirror_process import Mirror, mirrors_between, one_node_clusters
 from mirrors import EPOCH, Row, Stream, ask, metric, rows, send, values, wait_for
 from nodes import binary, wait_until
 
@@ -20,28 +21,14 @@ SECRET = "a secret that nobody can guess"
 
 @pytest.fixture(scope="module")
 def two():
-    clusters = {alias: Cluster(1, proxied=False) for alias in "AB"}
-    for cluster in clusters.values():
-        cluster.start()
-    yield clusters
-    for cluster in clusters.values():
-        cluster.close()
+    with one_node_clusters("AB") as clusters:
+        yield clusters
 
 
 @pytest.fixture
 def mirror(two, tmp_path):
-    made = []
-
-    def make(settings: dict[str, str], *arguments: str, name: str = "mirror") -> Mirror:
-        one = Mirror(
-            tmp_path, {alias: cluster.bootstrap for alias, cluster in two.items()}, {"A->B.enabled": "true", **settings}, *arguments, name=name)
-        made.append(one)
-        return one.start()
-
-    yield make
-    for one in made:
-        if one.is_running:
-            one.kill()
+    with mirrors_between(tmp_path, two, {"A->B.enabled": "true"}) as make:
+        yield partial(make, "AB")
 
 
 def martlet(*arguments, status: int = 0) -> str:

@@ -86,10 +86,13 @@ def fill(cluster, topic: str, count: int, first: int = 0) -> None:
 
 
 def committed_offsets(cluster, group: str, topic: str) -> int:
-    """By a consumer: librdkafka's admin client (2.16) dies of a null pointer when a broker answers OffsetFetch with NOT_COORDINATOR."""
+    """By a consumer: librdkafka's admin client (2.16) dies of a null pointer when a broker answers OffsetFetch with NOT_COORDINATOR. -1 while
+    the group's coordinator moves."""
     consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": group})
     try:
         found = consumer.committed([TopicPartition(topic, number) for number in range(PARTITIONS)], timeout=20)
+    except KafkaException:
+        return -1
     finally:
         consumer.close()
     return sum(max(0, each.offset) for each in found)

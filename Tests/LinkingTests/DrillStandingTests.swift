@@ -56,9 +56,7 @@ struct DrillStandingTests {
     }
 
     @Test func whatCannotTakePartIsRefused() {
-        func refusal(_ kind: DrillKind, _ state: MirrorState?, _ source: DrillSource = DrillStandingTests.martlet, lag: Int64? = 0)
-            -> String?
-        {
+        func refusal(_ kind: DrillKind, _ state: MirrorState?, _ source: DrillSource = Self.martlet, lag: Int64? = 0) -> String? {
             standing(state).refusal(of: kind, source, lag: lag)
         }
         for kind in [DrillKind.switchover, .failover] {

@@ -92,6 +92,24 @@ struct LinkModeTests {
         #expect(try coordinator.follow(reversed: back).isEmpty)
     }
 
+    @Test func aReversedMirrorMayBePaused() throws {
+        var coordinator = try coordinator(Self.both)
+        #expect(try apply(.reverseAndPause, &coordinator) == [nil])
+        #expect(coordinator.image.mirrors["t"]?.state == .pendingStopped && coordinator.image.mirrors["t"]?.reversal == .askedPaused)
+        #expect(LinkImage(coordinator.image.json) == coordinator.image)
+        coordinator.replay(.mirror(try #require(coordinator.image.mirrors["t"]).entering(.stopped, at: 3)))
+        for record in coordinator.reversed("t", problem: nil) { coordinator.replay(record) }
+        #expect(coordinator.image.mirrors["t"]?.reversal == .done)
+        // The other side.
+        let back = MirrorTopic(
+            name: "u", topicID: Self.id, link: "l", sourceName: "u", sourceID: Self.id, state: .pendingRestore, since: 1)
+        for record in coordinator.fence(["u"], by: "them", now: 1) { coordinator.replay(record) }
+        for record in try coordinator.follow(reversed: back, isPaused: true) { coordinator.replay(record) }
+        #expect(coordinator.image.mirrors["u"]?.state == .paused && coordinator.image.fences.isEmpty)
+        #expect(coordinator.image.access(toTopic: "u", id: Self.id) != .open, "nobody writes to what is paused")
+        #expect(try coordinator.follow(reversed: back, isPaused: true).isEmpty)
+    }
+
     @Test func onlyBidirectionalLinksAreReversed() throws {
         #expect(try coordinator(["bootstrap.servers": "a:1"]).problem(withReversing: "l")?.contains("BIDIRECTIONAL") == true)
         let prefixed = Self.both.merging(["cluster.link.prefix": "x."]) { $1 }

@@ -23,11 +23,41 @@ struct NameFilterTests {
         #expect(try !self.filter("").admits("anything"))
     }
 
+    @Test func patternsDescribeWholeNames() throws {
+        let filter = try filter(
+            #"{"topicFilters":[{"name":"orders\\.(eu|us)\\..+","patternType":"REGEX"},{"name":".*-test","patternType":"regex","filterType":"EXCLUDE"}]}"#
+        )
+        #expect(filter.admits("orders.eu.new"))
+        #expect(!filter.admits("my.orders.eu.new") && !filter.admits("orders.as.new") && !filter.admits("ordersXeuXnew"))
+        #expect(!filter.admits("orders.eu.new-test"))
+        #expect(
+            try filter
+                == self.filter(
+                    #"{"topicFilters":[{"name":"orders\\.(eu|us)\\..+","patternType":"REGEX"},{"name":".*-test","patternType":"REGEX","filterType":"EXCLUDE"}]}"#
+                ))
+    }
+
+    /// What engines that backtrack take longer than the age of the universe for.
+    @Test(.timeLimit(.minutes(1))) func patternsTakeLinearTime() throws {
+        let filter = try filter(#"{"topicFilters":[{"name":"(a|aa|a*)*(a+)+(a*)*b","patternType":"REGEX"}]}"#)
+        #expect(!filter.admits(String(repeating: "a", count: 249)))
+        #expect(filter.admits(String(repeating: "a", count: 248) + "b"))
+    }
+
+    @Test func filtersAreBounded() throws {
+        let many = Array(repeating: #"{"name":"a"}"#, count: 1001).joined(separator: ",")
+        #expect(throws: LinkSettingError("k", "has 1001 entries; 1000 are allowed")) { try self.filter(#"{"topicFilters":[\#(many)]}"#) }
+        let long = String(repeating: "a", count: 1001)
+        #expect(throws: LinkSettingError.self) { try self.filter(#"{"topicFilters":[{"name":"\#(long)","patternType":"REGEX"}]}"#) }
+    }
+
     @Test(arguments: [
         ("[]", "an object"), (#"{"groupFilters":[]}"#, "topicFilters"), (#"{"topicFilters":[{"name":""}]}"#, "without a name"),
-        (#"{"topicFilters":[{"name":"a","patternType":"REGEX"}]}"#, "LITERAL or PREFIXED"),
+        (#"{"topicFilters":[{"name":"a","patternType":"GLOB"}]}"#, "LITERAL, PREFIXED or REGEX"),
         (#"{"topicFilters":[{"name":"a","filterType":"MAYBE"}]}"#, "INCLUDE or EXCLUDE"), ("{", "not JSON"),
         (#"{"topicFilters":[{"name":"a","nmae":"b"}]}"#, "nmae"),
+        (#"{"topicFilters":[{"name":"(a)\\1","patternType":"REGEX"}]}"#, "back references"),
+        (#"{"topicFilters":[{"name":"a(?=b)","patternType":"REGEX"}]}"#, "look-ahead"),
     ])
     func mistakesAreNamed(_ text: String, _ word: String) throws {
         do {

@@ -149,12 +149,43 @@ struct SynchronizedNamesTests {
         #expect(!AccessRuleFilter().admits(Self.rule("x")))
     }
 
+    @Test func rulesAreFilteredByPrefixAndPatternAndLeftOut() throws {
+        let filter = try AccessRuleFilter(
+            parsing: #"""
+                {"aclFilters":[
+                  {"resourceFilter":{"resourceType":"topic","name":"orders\\.(eu|us)","nameMatch":"REGEX"}},
+                  {"accessFilter":{"principal":"User:team-","principalMatch":"PREFIXED"}},
+                  {"resourceFilter":{"name":"*"},"filterType":"EXCLUDE"},
+                  {"accessFilter":{"operation":"write"},"filterType":"exclude"}]}
+                """#, key: "k")
+        #expect(filter.admits(Self.rule("orders.eu")) && !filter.admits(Self.rule("orders.as")))
+        #expect(!filter.admits(Self.rule("orders.eu", operation: "WRITE")))
+        var rule = Self.rule("x")
+        rule.principal = "User:team-1"
+        #expect(filter.admits(rule))
+        rule.resourceName = "*"
+        #expect(!filter.admits(rule), "an asterisk is the name of what holds for all topics")
+    }
+
+    @Test func excludedSettingsOfTopicsAreNamesAndPatterns() throws {
+        var settings = try LinkSettings(["bootstrap.servers": "a:1"])
+        #expect(settings.excludesTopicConfig("min.insync.replicas") && !settings.excludesTopicConfig("retention.ms"))
+        settings = try LinkSettings(["bootstrap.servers": "a:1", "topic.config.sync.exclude": "retention.ms, local\\..*"])
+        #expect(settings.excludesTopicConfig("retention.ms") && settings.excludesTopicConfig("local.retention.ms"))
+        #expect(!settings.excludesTopicConfig("retention.bytes") && !settings.excludesTopicConfig("min.insync.replicas"))
+        #expect(throws: LinkSettingError.self) {
+            try LinkSettings(["bootstrap.servers": "a:1", "topic.config.sync.exclude": "a(?=b)"])
+        }
+    }
+
     @Test(arguments: [
         ("[]", "one member, aclFilters"), (#"{"aclFilters":[{"resource":{}}]}"#, "'resource'"), ("{", "not JSON"),
         (#"{"aclFilters":[{"resourceFilter":{"resourceType":"topics"}}]}"#, "resourceType 'topics'"),
         (#"{"aclFilters":[{"accessFilter":{"operation":"reed"}}]}"#, "operation 'reed'"),
         (#"{"aclFilters":[{"accessFilter":{"principal":""}}]}"#, "empty principal"),
         (#"{"aclFilters":["x"]}"#, "no object"),
+        (#"{"aclFilters":[{"resourceFilter":{"name":"a","nameMatch":"GLOB"}}]}"#, "LITERAL, PREFIXED or REGEX"),
+        (#"{"aclFilters":[{"filterType":"MAYBE"}]}"#, "INCLUDE or EXCLUDE"),
     ])
     func mistakesInFiltersAreNamed(_ text: String, _ words: String) throws {
         let error = #expect(throws: LinkSettingError.self) { try AccessRuleFilter(parsing: text, key: "acl.filters") }
@@ -250,5 +281,36 @@ struct SynchronizedItemsTests {
         for record in records { coordinator.replay(record) }
         #expect(try coordinator.claim(Self.items(["more"]), .offsets, link: "dr", id: Self.id).isEmpty)
         #expect(try coordinator.deleteLink("dr", force: false).count == SynchronizedItems.maximumCount + 1)
+    }
+}
+
+struct SynchronizationStatusTests {
+    @Test func newsIsRecordedAtOnceAndTimeOnceAMinute() throws {
+        let link = LinkDefinition(
+            name: "l", id: KafkaUUID.random(), configuration: ["bootstrap.servers": "a:1"], sourceClusterID: "", createdAt: 0)
+        var coordinator = LinkCoordinator()
+        for record in try coordinator.createLink(link) { coordinator.replay(record) }
+        var status = SynchronizationStatus()
+        (status.lastRun, status.lastSuccess, status.created) = (1_000, 1_000, 3)
+        func note() -> Int {
+            let records = coordinator.note(status, .acls, link: "l", id: link.id)
+            for record in records {
+                let (key, value) = record.encoded
+                #expect(LinkRecord(key: key, value: value) == record)
+                coordinator.replay(record)
+            }
+            return records.count
+        }
+        #expect(note() == 1 && note() == 0)
+        (status.lastRun, status.lastSuccess) = (60_000, 60_000)
+        #expect(note() == 0)
+        (status.lastRun, status.lastSuccess) = (61_000, 61_000)
+        #expect(note() == 1)
+        status.problem = String(repeating: "x", count: 5_000)
+        #expect(note() == 1 && note() == 0)
+        #expect(coordinator.image.synchronizations[SynchronizationKey(link: "l", kind: .acls)]?.problem.count == 2_000)
+        #expect(coordinator.note(status, .acls, link: "l", id: .random()).isEmpty, "another link of that name")
+        for record in try coordinator.deleteLink("l", force: false) { coordinator.replay(record) }
+        #expect(coordinator.image.synchronizations.isEmpty)
     }
 }

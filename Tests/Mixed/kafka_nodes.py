@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "Cluster"))
 
-from nodes import CLUSTER_ID, Node, wait_until  # noqa: E402
+from nodes import Node, wait_until  # noqa: E402
 
 MARTLET, KAFKA = "martlet", "kafka"
 STARTED = "Kafka Server started"
@@ -57,7 +57,7 @@ class MixedNode(Node):
             # A cluster that Martlet formats must not begin with more than the other knows.
             release = [] if "--release-version" in arguments else ["--release-version", kafka_release()]
             return super().format(*arguments, *release)
-        kafka_tool("storage", "format", "-t", CLUSTER_ID, "-c", str(self.properties), *arguments)
+        kafka_tool("storage", "format", "-t", self.cluster_id, "-c", str(self.properties), *arguments)
 
     def start(self, program: str | None = None) -> "MixedNode":
         assert not self.is_running, f"{self} runs already"

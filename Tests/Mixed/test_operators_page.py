@@ -11,9 +11,10 @@ import pytest
 from broker import binary, wait_until
 from checker import check
 from contents import Contents, commit, fill
-from kafka_nodes import CLUSTER_ID, KAFKA, MARTLET, MixedNode, kafka_program
+from kafka_nodes import KAFKA, MARTLET, MixedNode, kafka_program
 from load import Reader, Writer, read_everything
 from mixed_clusters import MixedCluster
+from nodes import CLUSTER_ID
 from operations import Recorder
 from operators_page import Section
 

@@ -79,8 +79,10 @@ extension LinkServices {
     /// - Returns: those that have not when the time is over.
     func awaitFollowers(milliseconds: Int64) async -> [NodeID] {
         let deadline = SystemClock.monotonicMilliseconds() + milliseconds
+        // Not what is recorded meanwhile, which may never end.
+        let revision = runtime.revision
         while true {
-            let behind = runtime.behind(liveBrokers) ?? []
+            let behind = runtime.behind(liveBrokers, revision: revision) ?? []
             if behind.isEmpty || SystemClock.monotonicMilliseconds() >= deadline || Task.isCancelled { return behind }
             try? await Task.sleep(for: .milliseconds(5))
         }
@@ -154,9 +156,16 @@ extension LinkServices {
         object.append("sourceEndOffset", .integer(entry?.sourceEndOffset ?? -1))
         object.append("caughtUpAgoMs", ago(entry?.upToDateAt))
         object.append("answeredAgoMs", ago(entry?.answeredAt))
+        object.append("records", .integer(entry?.records ?? 0))
         object.append("bytes", .integer(entry?.bytes ?? 0))
+        let rates = entry.map { $0.throughput.perSecond(records: $0.records, bytes: $0.bytes, at: now) ?? (0, 0) }
+        object.append("recordsPerSecond", .number(rates?.records ?? 0))
+        object.append("bytesPerSecond", .number(rates?.bytes ?? 0))
+        object.append("latencyMs", entry?.latencyMilliseconds.map { .integer($0) } ?? .null)
         object.append("cutRecords", .integer(entry?.cutRecords ?? 0))
         object.append("problem", .string(entry?.problem ?? ""))
+        object.append("lastError", .string(entry?.lastError ?? ""))
+        object.append("lastErrorAgoMs", ago(entry.flatMap { $0.lastError.isEmpty ? nil : $0.lastErrorAt }))
         object.append("failure", entry?.failure.map { .string($0) } ?? .null)
         object.append("synchronous", .string(entry?.synchronous ?? ""))
         object.append("isEnded", .bool(isEnded))
@@ -172,7 +181,7 @@ extension LinkServices {
         return survey
     }
 
-    private func progressOfAll() async -> [JSONValue] {
+    func progressOfAll() async -> [JSONValue] {
         let brokers = liveBrokers
         return await withTaskGroup(of: JSONValue?.self) { group in
             for broker in brokers {

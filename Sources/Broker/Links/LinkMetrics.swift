@@ -70,11 +70,36 @@ extension LinkServices {
             }
         }
         family("martlet_link_cut_records_total", .counter, "Records cut off because the source does not have them.") { Int($0.cutRecords) }
-        let prefix = "kafka_connect_mirror_mirrorsourceconnector_"
-        family(prefix + "record_count", .counter, "Records mirrored.") { Int($0.records) }
-        family(prefix + "byte_count", .counter, "Bytes mirrored, compressed as they are.") { Int($0.bytes) }
-        family(prefix + "replication_latency_ms", .gauge, "From the timestamp of the newest record mirrored to its append here.") {
-            $0.latencyMilliseconds.map { Int($0) }
+        writeMirrorMakers(entries, to: &text)
+    }
+
+    /// MirrorMaker 2's figures of MirrorSourceConnector. What a mirror fetches it appends at once, so that a record's age when it is fetched and
+    /// its latency are one.
+    private func writeMirrorMakers(_ entries: [MirrorProgress], to text: inout PrometheusText) {
+        let now = SystemClock.monotonicMilliseconds()
+        func family(_ name: String, _ type: PrometheusText.MetricType, _ help: String, _ value: (MirrorProgress) -> Double?) {
+            let name = "kafka_connect_mirror_mirrorsourceconnector_\(name)"
+            text.family(name, type, help: help)
+            for entry in entries {
+                guard let value = value(entry) else { continue }
+                text.sample(name, entry.labels, value)
+            }
+        }
+        func rates(_ entry: MirrorProgress) -> (records: Double, bytes: Double) {
+            entry.throughput.perSecond(records: entry.records, bytes: entry.bytes, at: now) ?? (0, 0)
+        }
+        family("record_count", .counter, "Records mirrored.") { Double($0.records) }
+        family("record_rate", .gauge, "Records mirrored in a second, over the last ten.") { rates($0).records }
+        family("byte_count", .counter, "Bytes mirrored, compressed as they are.") { Double($0.bytes) }
+        family("byte_rate", .gauge, "Bytes mirrored in a second, over the last ten.") { rates($0).bytes }
+        for (name, help) in [
+            ("record_age_ms", "Age of the newest record mirrored when it was fetched."),
+            ("replication_latency_ms", "From the timestamp of the newest record mirrored to its append here."),
+        ] {
+            family(name, .gauge, help) { $0.latencyMilliseconds.map(Double.init) }
+            family("\(name)_min", .gauge, "The least of \(name).") { $0.latencies.count == 0 ? nil : Double($0.latencies.least) }
+            family("\(name)_max", .gauge, "The largest of \(name).") { $0.latencies.count == 0 ? nil : Double($0.latencies.largest) }
+            family("\(name)_avg", .gauge, "The average of \(name).") { $0.latencies.count == 0 ? nil : $0.latencies.average }
         }
     }
 }

@@ -26,6 +26,8 @@ extension LinkServices {
     /// Most topics that one request may name.
     static let maximumTopics = 100_000
     static let announcementMilliseconds: Int64 = 10_000
+    /// How long an answer waits, so that what it says is what all brokers go by; one that hangs holds nobody up for longer.
+    static let settlingMilliseconds: Int64 = 1_000
 
     func perform(_ operation: LinkOperation, _ body: JSONValue, principal: String) async -> ManageLinksResponse {
         guard runtime.isActive else {
@@ -173,6 +175,7 @@ extension LinkServices {
         let factor = try replicationFactor(body)
         // The other side may ask again for what has been done: it may not have heard of it.
         let isReversal = body["reversal"]?.boolValue ?? false
+        let isPaused = body["paused"]?.boolValue ?? false
         let (found, sources) = try await sourceTopics(names, link, settings)
         let isRestoring = body["restore"]?.boolValue ?? false
         for topic in found where isRestoring {
@@ -187,7 +190,9 @@ extension LinkServices {
         }
         try await submit { coordinator throws(LinkRefusal) in
             var records: [LinkRecord] = []
-            for mirror in mirrors { records += try isReversal ? coordinator.follow(reversed: mirror) : coordinator.addMirror(mirror) }
+            for mirror in mirrors {
+                records += try isReversal ? coordinator.follow(reversed: mirror, isPaused: isPaused) : coordinator.addMirror(mirror)
+            }
             return ((), records)
         }
         return ["topics": .array(mirrors.map { .string($0.name) })]
@@ -264,13 +269,14 @@ extension LinkServices {
         }
         let topics = body["topics"]?.arrayValue?.compactMap(\.stringValue)
         let isDry = body["dryRun"]?.boolValue ?? false
-        if verb == .reverse { try await checkReversal(of: link) }
+        if verb == .reverse || verb == .reverseAndPause { try await checkReversal(of: link) }
         let reason = "\(verb.rawValue) was asked for"
         let now = SystemClock.now()
         let changes = try await submit { coordinator throws(LinkRefusal) in
             let plan = try coordinator.plan(verb, link: link, topics: topics)
             return (plan, isDry ? [] : coordinator.records(verb, plan, reason: reason, now: now))
         }
+        if !isDry { _ = await awaitFollowers(milliseconds: Self.settlingMilliseconds) }
         let survey = await gatherProgress()
         return [
             "topics": .array(changes.map { change in Self.json(change, verb, survey) })
@@ -327,6 +333,11 @@ extension LinkServices {
     private func described() async throws(LinkOperationError) -> JSONValue {
         // By way of the log, so that what a new leader has not committed yet is not shown.
         let image = try await submit { coordinator in (coordinator.image, []) }
+        _ = await awaitFollowers(milliseconds: Self.settlingMilliseconds)
+        return Self.json(image, transactions: watches.withLock { $0.mapValues(\.status) })
+    }
+
+    static func json(_ image: LinkImage, transactions: [String: JSONValue] = [:]) -> JSONValue {
         let sources = image.sourceMirrors
         return [
             "links": .array(
@@ -335,7 +346,7 @@ extension LinkServices {
                         "name": .string(link.name), "id": .string("\(link.id)"), "sourceClusterId": .string(link.sourceClusterID),
                         "createdAt": .integer(link.createdAt),
                         "configuration": .object(link.readableConfiguration.map { ($0.key, .string($0.value)) }),
-                        "transactions": watches.withLock { $0[link.name] }?.status ?? .null,
+                        "transactions": transactions[link.name] ?? .null,
                     ]
                 }),
             "mirrors": .array(

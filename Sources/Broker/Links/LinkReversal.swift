@@ -54,7 +54,7 @@ extension LinkWorker {
 
     /// Tells the other cluster to mirror what was reversed. Every step may be done again: whoever follows already says so.
     private func completeReversals(_ next: inout Int64) async {
-        let asked = mirrors.filter { $0.state == .stopped && $0.reversal == .asked }
+        let asked = mirrors.filter { $0.state == .stopped && $0.reversal.isAsked }
         let now = SystemClock.monotonicMilliseconds()
         guard !asked.isEmpty, now >= next, let source else { return }
         next = now + Self.reversalPauseMilliseconds
@@ -63,7 +63,10 @@ extension LinkWorker {
             do throws(KafkaError) {
                 _ = try await source.admin.manageLinks(
                     .createMirrors,
-                    ["link": .string(link.name), "topics": [.string(mirror.name)], "restore": true, "reversal": true])
+                    [
+                        "link": .string(link.name), "topics": [.string(mirror.name)], "restore": true, "reversal": true,
+                        "paused": .bool(mirror.reversal == .askedPaused),
+                    ])
             } catch {
                 problem = "the other cluster does not mirror it yet: \(error.explanation)"
             }

@@ -122,12 +122,11 @@ extension LinkWorker {
 
     /// The settings of source topics that differ from their cluster's defaults, but for those that each cluster keeps to itself.
     private func topicConfigs(_ names: [String], _ source: LinkSource) async throws -> [String: [String: String]] {
-        let excluded = source.settings.excludedTopicConfigs
         var found: [String: [String: String]] = [:]
         for outcome in try await source.admin.describeConfigs(names.map { .topic($0) }) {
             guard case .success(let entries) = outcome.result else { continue }
             var values: [String: String] = [:]
-            for entry in entries where entry.source == .topic && !excluded.contains(entry.name) {
+            for entry in entries where entry.source == .topic && !source.settings.excludesTopicConfig(entry.name) {
                 if let value = entry.value { values[entry.name] = value }
             }
             found[outcome.item.name] = values
@@ -153,7 +152,7 @@ extension LinkWorker {
                 resource.configs.append(config)
             }
             for (name, value) in values.sorted(by: { $0.key < $1.key }) where present[name] != value { alter(name, 0, value) }
-            for name in present.keys where values[name] == nil && !settings.excludedTopicConfigs.contains(name) { alter(name, 1, nil) }
+            for name in present.keys where values[name] == nil && !settings.excludesTopicConfig(name) { alter(name, 1, nil) }
             if !resource.configs.isEmpty { request.resources.append(resource) }
         }
         guard !request.resources.isEmpty else { return }

@@ -1,4 +1,5 @@
 // How far the mirrors that this broker leads are, for operators, metrics, and for whoever promotes them.
+import Linking
 import Primitives
 import Synchronization
 
@@ -38,6 +39,13 @@ struct MirrorProgress: Sendable, Equatable {
     /// Whether the source waits for the mirror, as it said last: synchronous, degraded or asynchronous; empty where that was not asked for.
     var synchronous = ""
 
+    var throughput = Throughput()
+    /// Of `latencyMilliseconds` since this broker leads the mirror.
+    var latencies = FigureSpread()
+    /// What was in the way last, and when, in monotonic milliseconds; empty for nothing so far.
+    var lastError = ""
+    var lastErrorAt: Int64 = 0
+
     init(partition: TopicPartition, link: String) {
         self.partition = partition
         self.link = link
@@ -48,6 +56,26 @@ struct MirrorProgress: Sendable, Equatable {
 }
 
 extension MirrorProgress {
+    /// What is compared before and after a change.
+    fileprivate struct Figures {
+        var records: Int64
+        var bytes: Int64
+        var error: String
+    }
+
+    fileprivate var figures: Figures { Figures(records: records, bytes: bytes, error: failure ?? problem) }
+
+    /// Notes what follows from a change.
+    fileprivate mutating func follow(_ former: Figures, now: Int64) {
+        if records != former.records {
+            throughput.note(records: former.records, bytes: former.bytes, at: now)
+            if let latencyMilliseconds { latencies.note(latencyMilliseconds) }
+        }
+        let error = failure ?? problem
+        guard !error.isEmpty, error != former.error else { return }
+        (lastError, lastErrorAt) = (error, now)
+    }
+
     private static let maximumSourceEnds = 64
 
     /// The source ended there at a time, or later.
@@ -84,7 +112,12 @@ final class MirrorBoard: Sendable {
     private let entries = Mutex<[TopicPartition: MirrorProgress]>([:])
 
     func update(_ partition: TopicPartition, link: String, _ change: (inout MirrorProgress) -> Void) {
-        entries.withLock { change(&$0[partition, default: MirrorProgress(partition: partition, link: link)]) }
+        let now = SystemClock.monotonicMilliseconds()
+        entries.withLock { entries in
+            let former = entries[partition]?.figures ?? MirrorProgress.Figures(records: 0, bytes: 0, error: "")
+            change(&entries[partition, default: MirrorProgress(partition: partition, link: link)])
+            entries[partition]?.follow(former, now: now)
+        }
     }
 
     func remove(_ partition: TopicPartition) { entries.withLock { $0[partition] = nil } }

@@ -19,7 +19,7 @@ struct OffsetSynchronizer: Sendable {
 
     func run() async {
         guard let settings = try? LinkSettings(link.configuration), settings.syncsOffsets, !settings.isPaused else { return }
-        let run = links.synchronizations.begin(link.name, [.offsets])
+        let run = links.synchronizations.begin(link, [.offsets])
         defer { links.synchronizations.end(run) }
         while !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(settings.offsetSyncMilliseconds))

@@ -24,6 +24,11 @@ extension LinkServices {
         }
     }
 
+    /// Which mirrors of a topic here are waited for, for partitions that are new: whoever sees one may write to it.
+    func synchronousMirrors(ofTopic name: String, id: TopicID) -> [SynchronousTopic] {
+        image.synchronous.values.filter { $0.topic == name && $0.topicID == id }
+    }
+
     /// Looks for mirrors that have been waited for long enough. Called several times a second.
     func checkSynchronous() {
         let names = state.withLock { $0.synchronousTopics }

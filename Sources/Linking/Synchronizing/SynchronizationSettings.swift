@@ -26,70 +26,82 @@ public struct SynchronizationSettings: Sendable, Hashable {
 
     public init() {}
 
-    private static let interval = LinkSetting.Kind.integer(1_000...Int64(Int32.max))
+    /// A setting, and where it goes.
+    private struct Row: Sendable {
+        var setting: LinkSetting
+        var take: @Sendable (inout SynchronizationSettings, String) throws(LinkSettingError) -> Void
+    }
 
-    static let table: [LinkSetting] = [
-        LinkSetting(key: "acl.sync.enable", kind: .boolean, defaultValue: "false", meaning: "Copies the source's access control entries."),
-        LinkSetting(key: "acl.sync.ms", kind: interval, defaultValue: "5000", meaning: "How often."),
-        LinkSetting(
-            key: "acl.filters", kind: .text, defaultValue: "",
-            meaning: "Which of them: JSON, {\"aclFilters\":[{\"resourceFilter\":{…},\"accessFilter\":{…}}]}; all when it is empty."),
-        LinkSetting(
-            key: "user.sync.enable", kind: .boolean, defaultValue: "false",
-            meaning: "Copies SCRAM users with what is stored of their passwords; from a Martlet cluster only."),
-        LinkSetting(key: "user.sync.ms", kind: interval, defaultValue: "30000", meaning: "How often."),
-        LinkSetting(
-            key: "user.filters", kind: .filters(.users), defaultValue: "",
-            meaning: "Which users: JSON, {\"userFilters\":[…]}; all when it is empty."),
-        LinkSetting(
-            key: "user.sync.plaintext.enable", kind: .boolean, defaultValue: "false",
-            meaning: "Copies them also over a connection that is not encrypted, where anybody on the way can read them."),
-        LinkSetting(key: "quota.sync.enable", kind: .boolean, defaultValue: "false", meaning: "Copies the source's client quotas."),
-        LinkSetting(key: "quota.sync.ms", kind: interval, defaultValue: "30000", meaning: "How often."),
-        LinkSetting(
-            key: "quota.filters", kind: .filters(.quotas), defaultValue: "",
-            meaning: "Which of them, by names like user:alice, client-id:<default>: JSON, {\"quotaFilters\":[…]}; all when it is empty."),
-        LinkSetting(
-            key: "share.offset.sync.enable", kind: .boolean, defaultValue: "false",
-            meaning: "Copies where share groups stand, of those that have no members here."),
-        LinkSetting(key: "share.offset.sync.ms", kind: interval, defaultValue: "30000", meaning: "How often."),
-        LinkSetting(
-            key: "share.offset.group.filters", kind: .filters(.groups), defaultValue: "",
-            meaning: "Which share groups: JSON, {\"groupFilters\":[…]}; all when it is empty."),
-        LinkSetting(
-            key: "group.delete.sync.enable", kind: .boolean, defaultValue: "false",
-            meaning: "Deletes groups that the link made here when they are deleted at the source."),
-        LinkSetting(
-            key: "mirror.replication.factor", kind: .integer(-1...Int64(Int16.max)), defaultValue: "-1",
-            meaning: "Replicas of new mirror topics; -1 for default.replication.factor of this cluster."),
+    private typealias Path<Value> = WritableKeyPath<SynchronizationSettings, Value> & Sendable
+
+    private static func flag(_ key: String, _ path: Path<Bool>, _ meaning: String) -> Row {
+        Row(setting: LinkSetting(key: key, kind: .boolean, defaultValue: "false", meaning: meaning)) { $0[keyPath: path] = $1 == "true" }
+    }
+
+    private static func interval(_ key: String, _ path: Path<Int64>) -> Row {
+        let standard = SynchronizationSettings()[keyPath: path]
+        let setting = LinkSetting(
+            key: key, kind: .integer(1_000...Int64(Int32.max)), defaultValue: "\(standard)", meaning: "How often.")
+        return Row(setting: setting) { $0[keyPath: path] = Int64($1) ?? standard }
+    }
+
+    private static func filter(
+        _ key: String, _ subject: NameFilter.Subject, _ path: Path<NameFilter>, _ meaning: String
+    ) -> Row {
+        let setting = LinkSetting(
+            key: key, kind: .filters(subject), defaultValue: "",
+            meaning: "\(meaning): JSON, {\"\(subject.rawValue)\":[…]}; all when it is empty.")
+        return Row(setting: setting) { (settings, value) throws(LinkSettingError) in
+            settings[keyPath: path] = try NameFilter(parsing: value, subject: subject, key: key)
+        }
+    }
+
+    private static let rows: [Row] = [
+        flag("acl.sync.enable", \.accessRules.isEnabled, "Copies the source's access control entries."),
+        interval("acl.sync.ms", \.accessRules.milliseconds),
+        Row(
+            setting: LinkSetting(
+                key: "acl.filters", kind: .text, defaultValue: "",
+                meaning: "Which of them: JSON, {\"aclFilters\":[{\"resourceFilter\":{…},\"accessFilter\":{…}}]}; all when it is empty.")
+        ) { (settings, value) throws(LinkSettingError) in
+            settings.accessRuleFilter = try AccessRuleFilter(parsing: value, key: "acl.filters")
+        },
+        flag(
+            "user.sync.enable", \.users.isEnabled, "Copies SCRAM users with what is stored of their passwords; from a Martlet cluster only."
+        ),
+        interval("user.sync.ms", \.users.milliseconds),
+        filter("user.filters", .users, \.userFilter, "Which users"),
+        flag(
+            "user.sync.plaintext.enable", \.allowsPlaintextCredentials,
+            "Copies them also over a connection that is not encrypted, where anybody on the way can read them."),
+        flag("quota.sync.enable", \.quotas.isEnabled, "Copies the source's client quotas."),
+        interval("quota.sync.ms", \.quotas.milliseconds),
+        filter("quota.filters", .quotas, \.quotaFilter, "Which of them, by names like user:alice, client-id:<default>"),
+        flag(
+            "share.offset.sync.enable", \.shareOffsets.isEnabled, "Copies where share groups stand, of those that have no members here."),
+        interval("share.offset.sync.ms", \.shareOffsets.milliseconds),
+        filter("share.offset.group.filters", .groups, \.shareGroupFilter, "Which share groups"),
+        flag("group.delete.sync.enable", \.deletesGroups, "Deletes groups that the link made here when they are deleted at the source."),
+        Row(
+            setting: LinkSetting(
+                key: "mirror.replication.factor", kind: .integer(-1...Int64(Int16.max)), defaultValue: "-1",
+                meaning: "Replicas of new mirror topics; -1 for default.replication.factor of this cluster.")
+        ) { (settings, value) throws(LinkSettingError) in
+            guard let number = Int16(value), number != 0 else {
+                throw LinkSettingError("mirror.replication.factor", "is 0; it is -1 or at least 1")
+            }
+            settings.replicationFactor = number
+        },
     ]
+
+    static let table = rows.map(\.setting)
 
     /// Takes over a value that has been checked by the table.
     ///
     /// - Returns: false for a key that is not about this.
     mutating func set(_ key: String, _ value: String) throws(LinkSettingError) -> Bool {
-        let isTrue = value == "true"
-        let number = Int64(value) ?? 0
-        switch key {
-        case "acl.sync.enable": accessRules.isEnabled = isTrue
-        case "acl.sync.ms": accessRules.milliseconds = number
-        case "acl.filters": accessRuleFilter = try AccessRuleFilter(parsing: value, key: key)
-        case "user.sync.enable": users.isEnabled = isTrue
-        case "user.sync.ms": users.milliseconds = number
-        case "user.filters": userFilter = try NameFilter(parsing: value, subject: .users, key: key)
-        case "user.sync.plaintext.enable": allowsPlaintextCredentials = isTrue
-        case "quota.sync.enable": quotas.isEnabled = isTrue
-        case "quota.sync.ms": quotas.milliseconds = number
-        case "quota.filters": quotaFilter = try NameFilter(parsing: value, subject: .quotas, key: key)
-        case "share.offset.sync.enable": shareOffsets.isEnabled = isTrue
-        case "share.offset.sync.ms": shareOffsets.milliseconds = number
-        case "share.offset.group.filters": shareGroupFilter = try NameFilter(parsing: value, subject: .groups, key: key)
-        case "group.delete.sync.enable": deletesGroups = isTrue
-        case "mirror.replication.factor":
-            guard number != 0 else { throw LinkSettingError(key, "is 0; it is -1 or at least 1") }
-            replicationFactor = Int16(clamping: number)
-        default: return false
-        }
+        guard let row = Self.rows.first(where: { $0.setting.key == key }) else { return false }
+        try row.take(&self, value)
         return true
     }
 

@@ -141,7 +141,11 @@ extension LinkCoordinator {
     }
 
     /// The items of a link that is to go: what it put here stays, and belongs to nobody.
-    func forgetAll(link name: String) -> [LinkRecord] { image.synchronized.keys(of: name).map { .synchronizedRemoved($0) } }
+    func forgetAll(link name: String) -> [LinkRecord] {
+        let statuses = SynchronizedKind.allCases.map { SynchronizationKey(link: name, kind: $0) }
+        return image.synchronized.keys(of: name).map { .synchronizedRemoved($0) }
+            + statuses.filter { image.synchronizations[$0] != nil }.map { .synchronizationRemoved($0) }
+    }
 
     private func check(_ name: String, _ id: KafkaUUID) throws(LinkRefusal) {
         guard let link = image.links[name], link.id == id else { throw LinkRefusal(.unknownLink, "link '\(name)' is gone") }

@@ -1,5 +1,5 @@
-// Which transactions of a source may be shown as committed. Decided where verbs are: what is settled before a fail-over is recorded is shown by
-// all mirrors, everything else by none.
+// Which transactions of a source may be shown as committed. Decided where verbs are: what is settled before a fail-over is recorded is
+// shown by all mirrors, everything else by none.
 import Collections
 import Primitives
 
@@ -60,6 +60,7 @@ extension LinkCoordinator {
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved, .synchronous,
             .synchronousRemoved:
             break
+        case .synchronization, .synchronizationRemoved: break
         }
     }
 

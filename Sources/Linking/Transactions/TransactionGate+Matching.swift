@@ -53,8 +53,8 @@ extension TransactionGate {
         case toCome
     }
 
-    /// Where nothing is known of a producer's earlier markers in a mirror, time has to tell, unless each of its decisions has an epoch of its
-    /// own (KIP-890).
+    /// Where nothing is known of a producer's earlier markers in a mirror, time has to tell, unless each of its decisions has an epoch of
+    /// its own (KIP-890).
     private func decision(of marker: MirroredMarker, in partition: TopicPartition) -> Match {
         let source = TopicPartition(sources[partition.topic] ?? "", partition.partition)
         let open = (byProducer[marker.producer.id] ?? []).compactMap { decisions[$0] }.filter { entry in

@@ -1,7 +1,7 @@
-// Decides how far a link's mirrors are settled: which transactions may be shown as committed, because they have ended in all mirrors that they
-// touched. Mirrors take the source's records as they come; a marker behind the settled offset of its mirror counts for nothing yet, and a
-// fail-over cuts the mirror there. Knows what the source decided from its `__transaction_state`, and the markers from the mirrors' leaders. A
-// value: events go in, steps come out, which are recorded before anybody goes by them.
+// Decides how far a link's mirrors are settled: which transactions may be shown as committed, because they have ended in all mirrors that
+// they touched. Mirrors take the source's records as they come; a marker behind the settled offset of its mirror counts for nothing yet,
+// and a fail-over cuts the mirror there. Knows what the source decided from its `__transaction_state`, and the markers from the mirrors'
+// leaders. A value: events go in, steps come out, which are recorded before anybody goes by them.
 //
 // A marker names a producer and its epoch, which before transaction.version 2 are the same for many transactions. The source writes a
 // producer's markers in the order of its decisions, all of one before the first of the next, so the order tells which marker is of which
@@ -53,10 +53,10 @@ public struct TransactionGate: Sendable {
         var sequenced: Set<ProducerID>? = []
     }
 
-    private let maximumHold: Int64
-    /// How long after the source's last marker a mirror that covers that time must have had it: a source's new leader may say for a moment that
-    /// less is committed than there is.
-    private static let coverageMilliseconds: Int64 = 2_000
+    let maximumHold: Int64
+    /// How long after the source's last marker a mirror that covers that time must have had it: a source's new leader may say for a moment
+    /// that less is committed than there is.
+    static let coverageMilliseconds: Int64 = 2_000
     /// Decisions that are kept in mind; the oldest are let go of beyond that.
     private static let maximumDecisions = 200_000
 
@@ -64,19 +64,19 @@ public struct TransactionGate: Sendable {
     var order: OrderedDictionary<Int32, Deque<DecisionID>> = [:]
     var byProducer: [ProducerID: [DecisionID]] = [:]
     /// The last one of a transactional id, while it is not known to be complete.
-    private var incomplete: [String: DecisionID] = [:]
-    private var nextOffsets: OrderedDictionary<Int32, Offset> = [:]
-    private let recorded: SettledDecisions
+    var incomplete: [String: DecisionID] = [:]
+    var nextOffsets: OrderedDictionary<Int32, Offset> = [:]
+    let recorded: SettledDecisions
     var mirrors: [TopicPartition: Mirror] = [:]
     /// What was recorded of mirrors that have not been heard of yet.
-    private var recordedMirrors: [TopicPartition: SettledMirror]
+    var recordedMirrors: [TopicPartition: SettledMirror]
     /// Mirror topic by source topic; nil until they are known.
-    private var topics: [String: String]?
+    var topics: [String: String]?
     private(set) var sources: [String: String] = [:]
     /// All decisions made before this time have been observed.
     var readThrough: Int64 = .min
     /// While the source's decisions cannot be read nothing is waited for.
-    private var isOpen = false
+    var isOpen = false
     /// Changes since the last step.
     var pending = SettlingStep()
     /// Transactions shown though a mirror's marker had not come.
@@ -208,6 +208,7 @@ public struct TransactionGate: Sendable {
             forgetMarkers(of: partition)
             mirror.markers = []
             mirror.upTo = -1
+            mirror.coveredAt = nil
         }
         mirror.leaderEpoch = report.leaderEpoch
         let fits = mirror.upTo < 0 ? report.from <= mirror.settled?.end ?? .max : report.from <= mirror.upTo
@@ -224,143 +225,6 @@ public struct TransactionGate: Sendable {
         return true
     }
 
-    // MARK: Steps
-
-    /// Draws the conclusions from everything so far; ``takeStep()`` gives them.
-    ///
-    /// - Returns: mirrors that are not waited for any longer.
-    public mutating func evaluate(now: Int64) -> [TopicPartition] {
-        match(now: now, maximumHold: maximumHold)
-        passCovered()
-        let left = leaveBehind(now: now)
-        joinMirrors()
-        settle()
-        forgetDone()
-        return left
-    }
-
-    /// Whether mirrors have got on since the last step.
-    public var hasStep: Bool { !pending.mirrors.isEmpty }
-
-    /// What is to be recorded: all of it at once, and one step after the other.
-    public mutating func takeStep() -> SettlingStep {
-        var step = pending
-        pending = SettlingStep()
-        step.decisions = settledDecisions
-        return step
-    }
-
-    /// A mirror that does not get on is not waited for.
-    private mutating func leaveBehind(now: Int64) -> [TopicPartition] {
-        var left: Set<TopicPartition> = []
-        for entry in decisions.values where entry.decision.isCommit {
-            guard let first = entry.firstMarkerAt, now - first > maximumHold else { continue }
-            let missing = waiting(entry).subtracting(entry.markers.keys)
-            guard !missing.isEmpty else { continue }
-            incompleteTransactions += 1
-            left.formUnion(missing)
-        }
-        for partition in left { free(partition, now: now) }
-        return left.sorted()
-    }
-
-    private mutating func free(_ partition: TopicPartition, now: Int64) {
-        guard let mirror = mirrors[partition] else { return }
-        mirrors[partition]?.freeSince = now
-        guard mirror.settled != nil else { return }
-        mirrors[partition]?.settled = nil
-        pending.mirrors[partition] = .some(nil)
-    }
-
-    /// Mirrors that have caught up are waited for from now on.
-    private mutating func joinMirrors() {
-        guard !isOpen else { return }
-        for (partition, mirror) in mirrors where mirror.settled == nil && mirror.upTo >= 0 {
-            guard let coveredAt = mirror.coveredAt, coveredAt > mirror.freeSince else { continue }
-            // What is in the mirror so far has been shown. One whose decision is to come may begin anywhere.
-            passAll(of: partition)
-            guard mirrors[partition]?.markers.isEmpty == true else { continue }
-            let settled = SettledMirror(end: mirror.upTo, stable: min(mirror.stableOffset, mirror.upTo))
-            mirrors[partition]?.settled = settled
-            pending.mirrors[partition] = settled
-        }
-    }
-
-    /// Takes all mirrors as far as whole transactions go. Transactions whose markers stand in different orders in different mirrors go
-    /// together; one that has to wait in one mirror waits in all, and keeps back what is behind it.
-    private mutating func settle() {
-        var ready = Set(decisions.values.filter { isReady($0) }.map(\.decision.id))
-        var blocked: [TopicPartition: Int] = [:]
-        var isStable = false
-        while !isStable {
-            isStable = true
-            for (partition, mirror) in mirrors where mirror.settled != nil && !mirror.markers.isEmpty {
-                let index = mirror.markers.firstIndex { !isPassable($0, ready) } ?? mirror.markers.count
-                if blocked[partition] == index { continue }
-                blocked[partition] = index
-                for marker in mirror.markers[index...] {
-                    if case .of(let id) = marker.fate, ready.remove(id) != nil { isStable = false }
-                }
-            }
-        }
-        pending.committed += ready.count
-        for (partition, index) in blocked where index > 0 { advance(partition, past: index) }
-        for (partition, mirror) in mirrors where mirror.settled == nil && !mirror.markers.isEmpty { passAll(of: partition) }
-    }
-
-    /// A commit of which all is there.
-    private func isReady(_ entry: Decision) -> Bool {
-        guard entry.decision.isCommit, !entry.markers.isEmpty else { return false }
-        return waiting(entry).isSubset(of: entry.markers.keys)
-    }
-
-    private func isPassable(_ marker: Marker, _ ready: Set<DecisionID>) -> Bool {
-        switch marker.fate {
-        case .unknown: false
-        case .free: true
-        case .of(let id): !marker.marker.isCommit || ready.contains(id)
-        }
-    }
-
-    /// - Parameter count: of markers.
-    private mutating func advance(_ partition: TopicPartition, past count: Int) {
-        guard var mirror = mirrors[partition], let former = mirror.settled else { return }
-        let passed = mirror.markers[..<count]
-        mirror.markers.removeFirst(count)
-        let end = mirror.markers.first?.marker.offset ?? (passed.last?.marker.offset ?? former.end - 1) + 1
-        let settled = SettledMirror(end: max(former.end, end), stable: max(former.stable, min(mirror.stableOffset, end)))
-        mirror.settled = settled
-        mirrors[partition] = mirror
-        for marker in passed { carriedOut(marker, in: partition) }
-        pending.mirrors[partition] = settled
-    }
-
-    /// Of a mirror that is not waited for: markers count as they come, but those whose decisions are still to come are matched first.
-    private mutating func passAll(of partition: TopicPartition) {
-        guard let markers = mirrors[partition]?.markers else { return }
-        for marker in markers where marker.fate != .unknown { carriedOut(marker, in: partition) }
-        mirrors[partition]?.markers.removeAll { $0.fate != .unknown }
-    }
-
-    private mutating func carriedOut(_ marker: Marker, in partition: TopicPartition) {
-        guard case .of(let id) = marker.fate else { return }
-        decisions[id]?.markers[partition] = nil
-        decisions[id]?.passed.insert(partition)
-    }
-
-    /// A mirror that has had everything for long since the source wrote the last marker, and knows of none, has carried it out before.
-    private mutating func passCovered() {
-        for (id, entry) in decisions {
-            guard let completedAt = entry.completedAt else { continue }
-            for partition in mirrored(entry.decision.partitions) where !entry.passed.contains(partition) && entry.markers[partition] == nil {
-                guard let mirror = mirrors[partition], let coveredAt = mirror.coveredAt,
-                    coveredAt > completedAt + Self.coverageMilliseconds, !mirror.markers.contains(where: { $0.fate == .unknown })
-                else { continue }
-                decisions[id]?.passed.insert(partition)
-            }
-        }
-    }
-
     // MARK: Decisions
 
     /// The mirrors that have to carry a decision out before it counts, and have not.
@@ -373,18 +237,18 @@ public struct TransactionGate: Sendable {
         partitions.compactMap { partition in topics?[partition.topic].map { TopicPartition($0, partition.partition) } }
     }
 
-    private mutating func forgetMarkers(of partition: TopicPartition) {
+    mutating func forgetMarkers(of partition: TopicPartition) {
         for marker in mirrors[partition]?.markers ?? [] {
             if case .of(let id) = marker.fate { decisions[id]?.markers[partition] = nil }
         }
     }
 
     /// Whether nothing more will be asked about a decision.
-    private func isDone(_ entry: Decision) -> Bool {
+    func isDone(_ entry: Decision) -> Bool {
         mirrored(entry.decision.partitions).allSatisfy { entry.passed.contains($0) }
     }
 
-    private mutating func forgetDone() {
+    mutating func forgetDone() {
         for partition in Array(order.keys) {
             while let id = order[partition]?.first {
                 if let entry = decisions[id], !isDone(entry) { break }
@@ -414,8 +278,18 @@ public struct TransactionGate: Sendable {
         if incomplete[entry.decision.transactionalID] == id { incomplete[entry.decision.transactionalID] = nil }
     }
 
+    /// What an earlier coordinator recorded as done is not looked at again, and stays so.
+    private func keepRecorded(in settled: inout SettledDecisions) {
+        for (partition, ranges) in recorded.done {
+            let position = settled.positions[partition] ?? 0
+            let kept = ranges.filter { $0.upperBound >= position }.map { max($0.lowerBound, position)...$0.upperBound }
+            if !kept.isEmpty { settled.done[partition, default: []] += kept }
+        }
+        for (id, mirrors) in recorded.partial where id.offset >= nextOffsets[id.partition] ?? 0 { settled.partial[id] = mirrors }
+    }
+
     /// What the mirrors' settled offsets stand for.
-    private var settledDecisions: SettledDecisions {
+    var settledDecisions: SettledDecisions {
         var settled = SettledDecisions()
         settled.positions = nextOffsets
         for (partition, ids) in order {
@@ -436,6 +310,7 @@ public struct TransactionGate: Sendable {
             }
             if let ended = run { settled.done[partition, default: []].append(ended) }
         }
+        keepRecorded(in: &settled)
         return settled
     }
 }

@@ -34,12 +34,12 @@ extension AdminClient {
 
     /// What each broker says of links: the mirror partitions that it leads, the synchronisations that it does, and connections that links'
     /// sources open.
-    package func linkProgress() async throws(KafkaError) -> [(broker: NodeID, progress: JSONValue)] {
-        var answers: [(broker: NodeID, progress: JSONValue)] = []
+    package func linkProgress() async throws(KafkaError) -> [JSONValue] {
+        var answers: [JSONValue] = []
         for broker in try await describeCluster().brokers {
             let response = try await send(.progress, .object([]), to: .node(broker.id))
             try response.errorCode.check(response.errorMessage)
-            answers.append((broker.id, Self.json(response)))
+            answers.append(Self.json(response))
         }
         return answers
     }

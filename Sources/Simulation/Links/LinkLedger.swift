@@ -130,8 +130,8 @@ final class LinkLedger {
         case .link, .linkRemoved: break
         case .fence: break
         // What goes beside the data, transactions' releases and synchronous mirrors are not simulated.
-        case .synchronized, .synchronizedRemoved, .synchronous, .synchronousRemoved, .settledMirror, .settledMirrorRemoved,
-            .settledDecisions, .settledDecisionsRemoved:
+        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .synchronous, .synchronousRemoved,
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
             break
         case .fenceRemoved(let topic): forget(Place(cluster: cluster.name, topic: topic))
         case .mirrorRemoved(let topic):
@@ -297,8 +297,8 @@ final class LinkLedger {
         case .mirrorRemoved(let name): "mirror \(name) is removed"
         case .fence(let fence): "\(fence.topic) is fenced by \(fence.by)"
         case .fenceRemoved(let name): "\(name) is not fenced any more"
-        case .synchronized, .synchronizedRemoved, .synchronous, .synchronousRemoved, .settledMirror, .settledMirrorRemoved,
-            .settledDecisions, .settledDecisionsRemoved:
+        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .synchronous, .synchronousRemoved,
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
             "\(record.encoded.key)"
         }
     }

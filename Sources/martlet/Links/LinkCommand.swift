@@ -1,9 +1,9 @@
 // `martlet link`: mirrors of other clusters' topics, at the same offsets.
 import ArgumentParser
 import Collections
-import Configuration
 import Linking
 import MartletClient
+import Mirroring
 import Primitives
 
 struct LinkCommand: ParsableCommand {
@@ -18,7 +18,8 @@ struct LinkCommand: ParsableCommand {
         subcommands: [
             LinkCreateCommand.self, LinkListCommand.self, LinkDescribeCommand.self, LinkConfigCommand.self, LinkDeleteCommand.self,
             LinkMirrorCommand.self, LinkMirrorsCommand.self, LinkPauseCommand.self, LinkResumeCommand.self, LinkPromoteCommand.self,
-            LinkFailoverCommand.self, LinkReverseCommand.self, LinkRestoreCommand.self, LinkUnfenceCommand.self,
+            LinkFailoverCommand.self, LinkReverseCommand.self, LinkReverseAndPauseCommand.self, LinkRestoreCommand.self,
+            LinkUnfenceCommand.self,
             LinkAsynchronousCommand.self, LinkVerifyCommand.self, LinkDriftCommand.self,
         ])
 }
@@ -26,7 +27,12 @@ struct LinkCommand: ParsableCommand {
 struct LinkCreateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "create", abstract: "Make a link to a source cluster.",
-        discussion: "Settings:\n" + LinkSettings.table.map { "  \($0.key)  \($0.meaning)" }.joined(separator: "\n"))
+        discussion: """
+            Settings may be MirrorMaker 2's as well: --config takes one of its files (mm2.properties), and what each setting became is shown.
+
+            Settings:
+
+            """ + LinkSettings.table.map { "  \($0.key)  \($0.meaning)" }.joined(separator: "\n"))
 
     @Argument(help: "The link's name.")
     var name: String
@@ -37,14 +43,7 @@ struct LinkCreateCommand: AsyncParsableCommand {
             valueName: "host:port,…"))
     var bootstrap: String?
 
-    @Option(
-        name: [.customShort("c"), .customLong("config")],
-        help: ArgumentHelp("The link's settings, and security.protocol, sasl.* and ssl.* for the source.", valueName: "file"),
-        completion: .file())
-    var config: String?
-
-    @Option(help: "A setting, key=value; several if need be. Wins over --config.")
-    var set: [Assignment] = []
+    @OptionGroup var options: LinkSettingOptions
 
     @Flag(help: "Check everything, the way to the source too, and make nothing.")
     var dryRun = false
@@ -53,32 +52,25 @@ struct LinkCreateCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func run() async throws {
-        let settings = try configuration()
-        let answer = try await cluster.withAdmin { admin in
+        let given = try options.read(bootstrap: bootstrap)
+        do throws(LinkSettingError) {
+            _ = try LinkSettings(given.settings)
+        } catch {
+            let isMissing = error.key == "bootstrap.servers" && (given.settings["bootstrap.servers"] ?? "").isEmpty
+            throw CommandFailure(isMissing ? "say which cluster: --bootstrap" : "\(error)")
+        }
+        var answer = try await cluster.withAdmin { admin in
             try await admin.links(
-                .createLink, ["name": .string(name), "configuration": settings.json, "validateOnly": .bool(dryRun)])
+                .createLink, ["name": .string(name), "configuration": given.settings.json, "validateOnly": .bool(dryRun)])
         }
         let id = answer["sourceClusterId"]?.stringValue ?? ""
         let lead = id.isEmpty ? "waits for the other cluster to connect" : "leads to cluster \(id)"
-        output.show(answer, dryRun ? "Link '\(name)' can be made; it \(lead)." : "Link '\(name)' \(lead).")
-    }
-
-    private func configuration() throws -> OrderedDictionary<String, String> {
-        var settings: OrderedDictionary<String, String> = [:]
-        if let config {
-            let content = ConfigurationFile.read(config)
-            if let mistake = content.mistakes.first(where: { $0.severity == .error }) { throw CommandFailure("--config: \(mistake)") }
-            for entry in content.entries { settings[entry.key] = entry.value }
+        let sentence = dryRun ? "Link '\(name)' can be made; it \(lead)." : "Link '\(name)' \(lead)."
+        if let translation = given.translation, var object = answer.objectValue {
+            object["translated"] = translation.json
+            answer = .object(object)
         }
-        for assignment in set { settings[assignment.name] = assignment.value }
-        if let bootstrap { settings["bootstrap.servers"] = bootstrap }
-        do throws(LinkSettingError) {
-            _ = try LinkSettings(settings)
-        } catch {
-            let isMissing = error.key == "bootstrap.servers" && (settings["bootstrap.servers"] ?? "").isEmpty
-            throw CommandFailure(isMissing ? "say which cluster: --bootstrap" : "\(error)")
-        }
-        return settings
+        output.show(answer, [given.translation?.table.text, sentence].compactMap { $0 }.joined(separator: "\n\n"))
     }
 }
 
@@ -113,22 +105,19 @@ struct LinkDescribeCommand: AsyncParsableCommand {
     func run() async throws {
         let view = try await cluster.withAdmin { try await LinkView($0, withProgress: true) }
         let link = try view.link(name)
-        let connections = view.connections.filter { $0.link == name }
+        let page = view.report.page(name) ?? .object([])
+        let connections = (page["connections"]?.arrayValue ?? []).map(LinkConnectionView.init)
         let other = link.sourceClusterID.isEmpty ? connections.lazy.flatMap(\.clusters).first ?? "" : link.sourceClusterID
         var lines = [other.isEmpty ? "Link \(link.name)" : "Link \(link.name) to cluster \(other)"]
         for (key, value) in link.configuration { lines.append("  \(key)=\(value)") }
-        let synchronizations = view.synchronizations.filter { $0.link == name }
+        let synchronizations = page["synchronizations"]?.arrayValue ?? []
         if !synchronizations.isEmpty { lines.append("\n" + LinkSynchronization.table(synchronizations).text) }
         let mirrors = view.mirrors.filter { $0.link == name }
         if !connections.isEmpty { lines.append("\n" + LinkConnectionView.table(connections).text) }
-        let traffic = view.traffic.filter { $0.link == name }
+        let traffic = (page["traffic"]?.arrayValue ?? []).map(LinkTrafficView.init)
         if traffic.contains(where: \.isCompressed) { lines.append("\n" + LinkTrafficView.table(traffic).text) }
         if !mirrors.isEmpty { lines.append("\n" + LinkView.table(mirrors).text) }
-        output.show(
-            [
-                "link": link.json, "connections": .array(connections.map(\.json)), "traffic": .array(traffic.map(\.json)),
-                "synchronizations": .array(synchronizations.map(\.json)), "mirrors": .array(mirrors.map(\.json)),
-            ], lines.joined(separator: "\n"))
+        output.show(page, lines.joined(separator: "\n"))
     }
 }
 
@@ -154,14 +143,18 @@ struct LinkConfigCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        var set: OrderedDictionary<String, String> = [:]
-        for assignment in settings { set[assignment.name] = assignment.value }
-        let changes = set
-        _ = try await cluster.withAdmin { admin in
-            try await admin.links(.alterLink, ["name": .string(name), "set": changes.json, "remove": .strings(delete)])
+        let given = try LinkSettingOptions.read(settings.map { MirrorEntry(key: $0.name, value: $0.value, line: 0) })
+        let changes = given.settings
+        if !changes.isEmpty || !delete.isEmpty {
+            _ = try await cluster.withAdmin { admin in
+                try await admin.links(.alterLink, ["name": .string(name), "set": changes.json, "remove": .strings(delete)])
+            }
         }
-        let names = (settings.map(\.name) + delete).joined(separator: ", ")
-        output.show(["link": .string(name), "changed": .strings(settings.map(\.name) + delete)], "Changed \(names) of link '\(name)'.")
+        let names = Array(changes.keys) + delete
+        let sentence = names.isEmpty ? "Nothing changes for link '\(name)'." : "Changed \(names.joined(separator: ", ")) of link '\(name)'."
+        output.show(
+            ["link": .string(name), "changed": .strings(names)],
+            [given.translation?.table.text, sentence].compactMap { $0 }.joined(separator: "\n\n"))
     }
 }
 

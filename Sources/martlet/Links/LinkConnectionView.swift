@@ -15,19 +15,12 @@ struct LinkConnectionView {
     var broker: NodeID
     /// The other cluster, as its offers say.
     var clusters: [String] = []
-    var json: JSONValue
     private var rows: [Row] = []
 
-    static func all(_ value: JSONValue?, of broker: NodeID) -> [LinkConnectionView] {
-        (value?.arrayValue ?? []).map { LinkConnectionView($0, broker) }
-    }
-
-    private init(_ value: JSONValue, _ broker: NodeID) {
+    /// - Parameter value: as `LinkReport` has it.
+    init(_ value: JSONValue) {
         link = value["link"]?.stringValue ?? ""
-        self.broker = broker
-        var object = value.objectValue ?? JSONObject()
-        object.append("broker", .integer(Int64(broker)))
-        json = .object(object)
+        broker = NodeID(clamping: value["broker"]?.integerValue ?? -1)
         if let accepted = value["accepted"]?.arrayValue {
             if accepted.isEmpty { rows.append(Row(other: "", offered: 0, inUse: 0, state: "waits for the source to connect")) }
             for entry in accepted {

@@ -20,14 +20,43 @@ struct LinkReverseCommand: AsyncParsableCommand {
     func validate() throws { try selection.requireSome() }
 
     func run() async throws {
-        try await MirrorVerbRun(verb: .reverse, selection: selection, cluster: cluster, output: output, awaited: .stopped).run()
+        try await MirrorReversalRun(verb: .reverse, selection: selection, cluster: cluster, output: output).run()
+    }
+}
+
+struct LinkReverseAndPauseCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reverse-and-pause",
+        abstract: "As reverse, but the other cluster's new mirrors fetch nothing before they are resumed.",
+        discussion: "`martlet link resume LINK TOPIC` on the other cluster has them follow.")
+
+    @OptionGroup var selection: MirrorSelection
+    @OptionGroup var cluster: ClusterOptions
+    @OptionGroup var output: OutputOptions
+
+    func validate() throws { try selection.requireSome() }
+
+    func run() async throws {
+        try await MirrorReversalRun(verb: .reverseAndPause, selection: selection, cluster: cluster, output: output).run()
+    }
+}
+
+/// Reverses, and waits until the other cluster has been told.
+private struct MirrorReversalRun {
+    var verb: MirrorVerb
+    var selection: MirrorSelection
+    var cluster: ClusterOptions
+    var output: OutputOptions
+
+    func run() async throws {
+        try await MirrorVerbRun(verb: verb, selection: selection, cluster: cluster, output: output, awaited: .stopped).run()
         guard !selection.dryRun else { return }
         try await cluster.withAdmin { admin in
             let names = try await selection.names(admin)
             let deadline = SystemClock.monotonicMilliseconds() + Int64(cluster.timeout * 1000)
             while true {
                 let left = try await LinkView(admin).mirrors.filter { mirror in
-                    mirror.link == selection.link && names?.contains(mirror.topic) ?? true && mirror.reversal == .asked
+                    mirror.link == selection.link && names?.contains(mirror.topic) ?? true && mirror.reversal.isAsked
                 }
                 guard let late = left.first else { return }
                 guard SystemClock.monotonicMilliseconds() < deadline else {

@@ -4,29 +4,19 @@ import Primitives
 
 /// What one broker of this cluster has fetched over a link since it began to.
 struct LinkTrafficView {
-    var link: String
-    var broker: NodeID
+    var broker: Int64
     var isCompressed: Bool
     var bytes: Int64
     var wireBytes: Int64
     /// Why nothing is compressed although it should be.
     var problem: String
-    var json: JSONValue
 
-    static func all(_ value: JSONValue?, of broker: NodeID) -> [LinkTrafficView] {
-        (value?.arrayValue ?? []).map { LinkTrafficView($0, broker) }
-    }
-
-    private init(_ value: JSONValue, _ broker: NodeID) {
-        link = value["link"]?.stringValue ?? ""
-        self.broker = broker
+    init(_ value: JSONValue) {
+        broker = value["broker"]?.integerValue ?? -1
         isCompressed = value["compression"]?.stringValue != "none"
         bytes = value["bytes"]?.integerValue ?? 0
         wireBytes = value["wireBytes"]?.integerValue ?? 0
         problem = value["problem"]?.stringValue ?? ""
-        var object = value.objectValue ?? JSONObject()
-        object.append("broker", .integer(Int64(broker)))
-        json = .object(object)
     }
 
     static func table(_ views: [LinkTrafficView]) -> TextTable {

@@ -25,7 +25,6 @@ struct LinkView {
         var json: JSONValue
         /// Records that are missing, over all partitions that are known; nil while one has never heard of its source.
         var lag: Int64?
-        var partitions = 0
         var problem = ""
         /// Whether the source waits for the mirror, by the partition that is worst off; empty where that was not asked for.
         var synchronous = ""
@@ -36,16 +35,14 @@ struct LinkView {
     var links: [Link] = []
     var mirrors: [Mirror] = []
     var fences: [JSONValue] = []
-    /// What links keep in step beside the data, as the brokers say that do it.
-    var synchronizations: [LinkSynchronization] = []
-    /// Of links whose connections one side opens for the other.
-    var connections: [LinkConnectionView] = []
-    /// What came over links, by link and broker.
-    var traffic: [LinkTrafficView] = []
+    /// What it was read from.
+    let report: LinkReport
 
     init(_ admin: AdminClient, withProgress: Bool = false) async throws {
         let answer = try await admin.links(.describe, .object([]))
-        for value in answer["links"]?.arrayValue ?? [] {
+        let answers = withProgress ? try await admin.linkProgress() : []
+        report = LinkReport(described: answer, answers: answers)
+        for value in report.links {
             var configuration: OrderedDictionary<String, String> = [:]
             for member in value["configuration"]?.objectValue?.members ?? [] { configuration[member.name] = member.value.stringValue }
             links.append(
@@ -54,42 +51,19 @@ struct LinkView {
                     configuration: configuration, json: value))
         }
         fences = answer["fences"]?.arrayValue ?? []
-        let answers = withProgress ? try await admin.linkProgress() : []
-        connections = answers.flatMap { LinkConnectionView.all($0.progress["connections"], of: $0.broker) }
-        traffic = answers.flatMap { LinkTrafficView.all($0.progress["traffic"], of: $0.broker) }
-        synchronizations = LinkSynchronization.all(answers.map(\.progress))
-        let progress = answers.flatMap { $0.progress["partitions"]?.arrayValue ?? [] }
-        for value in answer["mirrors"]?.arrayValue ?? [] { mirrors.append(mirror(value, progress)) }
+        mirrors = report.mirrors.map(Self.mirror)
     }
 
-    private func mirror(_ value: JSONValue, _ progress: [JSONValue]) -> Mirror {
+    private static func mirror(_ value: JSONValue) -> Mirror {
+        func text(_ name: String) -> String { value[name]?.stringValue ?? "" }
         var mirror = Mirror(
-            topic: value["topic"]?.stringValue ?? "", link: value["link"]?.stringValue ?? "",
-            sourceTopic: value["sourceTopic"]?.stringValue ?? "", state: value["state"]?.stringValue ?? "",
-            reason: value["reason"]?.stringValue ?? "", json: value)
-        if MirrorState(rawValue: mirror.state)?.fetches == true, links.first(where: { $0.name == mirror.link })?.isPaused == true {
-            mirror.state = "LINK_PAUSED"
-        }
-        let partitions = progress.filter { $0["topic"]?.stringValue == mirror.topic }
-        mirror.partitions = partitions.count
-        var lag: Int64? = partitions.isEmpty ? nil : 0
-        for partition in partitions {
-            let source = partition["sourceEndOffset"]?.integerValue ?? -1
-            let own = partition["logEndOffset"]?.integerValue ?? 0
-            lag = source < 0 ? nil : lag.map { $0 + max(0, source - own) }
-            if let problem = partition["problem"]?.stringValue, !problem.isEmpty { mirror.problem = problem }
-        }
-        mirror.lag = lag
-        mirror.reversal = value["reversal"]?.stringValue.flatMap { MirrorReversal(rawValue: $0) } ?? .none
-        let known = partitions.map { $0["synchronous"]?.stringValue ?? "" }
-        mirror.synchronous = ["asynchronous", "degraded", "synchronous"].first(where: known.contains) ?? ""
-        if var object = value.objectValue {
-            object["state"] = .string(mirror.state)
-            object["lag"] = lag.map { .integer($0) } ?? .null
-            object["synchronous"] = .string(mirror.synchronous)
-            object["partitions"] = .array(partitions)
-            mirror.json = .object(object)
-        }
+            topic: text("topic"), link: text("link"), sourceTopic: text("sourceTopic"), state: text("state"), reason: text("reason"),
+            json: value)
+        mirror.lag = value["lag"]?.integerValue
+        let problems = (value["partitions"]?.arrayValue ?? []).compactMap { $0["problem"]?.stringValue }
+        mirror.problem = problems.last { !$0.isEmpty } ?? ""
+        mirror.synchronous = text("synchronous")
+        mirror.reversal = MirrorReversal(rawValue: text("reversal")) ?? .none
         return mirror
     }
 

@@ -53,7 +53,7 @@ struct LinkSynchronizer: Sendable {
         guard let settings = try? LinkSettings(link.configuration), !settings.isPaused else { return }
         let enabled = Self.kinds.filter { settings.synchronization.schedule(of: $0)?.isEnabled == true }
         guard !enabled.isEmpty else { return }
-        let run = links.synchronizations.begin(link.name, enabled)
+        let run = links.synchronizations.begin(link, enabled) { links.runtime.image?.synchronizations[$0] }
         defer { links.synchronizations.end(run) }
         var next: [SynchronizedKind: Int64] = [:]
         while !Task.isCancelled, links.runtime.isActive {
@@ -77,6 +77,10 @@ struct LinkSynchronizer: Sendable {
             let content = try await content(kind, settings, source)
             try await apply(content, kind, run)
         }
+        guard !Task.isCancelled, let status = links.synchronizations.status(link.name, kind, run) else { return }
+        let (name, id) = (link.name, link.id)
+        // Once more with the next round if it cannot be recorded now.
+        try? await links.change { coordinator in ((), coordinator.note(status, kind, link: name, id: id)) }
     }
 
     private func content(
@@ -211,7 +215,8 @@ extension LinkServices {
         synchronizations.update(link.name, kind, run) { status in
             former = status.problem
             status.problem = problem
-            if problem.isEmpty { status.lastSuccess = SystemClock.now() }
+            status.lastRun = SystemClock.now()
+            if problem.isEmpty { status.lastSuccess = status.lastRun }
         }
         guard problem != former else { return }
         let place: Logger.Metadata = ["link": "\(link.name)", "what": "\(kind.rawValue)"]

@@ -22,7 +22,7 @@ struct ShareOffsetSynchronizer: Sendable {
         else {
             return
         }
-        let run = links.synchronizations.begin(link.name, [.shareOffsets])
+        let run = links.synchronizations.begin(link, [.shareOffsets])
         defer { links.synchronizations.end(run) }
         while !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(settings.synchronization.shareOffsets.milliseconds))

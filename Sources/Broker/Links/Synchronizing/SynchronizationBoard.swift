@@ -4,64 +4,63 @@ import Linking
 import Primitives
 import Synchronization
 
-/// How one synchronisation goes.
-struct SynchronizationStatus: Sendable {
-    /// Milliseconds since 1970; nil before the first success of whoever does it now.
-    var lastSuccess: Timestamp?
-    /// What is wrong since then, for people; empty while nothing is.
-    var problem = ""
-    /// What the source has and the filter lets through.
-    var atSource = 0
-    /// What the link has put here.
-    var own = 0
-    /// What is otherwise here by somebody's hand, and is left so.
-    var foreign = 0
-    /// Since this broker began to do it.
-    var created = 0
-    var changed = 0
-    var removed = 0
-}
-
 /// The synchronisations of one broker.
 final class SynchronizationBoard: Sendable {
-    struct Key: Hashable, Sendable {
-        var link: String
-        var kind: SynchronizedKind
-    }
-
     private struct Entry {
-        var run: UInt64
+        /// Who does it; nil when nobody does, and nothing is shown.
+        var run: UInt64?
+        /// Of the link: another one of the same name begins anew.
+        var id: KafkaUUID
         var status = SynchronizationStatus()
     }
 
-    private let state = Mutex<(next: UInt64, entries: [Key: Entry])>((0, [:]))
+    /// Links that are gone and whose synchronisations are still remembered, at most.
+    private static let maximumEnded = 1_000
 
-    /// Begins to show some kinds of a link, anew.
+    private let state = Mutex<(next: UInt64, entries: [SynchronizationKey: Entry])>((0, [:]))
+
+    /// Begins to show some kinds of a link.
     ///
+    /// - Parameter recorded: how they went for whoever did them before, as far as that is recorded; otherwise as this broker did them last.
     /// - Returns: what whoever does them shows and ends them by.
-    func begin(_ link: String, _ kinds: [SynchronizedKind]) -> UInt64 {
+    func begin(
+        _ link: LinkDefinition, _ kinds: [SynchronizedKind], recorded: (SynchronizationKey) -> SynchronizationStatus? = { _ in nil }
+    ) -> UInt64 {
         state.withLock { state in
             state.next += 1
-            for kind in kinds { state.entries[Key(link: link, kind: kind)] = Entry(run: state.next) }
+            for kind in kinds {
+                let key = SynchronizationKey(link: link.name, kind: kind)
+                let former = state.entries[key].flatMap { $0.id == link.id ? $0.status : nil }
+                state.entries[key] = Entry(run: state.next, id: link.id, status: recorded(key) ?? former ?? SynchronizationStatus())
+            }
             return state.next
         }
     }
 
-    /// Nothing is shown any more, unless somebody else does it by now.
+    /// Nothing is shown any more, unless somebody else does it by now. It is remembered for when it begins again, as with other settings.
     func end(_ run: UInt64) {
-        state.withLock { state in state.entries = state.entries.filter { $0.value.run != run } }
+        state.withLock { state in
+            for (key, entry) in state.entries where entry.run == run { state.entries[key]?.run = nil }
+            let ended = state.entries.filter { $0.value.run == nil }
+            if ended.count > Self.maximumEnded { for key in ended.keys { state.entries[key] = nil } }
+        }
+    }
+
+    func status(_ link: String, _ kind: SynchronizedKind, _ run: UInt64) -> SynchronizationStatus? {
+        let entry = state.withLock { $0.entries[SynchronizationKey(link: link, kind: kind)] }
+        return entry?.run == run ? entry?.status : nil
     }
 
     func update(_ link: String, _ kind: SynchronizedKind, _ run: UInt64, _ change: (inout SynchronizationStatus) -> Void) {
-        let key = Key(link: link, kind: kind)
+        let key = SynchronizationKey(link: link, kind: kind)
         state.withLock { state in
             guard state.entries[key]?.run == run else { return }
             change(&state.entries[key]!.status)
         }
     }
 
-    var all: [(key: Key, status: SynchronizationStatus)] {
-        let entries = state.withLock { $0.entries }
+    var all: [(key: SynchronizationKey, status: SynchronizationStatus)] {
+        let entries = state.withLock { $0.entries.filter { $0.value.run != nil } }
         return entries.map { ($0.key, $0.value.status) }.sorted { ($0.0.link, $0.0.kind.rawValue) < ($1.0.link, $1.0.kind.rawValue) }
     }
 
@@ -69,13 +68,7 @@ final class SynchronizationBoard: Sendable {
     var json: JSONValue {
         .array(
             all.map { key, status in
-                [
-                    "link": .string(key.link), "kind": .string(key.kind.rawValue),
-                    "lastSuccess": status.lastSuccess.map { .integer($0) } ?? .null, "error": .string(status.problem),
-                    "atSource": .integer(Int64(status.atSource)), "own": .integer(Int64(status.own)),
-                    "foreign": .integer(Int64(status.foreign)), "created": .integer(Int64(status.created)),
-                    "changed": .integer(Int64(status.changed)), "removed": .integer(Int64(status.removed)),
-                ]
+                .object([("link", .string(key.link)), ("kind", .string(key.kind.rawValue))] + status.members)
             })
     }
 }

@@ -1,5 +1,5 @@
-// What becomes of the source's transactions in a mirror that stops: what is not settled is cut off, what is open is aborted. And who waits for
-// transactions to be settled.
+// What becomes of the source's transactions in a mirror that stops: what is not settled is cut off, what is open is aborted. And who waits
+// for transactions to be settled.
 import Controlling
 import KafkaMessages
 import KafkaWire

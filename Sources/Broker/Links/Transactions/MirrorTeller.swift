@@ -1,5 +1,5 @@
-// Speaks with every broker about the mirrors of one link: tells what is settled, hears which transactions have ended. One conversation a broker,
-// so that one that does not answer holds up nobody else.
+// Speaks with every broker about the mirrors of one link: tells what is settled, hears which transactions have ended. One conversation a
+// broker, so that one that does not answer holds up nobody else.
 import Controlling
 import Linking
 import Primitives

@@ -1,4 +1,5 @@
-// The transaction markers in the mirrors that this broker leads: noted as they are appended, found in the log where they were appended before.
+// The transaction markers in the mirrors that this broker leads: noted as they are appended, found in the log where they were appended
+// before.
 import Linking
 import NIOCore
 import Primitives

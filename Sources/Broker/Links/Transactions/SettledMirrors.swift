@@ -1,5 +1,5 @@
-// How far the mirrors on this broker are settled, as the coordinator of links says, and what it hears in return: which transactions have ended
-// in those that this broker leads.
+// How far the mirrors on this broker are settled, as the coordinator of links says, and what it hears in return: which transactions have
+// ended in those that this broker leads.
 import KafkaWire
 import Linking
 import Logging
@@ -36,8 +36,8 @@ extension LinkServices {
         return state.withLock { $0.settled[link.name]?.limit(of: partition) } ?? .unknown
     }
 
-    /// Takes what the coordinator says of one link's mirrors, and answers with what is new in those that are led here. Reads logs: not for event
-    /// loops.
+    /// Takes what the coordinator says of one link's mirrors, and answers with what is new in those that are led here. Reads logs: not for
+    /// event loops.
     func settleMirrors(_ body: JSONValue) -> JSONValue {
         guard let name = body["link"]?.stringValue, let epoch = body["epoch"]?.integerValue, let session = body["session"]?.integerValue
         else { return ["restart": .bool(true)] }
@@ -48,7 +48,8 @@ extension LinkServices {
                 let number = parts[1].integerValue
             else { continue }
             let ends = parts.dropFirst(2).compactMap(\.integerValue)
-            changed[TopicPartition(topic, Int32(clamping: number))] = ends.count == 2 ? SettledMirror(end: ends[0], stable: ends[1]) : .some(nil)
+            let mirror = ends.count == 2 ? SettledMirror(end: ends[0], stable: ends[1]) : nil
+            changed[TopicPartition(topic, Int32(clamping: number))] = .some(mirror)
         }
         let news = changed
         let isTaken = state.withLock { state -> Bool in

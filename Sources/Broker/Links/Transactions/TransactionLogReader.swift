@@ -1,5 +1,5 @@
-// Reads the source's `__transaction_state` for a link: what was decided about which transactions, and when all that was decided by a time has
-// been read.
+// Reads the source's `__transaction_state` for a link: what was decided about which transactions, and when all that was decided by a time
+// has been read.
 import Collections
 import ClusterMetadata
 import KafkaMessages

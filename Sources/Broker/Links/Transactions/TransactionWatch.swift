@@ -1,5 +1,5 @@
-// The coordinator's eye on the transactions of one link's source: feeds the gate with what the source decides and what the mirrors have, has its
-// steps recorded, and tells all brokers what is settled.
+// The coordinator's eye on the transactions of one link's source: feeds the gate with what the source decides and what the mirrors have,
+// has its steps recorded, and tells all brokers what is settled.
 import Collections
 import KafkaWire
 import Linking

@@ -139,7 +139,7 @@ struct DriftCheck {
             guard let setting, let value = setting.value else { return nil }
             return setting.source == .topic ? value : "\(value) (default)"
         }
-        for name in Set(source.keys).union(here.keys).sorted() where !sides.settings.excludedTopicConfigs.contains(name) {
+        for name in Set(source.keys).union(here.keys).sorted() where !sides.settings.excludesTopicConfig(name) {
             let (one, other) = (source[name], here[name])
             guard one?.value != other?.value else { continue }
             if one == nil || other == nil, one?.source != .topic, other?.source != .topic { continue }

@@ -172,7 +172,7 @@ struct DrillRun {
             .createMirrors, ["link": .string(returnLink), "topics": .strings([topic]), "restore": true])
         try await wait("the old source follows") { try await state(sides.source) == .active }
         try await wait("the old source has everything") {
-            let progress = try await sides.source.linkProgress().flatMap { $0.progress["partitions"]?.arrayValue ?? [] }
+            let progress = try await sides.source.linkProgress().flatMap { $0["partitions"]?.arrayValue ?? [] }
             let partitions = progress.filter { $0["topic"]?.stringValue == topic }
             return partitions.count == Int(options.partitions)
                 && partitions.allSatisfy { partition in

@@ -89,7 +89,7 @@ class LinkTorment:
         self.nemesis.distance.become(0.05)
         for cluster, other in ((self.source, self.mirror), (self.mirror, self.source)):
             link(cluster, other, LINK, topic_config_sync_ms=1000, availability_check_ms=1000, consumer_offset_sync_enable="true",
-                 consumer_offset_sync_ms=1000, mirror_transactions_atomic_enable="false")
+                 consumer_offset_sync_ms=1000)
         self.source.create(TOPIC, PARTITIONS)
         martlet(self.mirror, "link", "mirror", LINK, TOPIC)
         self.traveller, self.watch = Traveller(self.source, TOPIC), OffsetWatch(self)

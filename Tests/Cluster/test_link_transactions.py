@@ -2,19 +2,16 @@
 another cluster takes over."""
 
 import itertools
-import threading
-from collections import defaultdict
 
 import pytest
-from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import NewTopic
 
 from commands import martlet, martlet_json
 from links import batches, destination_cluster, link, mirror, source_cluster, wait_mirror
 from network import CLIENT
 from nodes import wait_until
+from transacting import Transacting, Watching, judge
 from transactional import READ_UNCOMMITTED, Confluent, read_to_end
-from workload import Worker
 
 SETTINGS = {"transaction.state.log.num.partitions": "3"}
 _numbers = itertools.count()
@@ -152,57 +149,6 @@ def test_a_mirror_that_does_not_get_on_is_left_behind(source, destination, topic
     wait_until(lambda: read_to_end(destination.bootstrap, topics[1]) == ["one", "two"], "it catches up", 60)
 
 
-class Transacting(Worker):
-    """One transaction after the other, each with a record in every topic; remembers how each was ended, as far as it was told."""
-
-    def __init__(self, cluster, topics, transactional_id: str):
-        super().__init__()
-        self.cluster, self.topics, self.name = cluster, topics, transactional_id
-        self.committed: list[str] = []
-        self.begun = 0
-        self.source_is_gone = threading.Event()
-
-    def work(self):
-        while not self.stopping.is_set():
-            try:
-                self._run(Confluent(self.cluster.bootstrap, self.name, socket_timeout_ms=5_000))
-            except (KafkaException, AssertionError):
-                if self.source_is_gone.is_set():
-                    return
-
-    def _run(self, transactional):
-        while not self.stopping.is_set():
-            value = f"{self.name}:{self.begun}"
-            self.begun += 1
-            transactional.begin()
-            for topic in self.topics:
-                transactional.send(topic, [value])
-            if self.begun % 5 == 0:
-                transactional.abort()
-                continue
-            transactional.commit()
-            self.committed.append(value)
-
-
-class Watching(Worker):
-    """Reads what is committed in the mirrors, from any of their brokers, while these are killed."""
-
-    def __init__(self, cluster, topics):
-        super().__init__()
-        self.seen: dict[str, list[str]] = defaultdict(list)
-        self.consumer = Consumer({
-            "bootstrap.servers": cluster.bootstrap, "group.id": "watching", "isolation.level": "read_committed", "enable.auto.commit": False,
-            "auto.offset.reset": "error", "log_level": 0})
-        self.consumer.assign([TopicPartition(topic, 0, 0) for topic in topics])
-
-    def work(self):
-        while not self.stopping.is_set():
-            message = self.consumer.poll(0.1)
-            if message is not None and not message.error():
-                self.seen[message.topic()].append(message.value().decode())
-        self.consumer.close()
-
-
 @pytest.mark.parametrize("victims", ["leaders", "coordinator"])
 def test_whole_or_not_at_all_whoever_is_killed_and_whenever_it_is_taken_over(source, destination, topics, linked, victims):
     workers = [Transacting(source, topics, f"{topics[0]}-{number}") for number in range(2)]
@@ -238,17 +184,4 @@ def test_whole_or_not_at_all_whoever_is_killed_and_whenever_it_is_taken_over(sou
         source.wait_whole()
         for worker in [*workers, watching]:
             worker.finish()
-    shown = defaultdict(set)
-    for topic in topics:
-        values = read_to_end(destination.bootstrap, topic)
-        assert len(values) == len(set(values)), f"{topic} has records twice"
-        seen = watching.seen[topic]
-        assert seen == values[:len(seen)], f"{topic} has shown before the failover what is not there any more"
-        for value in values:
-            shown[value].add(topic)
-    half = {value: sorted(where) for value, where in shown.items() if len(where) != len(topics)}
-    assert not half, f"half of a transaction is shown: {dict(list(half.items())[:5])}"
-    aborted = [value for value in shown if int(value.split(":")[1]) % 5 == 4]
-    assert not aborted, f"aborted, and shown: {aborted[:5]}"
-    assert len(shown) > 20, "too few for the test to say anything"
-    assert all(watching.seen[topic] for topic in topics), "the reader has seen nothing"
+    judge(destination.bootstrap, topics, watching)

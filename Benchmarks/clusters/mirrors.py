@@ -13,7 +13,7 @@ from commands import martlet, martlet_json
 from figures import Figures
 from kafka_mirror import KafkaMirror
 from kafka_nodes import KAFKA_DIRECTORY
-from links import destination_cluster, link, source_cluster, wait_end
+from links import destination_cluster, link, metric, source_cluster, wait_end, wait_mirror
 from load import QUIET
 from mirror_process import Mirror
 from nodes import wait_until
@@ -177,6 +177,39 @@ def takeover(options, figures: Figures):
             unplanned.append(time.monotonic() - began)
     figures.add("1,000 partitions promoted", planned, "s", 5)
     figures.add("1,000 partitions failed over", unplanned, "s", 3)
+
+
+def failback(options, figures: Figures):
+    """A pair that parted is brought together again: what that moves, beside what differs. `--gigabytes 10` for a pair of 10 GB."""
+    from scenarios import TOPIC as topic, UsedMemory
+    total, parted = int(options.gigabytes * 1e9), 20_000_000
+    shares, moved, seconds, cut = [], [], [], []
+    for _ in range(min(3, options.rounds)):
+        with source_cluster(1) as source, destination_cluster(1) as destination:
+            source.create(topic, PARTITIONS)
+            fill(source, total, UsedMemory(source.directory, 0))
+            link(destination, source)
+            martlet(destination, "link", "mirror", "link", topic)
+            for partition in range(PARTITIONS):
+                wait_end(destination, topic, source.node(1).log_end(topic, partition), partition, 600)
+            martlet(destination, "link", "pause", "link", topic)
+            fill(source, parted, UsedMemory(source.directory, 0))
+            martlet(destination, "link", "failover", "link", topic)
+            fill(destination, parted, UsedMemory(source.directory, 0))
+            ends = [destination.node(1).log_end(topic, partition) for partition in range(PARTITIONS)]
+            link(source, destination, "back")
+            began = time.monotonic()
+            martlet(source, "link", "restore", "back", topic)
+            wait_mirror(source, topic, seconds=300)
+            seconds.append(time.monotonic() - began)
+            assert [source.node(1).log_end(topic, partition) for partition in range(PARTITIONS)] == ends
+            moved.append(metric(source, "kafka_connect_mirror_mirrorsourceconnector_byte_count", topic))
+            cut.append(metric(source, "martlet_link_cut_records_total", topic))
+            shares.append(moved[-1] / parted)
+    figures.add(f"failback of {options.gigabytes:g} GB: moved", [each / 1e6 for each in moved], "MB")
+    figures.add("failback: moved, by what differs", shares, "", 1.1)
+    figures.add("failback: records cut off", cut, "")
+    figures.add("failback: until the old source has everything", seconds, "s")
 
 
 def lag(options, figures: Figures):

@@ -332,6 +332,7 @@ SCENARIOS = {
     "transactions": transactions,
     "mirroring": mirrors.mirroring,
     "takeover": mirrors.takeover,
+    "failback": mirrors.failback,
     "lag": mirrors.lag,
     "mirror-maker": mirrors.mirror_maker,
     "link-compression": mirrors.compression,

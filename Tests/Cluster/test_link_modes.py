@@ -219,7 +219,11 @@ def test_a_reversed_mirror_can_be_paused_until_it_is_wanted(source, destination)
     assert mirror(source, "rested")["state"] == "PAUSED"
     assert takes_records(destination, "rested") and not takes_records(source, "rested")
     produce(destination, "rested", range(50))
-    time.sleep(1)
+    # What is written and mirrored later is there.
+    destination.create("awake", 1)
+    produce(destination, "awake", range(50))
+    martlet(source, "link", "mirror", "rested", "awake")
+    wait_end(source, "awake", 50)
     assert source.node(1).log_end("rested") == 100, "nothing is fetched before it is resumed"
     martlet(source, "link", "resume", "rested", "rested")
     wait_mirror(source, "rested")

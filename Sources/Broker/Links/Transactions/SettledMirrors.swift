@@ -32,7 +32,11 @@ extension LinkServices {
 
     /// How far committed transactions are shown in a mirror; as it is for links that do not keep them whole.
     func stableLimit(of partition: TopicPartition, link: LinkDefinition?) -> StableLimit {
-        guard let link, (try? LinkSettings(link.configuration))?.keepsTransactionsWhole == true else { return .none }
+        guard let link else { return .none }
+        // Of a link that is followed here the settings have been read; there may be thousands of partitions.
+        let source = source(of: link.name)
+        let settings = source?.definition == link ? source?.settings : try? LinkSettings(link.configuration)
+        guard settings?.keepsTransactionsWhole == true else { return .none }
         return state.withLock { $0.settled[link.name]?.limit(of: partition) } ?? .unknown
     }
 

@@ -27,6 +27,8 @@ public struct LinkReport: Sendable {
             links.append(link.with("state", .string(isPaused ? Self.paused : "ACTIVE")))
         }
         var partitions: [String: [JSONValue]] = [:]
+        // In whatever order they came.
+        let answers = answers.sorted { ($0["broker"]?.integerValue ?? -1) < ($1["broker"]?.integerValue ?? -1) }
         for answer in answers {
             let broker = answer["broker"] ?? .integer(-1)
             for value in answer["partitions"]?.arrayValue ?? [] {

@@ -8,7 +8,7 @@ import Testing
 
 struct TransactionGatePropertyTests {
     /// - Note: clocks of brokers are seconds apart, and producers keep their epochs in every other run.
-    @Test(arguments: 0..<300)
+    @Test(arguments: 0..<120)
     func whatIsRecordedIsWhole(_ seed: UInt64) throws {
         var world = GateWorld(seed: seed)
         for _ in 0..<600 { try world.step() }
@@ -17,7 +17,7 @@ struct TransactionGatePropertyTests {
     }
 
     /// Mirrors that come later find their place by time, for which the clocks have to agree.
-    @Test(arguments: 1_000..<1_050)
+    @Test(arguments: 1_000..<1_030)
     func mirrorsThatComeLaterFindTheirPlace(_ seed: UInt64) throws {
         var world = GateWorld(seed: seed, hasNewMirrors: true)
         for _ in 0..<600 { try world.step() }

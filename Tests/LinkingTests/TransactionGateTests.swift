@@ -318,6 +318,15 @@ struct TransactionGateTests {
         #expect(gate.isSettled("a", before: [13]) && !gate.isSettled("a", before: [14]) && gate.isSettled("b", before: [0]))
     }
 
+    @Test func mirrorsThatHaveNotBeenHeardOfAreNotWaitedFor() {
+        var gate = TransactionGate(SettledTransactions(), maximumHoldMilliseconds: 10_000)
+        gate.setMirrors(["a": "a", "b": "b"], partitions: 2, now: 0)
+        #expect(gate.freeMirrors == 2)
+        Self.report(&gate, Self.a0, from: 0, upTo: 5, coveredAt: 2)
+        Self.expect(&gate, [Self.a0: 5])
+        #expect(gate.freeMirrors == 1)
+    }
+
     @Test func withoutDecisionsNothingWaits() {
         var gate = Self.gate()
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)], now: 5)

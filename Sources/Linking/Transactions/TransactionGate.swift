@@ -73,6 +73,7 @@ public struct TransactionGate: Sendable {
     /// Mirror topic by source topic; nil until they are known.
     var topics: [String: String]?
     private(set) var sources: [String: String] = [:]
+    private var partitionCount = 0
     /// All decisions made before this time have been observed.
     var readThrough: Int64 = .min
     /// While the source's decisions cannot be read nothing is waited for.
@@ -114,8 +115,8 @@ public struct TransactionGate: Sendable {
 
     public var mirrorTopics: Int { sources.count }
 
-    /// Mirror partitions that the others do not wait for.
-    public var freeMirrors: Int { mirrors.values.count { $0.settled == nil } }
+    /// Mirror partitions that the others do not wait for, with those that have not been heard of.
+    public var freeMirrors: Int { max(partitionCount, mirrors.count) - mirrors.values.count { $0.settled != nil } }
 
     /// Whether all decisions before some offsets have been observed, and what they committed is settled.
     public func hasSettled(before ends: [Int32: Offset]) -> Bool {
@@ -180,7 +181,10 @@ public struct TransactionGate: Sendable {
     }
 
     /// The mirrors that fetch, by their sources' names.
-    public mutating func setMirrors(_ topics: [String: String], now: Int64) {
+    ///
+    /// - Parameter partitions: of all of them.
+    public mutating func setMirrors(_ topics: [String: String], partitions: Int = 0, now: Int64) {
+        partitionCount = partitions
         guard topics != self.topics else { return }
         self.topics = topics
         sources = Dictionary(topics.map { ($0.value, $0.key) }) { first, _ in first }

@@ -173,8 +173,10 @@ struct TransactionLogReader: Sendable {
         var mirrors: [String: String] = [:]
         for mirror in image.mirrors(of: watch.link.name) where mirror.state.fetches { mirrors[mirror.sourceName] = mirror.name }
         let now = mirrors
+        let topics = watch.links.services?.image.topics
+        let partitions = mirrors.values.reduce(0) { $0 + (topics?.topic(named: $1)?.partitions.count ?? 1) }
         let time = SystemClock.monotonicMilliseconds()
-        watch.state.withLock { $0.gate.setMirrors(now, now: time) }
+        watch.state.withLock { $0.gate.setMirrors(now, partitions: partitions, now: time) }
     }
 
     private static func observe(_ record: ConsumerRecord, _ gate: inout TransactionGate, now: Int64) {

@@ -20,15 +20,6 @@ extension Partition {
     /// Whether everything that was written here before the partition was closed is committed: nothing more is acknowledged.
     var hasSettled: Bool { state.withLock { $0.replica.isLeader && $0.writes == .fenced && $0.log.highWatermark >= $0.log.logEndOffset } }
 
-    /// Producers whose transactions a mirror has open, and the end of its log; nil when there is none.
-    var openMirroredTransactions: (producers: [ProducerID], end: Offset)? {
-        state.withLock { state in
-            guard state.writes == .ending, state.replica.isLeader else { return nil }
-            let open = state.log.activeProducers.filter { $0.currentTransactionFirstOffset >= 0 }.map(\.producerID)
-            return open.isEmpty ? nil : (open, state.log.logEndOffset)
-        }
-    }
-
     /// Writes markers of abort for all open transactions.
     ///
     /// - Returns: how many there were.

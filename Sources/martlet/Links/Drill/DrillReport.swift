@@ -5,7 +5,8 @@ import Primitives
 
 /// What is handed on of a drill.
 protocol DrillDocument: Sendable {
-    var isPassed: Bool { get }
+    /// What did not go as it should.
+    var problems: [String] { get }
     var json: JSONValue { get }
     /// For the terminal.
     var text: String { get }
@@ -14,6 +15,10 @@ protocol DrillDocument: Sendable {
 }
 
 extension DrillDocument {
+    var isPassed: Bool { problems.isEmpty }
+
+    static func seconds(_ nanoseconds: Int64) -> Double { (Double(nanoseconds) / 1e6).rounded() / 1000 }
+
     /// Writes the page and the JSON beside it: FILE.md and FILE.json.
     func write(to path: String) throws {
         var base = path
@@ -67,15 +72,10 @@ struct DrillReport: DrillDocument {
     var consumer = DrillConsumer.Counts()
     /// Nanoseconds from the order to restore to the old source being a mirror that has everything; nil where nothing was restored.
     var restored: Int64?
-    /// What did not go as it should.
     var problems: [String] = []
 
     /// The longest time without an acknowledged write, in nanoseconds.
     var recoveryTime: Int64 { steps.map(\.gap).max() ?? 0 }
-
-    var isPassed: Bool { problems.isEmpty }
-
-    private static func seconds(_ nanoseconds: Int64) -> Double { (Double(nanoseconds) / 1e6).rounded() / 1000 }
 
     private static func text(_ nanoseconds: Int64) -> String { "\(seconds(nanoseconds)) s" }
 

@@ -62,14 +62,11 @@ struct RealDrillReport: DrillDocument {
     /// What leads on from here.
     var advice = ""
 
-    var isPassed: Bool { problems.isEmpty }
-
     private var changes: [DrillChange] { steps.compactMap(\.change) }
     /// By the drill's own records where it wrote some, or else by what was seen of others.
     private var recoveryTime: Int64? { changes.compactMap { probe == nil ? $0.recoveryTime : $0.probeGap }.max() }
     private var lost: Int64 { changes.reduce(0) { $0 + $1.lost } }
 
-    private static func seconds(_ nanoseconds: Int64) -> Double { (Double(nanoseconds) / 1e6).rounded() / 1000 }
     private static func text(_ nanoseconds: Int64?) -> String { nanoseconds.map { "\(seconds($0)) s" } ?? "not seen" }
     private static func number(_ nanoseconds: Int64?) -> JSONValue { nanoseconds.map { .number(seconds($0)) } ?? .null }
 

@@ -22,16 +22,20 @@ def binary() -> Path:
 _taken: dict[int, object] = {}
 
 
-def free_port() -> int:
+def free_port(count: int = 2) -> int:
     """A port that no outgoing connection takes while its node is down, because it is below the ephemeral ones, and no other run of tests
-    on this machine either. The next port is free as well: `martlet dev` puts its controller there."""
+    on this machine either: the first of `count` that are free as well. The second is where `martlet dev` puts its controller."""
     while True:
         port = random.SystemRandom().randrange(11_000, 32_000, 2)
-        if port in _taken or not all(_is_free(number) for number in (port, port + 1)):
+        pairs = range(port, port + count, 2)
+        if any(pair in _taken for pair in pairs) or not all(_is_free(number) for number in range(port, port + count)):
             continue
-        if reservation := _reserve(port):
-            _taken[port] = reservation
+        reservations = {pair: _reserve(pair) for pair in pairs}
+        if all(reservations.values()):
+            _taken.update(reservations)
             return port
+        for reservation in filter(None, reservations.values()):
+            reservation.close()
 
 
 def _reserve(port: int):

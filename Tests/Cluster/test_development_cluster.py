@@ -36,13 +36,18 @@ def is_gone(pid: int) -> bool:
 
 @pytest.fixture
 def ports():
-    return free_port(), free_port()
+    # Three nodes take two ports each for clients and controllers, and one each for their administration.
+    return free_port(6), free_port(3)
 
 
 def test_a_cluster_starts_and_stops_with_one_command(tmp_path, ports):
     process = dev(tmp_path, *ports, "--brokers", "3", "--zones", "a,b,c")
     try:
-        wait_until(lambda: "Martlet is ready" in (tmp_path / "dev.log").read_text(), "the cluster is ready", 60, 0.1)
+        log = tmp_path / "dev.log"
+        try:
+            wait_until(lambda: "Martlet is ready" in log.read_text(), "the cluster is ready", 60, 0.1)
+        except AssertionError as late:
+            raise AssertionError(f"{late}; it said:\n{log.read_text()[-8000:]}") from None
         done = subprocess.run(
             [str(binary()), "broker", "list", "--json", "-b", f"127.0.0.1:{ports[0]}"], capture_output=True, text=True, timeout=60)
         assert {each["id"]: each["rack"] for each in json.loads(done.stdout)} == {1: "a", 2: "b", 3: "c"}, done.stderr

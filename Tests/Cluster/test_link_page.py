@@ -55,6 +55,8 @@ def test_every_broker_shows_the_same_links(source, destination):
     wait_mirror(destination, "seen")
     wait_end(destination, "seen", 400)
     wait_until(lambda: page(destination.node(1), "dr")["synchronizations"][0]["own"] == 1, "the quota is here", 30, 0.1)
+    # Partitions of a new mirror are waited for until the coordinator has heard of each.
+    wait_until(lambda: page(destination.node(1), "dr")["link"]["transactions"]["lagging"] == 0, "nothing is waited for", 30, 0.1)
 
     pages = [page(node, "dr") for node in destination.brokers]
     described = martlet_json(destination, "link", "describe", "dr")

@@ -36,6 +36,7 @@ public struct LinkImage: Sendable, Hashable {
         case .synchronization(let key, let status): synchronizations[key] = status
         case .synchronizationRemoved(let key): synchronizations[key] = nil
         case .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved: break
+        case .settledOffsets, .settledOffsetsRemoved: break
         case .synchronous(let topic): synchronous[topic.key] = topic
         case .synchronousRemoved(let key): synchronous[key] = nil
         }

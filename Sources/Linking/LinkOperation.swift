@@ -31,6 +31,8 @@ public enum LinkOperation: String, Sendable, CaseIterable {
     case endTransactions = "end-transactions"
     /// Answered when all transactions that the source has committed by now are committed here.
     case awaitTransactions = "await-transactions"
+    /// The coordinator says what groups are to have that they committed within transactions; answered with the groups that have it.
+    case putOffsets = "put-offsets"
     /// Groups that a link makes here, or that are not its own any more.
     case claimGroups = "claim-groups"
     // Of the controller.

@@ -25,6 +25,9 @@ public enum LinkRecord: Sendable, Hashable {
     /// Which decisions of a link's source that stands for.
     case settledDecisions(String, SettledDecisions)
     case settledDecisionsRemoved(String)
+    /// What settled transactions of a link's source have committed for a group that does not have it here yet.
+    case settledOffsets(String, String, [TopicPartition: GroupOffset])
+    case settledOffsetsRemoved(String, String)
     /// A topic of this cluster that another one mirrors synchronously.
     case synchronous(SynchronousTopic)
     case synchronousRemoved(String)
@@ -52,6 +55,8 @@ public enum LinkRecord: Sendable, Hashable {
         case .settledMirrorRemoved(let link, let topic): (Self.settledMirrorKey(link, topic), nil)
         case .settledDecisions(let link, let decisions): (Self.settledDecisionsKey(link), Self.json(decisions))
         case .settledDecisionsRemoved(let link): (Self.settledDecisionsKey(link), nil)
+        case .settledOffsets(let link, let group, let offsets): (Self.settledOffsetsKey(link, group), Self.json(settled: offsets))
+        case .settledOffsetsRemoved(let link, let group): (Self.settledOffsetsKey(link, group), nil)
         case .synchronous(let topic): (["type": "synchronous", "name": .string(topic.key)], topic.json)
         case .synchronousRemoved(let key): (["type": "synchronous", "name": .string(key)], nil)
         }
@@ -112,7 +117,7 @@ public enum LinkRecord: Sendable, Hashable {
         switch self {
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronous, .synchronousRemoved: true
         case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved,
-            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved:
             false
         }
     }

@@ -1,6 +1,8 @@
 """Writers, a reader and a committer that go on while the broker under them is killed and started again."""
 
+import sys
 import threading
+import traceback
 import time
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
@@ -30,7 +32,9 @@ class Worker(threading.Thread):
     def finish(self, seconds: float = 120):
         self.stopping.set()
         self.join(seconds)
-        assert not self.is_alive(), f"{type(self).__name__} did not end within {seconds} s"
+        if self.is_alive():
+            stack = "".join(traceback.format_stack(sys._current_frames()[self.ident]))
+            raise AssertionError(f"{type(self).__name__} did not end within {seconds} s; it is here:\n{stack}")
         if self.error:
             raise self.error
 

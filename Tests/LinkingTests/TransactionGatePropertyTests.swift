@@ -50,6 +50,8 @@ private struct GateWorld {
         var markers: [TopicPartition: Offset] = [:]
         var startedAt: Timestamp
         var decision: (id: DecisionID, isCommit: Bool)?
+        /// What it commits for the producer's group, if it does.
+        var groupOffset: Offset?
         var isComplete = false
     }
 
@@ -58,6 +60,7 @@ private struct GateWorld {
         case completed(String, Timestamp)
     }
 
+    static let offsets = TopicPartition(OffsetsLog.topic, 0)
     static let partitions = [TopicPartition("a", 0), TopicPartition("a", 1), TopicPartition("b", 0), TopicPartition("c", 0)]
 
     var generator: Generator
@@ -78,6 +81,9 @@ private struct GateWorld {
     var leaderEpochs: [TopicPartition: LeaderEpoch] = [:]
     var reported: [TopicPartition: Offset] = [:]
     var told: [TopicPartition: SettledMirror] = [:]
+    // What is read of the source's offsets, and what groups have here.
+    var offsetsLog: OffsetsLog?
+    var given: GroupOffsets = [:]
     // The coordinator.
     var coordinator = LinkCoordinator()
     var gate: TransactionGate
@@ -106,6 +112,7 @@ private struct GateWorld {
             skews[partition] = hasNewMirrors ? 0 : Int64.random(in: -5_000...5_000, using: &generator)
             (ends[partition], fetched[partition], leaderEpochs[partition]) = (0, 0, 0)
         }
+        (skews[Self.offsets], ends[Self.offsets], fetched[Self.offsets]) = (0, 0, 0)
         gate = TransactionGate(coordinator.transactions["l"] ?? SettledTransactions(), maximumHoldMilliseconds: .max)
         begin()
     }
@@ -118,7 +125,8 @@ private struct GateWorld {
         case 0..<35: produce(Int64.random(in: 0..<3, using: &generator))
         case 35..<60: fetch()
         case 60..<72: read()
-        case 72..<88: report(Self.partitions.randomElement(using: &generator)!)
+        case 72..<80: readOffsets(Int.random(in: 1...6, using: &generator))
+        case 80..<88: report(Self.partitions.randomElement(using: &generator)!)
         case 88..<91: changeLeader()
         case 91..<94: try record(dies: true)
         default: try record(dies: false)
@@ -134,13 +142,14 @@ private struct GateWorld {
             for partition in Self.partitions { fetch(partition, to: ends[partition]!) }
             for _ in 0..<20 { read() }
             for partition in Self.partitions { report(partition) }
+            readOffsets(.max)
             try record(dies: false)
         }
         for (partition, settled) in coordinator.transactions["l"]?.mirrors ?? [:] {
             let last = logs[partition]?.last?.offset ?? -1
             guard settled.end > last else { throw Broken(description: "\(partition) is settled to \(settled.end), and ends with \(last)") }
         }
-        guard coordinator.transactions["l"]?.mirrors.count == Self.partitions.count else {
+        guard coordinator.transactions["l"]?.mirrors.count == Self.partitions.count + (offsetsLog == nil ? 0 : 1) else {
             throw Broken(description: "not all mirrors are waited for")
         }
         guard !gate.isBusy else { throw Broken(description: "something waits for ever") }
@@ -163,8 +172,13 @@ private struct GateWorld {
             let epoch = epochs[producer, default: 0]
             if !keepsEpochs { epochs[producer] = epoch + 1 }
             current[producer] = transactions.count
-            transactions.append(
-                Transaction(producer: TransactionProducer(id: producer, epoch: epoch), partitions: partitions, startedAt: now))
+            var transaction = Transaction(
+                producer: TransactionProducer(id: producer, epoch: epoch), partitions: partitions, startedAt: now)
+            if Int.random(in: 0..<3, using: &generator) > 0 {
+                transaction.groupOffset = Offset(transactions.count)
+                transaction.partitions.append(Self.offsets)
+            }
+            transactions.append(transaction)
             return
         }
         let transaction = transactions[index]
@@ -193,6 +207,57 @@ private struct GateWorld {
             transactions[index].isComplete = true
             current[producer] = nil
             decisions[log]?.append(.completed("t\(producer)", now))
+        }
+    }
+
+    // MARK: The offsets
+
+    /// Reads on in the source's offsets, one place after the other, and reports.
+    private mutating func readOffsets(_ count: Int) {
+        for (_, since) in gate.offsetsToBegin {
+            let last = transactions.filter { $0.startedAt >= since }.compactMap { $0.begins[Self.offsets] }.min()!
+            // So far back that no transaction is open there.
+            let places = (0...last).filter { place in
+                transactions.allSatisfy { $0.begins[Self.offsets] ?? .max >= place || $0.markers[Self.offsets] ?? .max < place }
+            }
+            gate.beginOffsets(0, at: places.randomElement(using: &generator)!)
+        }
+        guard let settled = gate.offsetsLogs[0] else { return }
+        var log = offsetsLog ?? OffsetsLog(settled)
+        for _ in 0..<min(count, Int(ends[Self.offsets]! - log.next)) {
+            if let marker = logs[Self.offsets]?.first(where: { $0.offset == log.next }) {
+                log.end(marker)
+            } else if let transaction = transactions.first(where: { $0.begins[Self.offsets] == log.next }) {
+                log.commit(
+                    [
+                        SourceGroupOffset(
+                            group: "g\(transaction.producer.id)", partition: Self.partitions[0],
+                            offset: GroupOffset(transaction.groupOffset!))
+                    ], by: transaction.producer.id, at: log.next)
+            }
+            log.pass(before: log.next + 1)
+        }
+        fetched[Self.offsets] = max(fetched[Self.offsets]!, log.next)
+        let end = coordinator.transactions["l"]?.mirrors[Self.offsets]?.end ?? 0
+        let coveredAt = log.next == ends[Self.offsets] ? now : nil
+        let report = log.takeReport(settledEnd: end, coveredAt: coveredAt)
+        offsetsLog = log
+        if let report, !gate.report(report, of: Self.offsets, now: now) { offsetsLog = nil }
+    }
+
+    /// Transactions are settled exactly as far as groups have what they commit.
+    private func checkOffsets(_ shown: [Int: Bool]) throws {
+        var settled = given
+        settled.merge(coordinator.transactions["l"]?.groupOffsets ?? [:])
+        for producer in 0..<Int64(3) {
+            let last = transactions.indices.last { index in
+                transactions[index].producer.id == producer && transactions[index].groupOffset != nil && shown[index] == true
+            }
+            let expected = last.flatMap { transactions[$0].groupOffset }
+            let found = settled["g\(producer)"]?[Self.partitions[0]]?.offset
+            guard found == expected else {
+                throw Broken(description: "group g\(producer) has \(found ?? -1), and what is settled says \(expected ?? -1)")
+            }
         }
     }
 
@@ -242,11 +307,12 @@ private struct GateWorld {
     // MARK: The coordinator
 
     private mutating func begin() {
-        gate.setMirrors(["a": "a", "b": "b", "c": "c"], now: now)
+        gate.setMirrors(["a": "a", "b": "b", "c": "c"], withOffsets: true, now: now)
         for partition in decisions.keys.sorted() where gate.position(of: partition) == nil {
             gate.begin(partition, at: Offset(decisions[partition]!.count))
         }
         reported = [:]
+        offsetsLog = nil
         goal = nil
     }
 
@@ -272,7 +338,11 @@ private struct GateWorld {
     private mutating func record(dies: Bool) throws {
         _ = gate.evaluate(now: now)
         if gate.hasStep || dies, Bool.random(using: &generator) || !dies {
-            let step = gate.takeStep()
+            var step = gate.takeStep()
+            if Bool.random(using: &generator) {
+                step.givenOffsets = coordinator.transactions["l"]?.groupOffsets ?? [:]
+                given.merge(step.givenOffsets)
+            }
             guard let records = coordinator.settle(step, link: "l") else { throw Broken(description: "a step is refused") }
             for record in records { coordinator.replay(record) }
             committed += step.committed
@@ -289,7 +359,8 @@ private struct GateWorld {
         for (partition, settled) in mirrors where settled.end > fetched[partition]! {
             throw Broken(description: "\(partition) is settled to \(settled.end) and has \(fetched[partition]!)")
         }
-        for transaction in transactions {
+        var isShown: [Int: Bool] = [:]
+        for (index, transaction) in transactions.enumerated() {
             var shown: [TopicPartition: Bool] = [:]
             for partition in transaction.partitions {
                 guard let settled = mirrors[partition] else { continue }
@@ -299,10 +370,12 @@ private struct GateWorld {
                     throw Broken(description: "\(transaction) is not settled, and begins before \(settled) in \(partition)")
                 }
             }
+            isShown[index] = transaction.decision?.isCommit == true && !shown.isEmpty && shown.values.allSatisfy(\.self)
             // A mirror that came later has shown what was there before it was waited for.
             if hasNewMirrors { continue }
             guard transaction.decision?.isCommit == true, Set(shown.values).count > 1 else { continue }
             throw Broken(description: "half of \(transaction) is settled: \(shown), \(mirrors)")
         }
+        if !hasNewMirrors { try checkOffsets(isShown) }
     }
 }

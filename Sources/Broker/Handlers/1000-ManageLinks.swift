@@ -30,6 +30,8 @@ extension BrokerServices {
         case .progress: responder.send(ManageLinksResponse(links.progress))
         case .syncOffsets:
             links.tasks.begin { [links] in responder.send(ManageLinksResponse(await links.syncOffsetsNow(body))) }
+        case .putOffsets:
+            links.tasks.begin { [links] in responder.send(ManageLinksResponse(await links.putOffsets(body))) }
         case .settleMirrors:
             backgroundWork.run { [links] in responder.send(ManageLinksResponse(links.settleMirrors(body))) }
         case .endTransactions, .awaitTransactions:
@@ -50,7 +52,7 @@ extension BrokerServices {
     /// Operators need ALTER on the cluster, or DESCRIBE to look; brokers CLUSTER_ACTION. A cluster that takes over topics needs ALTER on each.
     private func mayManage(_ operation: LinkOperation, _ body: JSONValue, _ access: Access) -> Bool {
         switch operation {
-        case .follow, .syncOffsets, .claimGroups, .settleMirrors, .endTransactions, .awaitTransactions:
+        case .follow, .syncOffsets, .claimGroups, .settleMirrors, .putOffsets, .endTransactions, .awaitTransactions:
             return access.allowsCluster(.clusterAction)
         case .describe: return access.allowsCluster(.describe)
         case .progress:

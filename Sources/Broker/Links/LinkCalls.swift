@@ -49,6 +49,7 @@ extension LinkServices {
             switch operation {
             case .progress: return progress
             case .syncOffsets: return await syncOffsetsNow(body)
+            case .putOffsets: return await putOffsets(body)
             case .settleMirrors:
                 return await withCheckedContinuation { continuation in
                     services.backgroundWork.run { [self] in continuation.resume(returning: settleMirrors(body)) }

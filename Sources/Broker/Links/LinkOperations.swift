@@ -50,7 +50,7 @@ extension LinkServices {
             case .claimGroups: answer = try await submit { coordinator throws(LinkRefusal) in try coordinator.claimGroups(body) }
             case .synchronize: answer = try await synchronize(body)
             case .progress, .follow, .syncOffsets, .credentials, .newEpoch, .putCredentials, .settleMirrors, .endTransactions,
-                .awaitTransactions, .offer, .positions:
+                .awaitTransactions, .putOffsets, .offer, .positions:
                 preconditionFailure("answered elsewhere: \(operation)")
             }
             if ![.describe, .claimGroups, .synchronize].contains(operation) {

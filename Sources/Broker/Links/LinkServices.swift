@@ -50,6 +50,7 @@ final class LinkServices: Sendable {
     /// The source's transactions of each link, while this broker coordinates links.
     let watches = Mutex<[String: TransactionWatch]>([:])
     let synchronizations = SynchronizationBoard()
+    let givenOffsets = GivenOffsets()
     let offered = OfferedConnections()
     let offering = LinkOffering()
     let tasks: LinkTasks

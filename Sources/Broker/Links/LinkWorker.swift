@@ -91,8 +91,8 @@ struct LinkWorker: Sendable {
             try await record(drained)
         }
         let now = SystemClock.now()
-        try await record(
-            rounds.steps.settled(mirrors, topics: topics, survey, revision: revision, isAnnounced: isAnnounced, now: now))
+        let settled = rounds.steps.settled(mirrors, topics: topics, survey, revision: revision, isAnnounced: isAnnounced, now: now)
+        try await record(settleOffsets(settled, survey))
     }
 
     /// Whether nothing of a mirror that has everything would be cut off.

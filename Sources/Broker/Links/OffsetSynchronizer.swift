@@ -40,6 +40,7 @@ struct OffsetSynchronizer: Sendable {
             return services.ensureInternalTopic(TopicName.consumerOffsets) {}
         }
         let source = try await links.checkedSource(of: link)
+        let askedAt = SystemClock.monotonicMilliseconds()
         let filter = source.settings.groupFilter
         // Share groups have no committed offsets.
         let listed = try await source.admin.listGroups().filter { $0.type.lowercased() != "share" }.map(\.group)
@@ -67,7 +68,9 @@ struct OffsetSynchronizer: Sendable {
                 wanted: { group in
                     let offsets = translated(try offsets[group]?.get() ?? [:], mirrors, ends)
                     return offsets.isEmpty ? nil : offsets
-                }, put: { group, offsets in try await commit(offsets, group: group, services) })
+                }, put: { group, offsets in
+                    try await links.putCopied(offsets, group: group, link: link, askedAt: askedAt, services)
+                })
         }
         let removed = try await follower.followDeletions(
             &outcome, listed: Set(listed), isEnabled: source.settings.synchronization.deletesGroups, mirrors: Set(mirrors.map(\.name)),
@@ -82,44 +85,9 @@ struct OffsetSynchronizer: Sendable {
     /// would be told that its offset is out of range.
     private func translated(
         _ offsets: [TopicPartition: MartletClient.CommittedOffset], _ mirrors: [MirrorTopic], _ survey: MirrorSurvey
-    ) -> [TopicPartition: MartletClient.CommittedOffset] {
-        MirrorOffsets.admitted(offsets.mapValues(\.offset), mirrors, survey).compactMapValues { offsets[$0] }
-    }
-
-    private func commit(
-        _ offsets: [TopicPartition: MartletClient.CommittedOffset], group: String, _ services: BrokerServices
-    ) async throws(SynchronizationFailure) -> CopyOutcome.Result {
-        let present = services.committedOffsets(group: group)
-        let changed = offsets.filter { present[$0.key] != $0.value.offset }
-        guard !changed.isEmpty else { return .same }
-        var request = OffsetCommitRequest()
-        request.groupId = group
-        request.generationIdOrMemberEpoch = -1
-        for (topic, partitions) in Dictionary(grouping: changed, by: \.key.topic).sorted(by: { $0.key < $1.key }) {
-            var entry = OffsetCommitRequest.OffsetCommitRequestTopic()
-            entry.name = topic
-            entry.partitions = partitions.sorted { $0.key < $1.key }.map { name, offset in
-                var partition = OffsetCommitRequest.OffsetCommitRequestPartition()
-                partition.partitionIndex = name.partition
-                partition.committedOffset = offset.offset
-                // Epochs of another cluster mean nothing here.
-                partition.committedLeaderEpoch = -1
-                partition.committedMetadata = offset.metadata
-                return partition
-            }
-            request.topics.append(entry)
-        }
-        let context = GroupRequestContext(apiVersion: 9, clientID: "link-\(link.name)", clientHost: "/127.0.0.1")
-        let commit = request
-        // A group with members here refuses: it has its own offsets.
-        let response = await withCheckedContinuation { continuation in
-            services.groups.commitOffsets(commit, context: context, topics: services.topicLookup) { continuation.resume(returning: $0) }
-        }
-        let errors = response.topics.flatMap(\.partitions).map(\.errorCode).filter { $0 != .none }
-        switch errors.first {
-        case nil: return .changed
-        case .unknownMemberId, .illegalGeneration, .staleMemberEpoch: return .hasMembers
-        case let code?: throw SynchronizationFailure("group '\(group)': \(code.name)")
+    ) -> [TopicPartition: GroupOffset] {
+        MirrorOffsets.admitted(offsets.mapValues(\.offset), mirrors, survey).compactMapValues { partition in
+            offsets[partition].map { GroupOffset($0.offset, metadata: $0.metadata) }
         }
     }
 }
@@ -134,28 +102,5 @@ extension LinkServices {
             await ShareOffsetSynchronizer(link: link, links: self, logger: logger).synchronize()
         }
         return .object([])
-    }
-}
-
-extension BrokerServices {
-    /// A group's committed offsets on this broker, which coordinates it.
-    fileprivate func committedOffsets(group: String) -> [TopicPartition: Offset] {
-        var request = OffsetFetchRequest()
-        var wanted = OffsetFetchRequest.OffsetFetchRequestGroup()
-        wanted.groupId = group
-        request.groups = [wanted]
-        let found = Mutex<[TopicPartition: Offset]>([:])
-        let context = GroupRequestContext(apiVersion: 9, clientID: "links", clientHost: "/127.0.0.1")
-        // Answered on this thread: nothing is written.
-        groups.fetchOffsets(request, context: context, topics: topicLookup) { response in
-            for topic in response.groups.first?.topics ?? [] {
-                found.withLock { found in
-                    for partition in topic.partitions {
-                        found[TopicPartition(topic.name, partition.partitionIndex)] = partition.committedOffset
-                    }
-                }
-            }
-        }
-        return found.withLock { $0 }
     }
 }

@@ -24,7 +24,8 @@ public struct MirrorStep: Sendable, Hashable {
 extension LinkCoordinator {
     /// The records of steps. A step comes to nothing when its mirror has come into another state since, or into the same one anew.
     public func records(of steps: [MirrorStep], now: Timestamp) -> [LinkRecord] {
-        steps.compactMap { step in
+        var stopped: [String: Set<String>] = [:]
+        let records = steps.compactMap { step -> LinkRecord? in
             guard let mirror = image.mirrors[step.mirror.name], mirror.isAs(step.mirror) else { return nil }
             switch step.outcome {
             case .removed: return .mirrorRemoved(mirror.name)
@@ -34,10 +35,12 @@ extension LinkCoordinator {
                 return .mirror(created)
             case .enter(let state, let reason):
                 if state == mirror.state, reason == mirror.reason { return nil }
+                if state == .stopped { stopped[mirror.link, default: []].insert(mirror.name) }
                 // A state that only gets another reason goes on.
                 return .mirror(mirror.entering(state, reason, at: state == mirror.state ? mirror.since : now))
             }
         }
+        return records + stopped.sorted { $0.key < $1.key }.flatMap { forgetGroupOffsets(link: $0.key, topics: $0.value) }
     }
 }
 

@@ -13,6 +13,11 @@ extension LinkCoordinator {
         var changed: OrderedSet<String> = []
         var mirrors = known.mirrors
         for (partition, settled) in step.mirrors.sorted(by: { $0.key < $1.key }) {
+            if partition.topic == OffsetsLog.topic {
+                mirrors[partition] = settled
+                changed.append(partition.topic)
+                continue
+            }
             guard let mirror = image.mirrors[partition.topic], mirror.link == link, mirror.state != .stopping else { return nil }
             // What has been settled once stays so: a mirror that stops is left as it is.
             guard mirror.state.fetches || settled == nil else { return nil }
@@ -21,14 +26,40 @@ extension LinkCoordinator {
         }
         var records = changed.map { topic in LinkRecord.settledMirror(link, topic, Self.offsets(of: topic, mirrors)) }
         if known.decisions != step.decisions { records.append(.settledDecisions(link, step.decisions)) }
-        return records
+        var offsets = known.groupOffsets.subtracting(step.givenOffsets)
+        // A mirror that stops gets no more than what was settled before.
+        offsets.merge(step.groupOffsets.mapValues { $0.filter { isFollowed($0.key.topic, by: link) } })
+        return records + groupOffsets(of: link, become: offsets)
+    }
+
+    private func isFollowed(_ topic: String, by link: String) -> Bool {
+        image.mirrors[topic].map { $0.link == link && $0.state.fetches } ?? false
+    }
+
+    /// The records by which what groups do not have yet becomes something else.
+    private func groupOffsets(of link: String, become offsets: GroupOffsets) -> [LinkRecord] {
+        let known = transactions[link]?.groupOffsets ?? [:]
+        return Set(known.keys).union(offsets.keys).sorted().compactMap { group in
+            let (former, new) = (known[group] ?? [:], offsets[group] ?? [:])
+            if former == new { return nil }
+            return new.isEmpty ? .settledOffsetsRemoved(link, group) : .settledOffsets(link, group, new)
+        }
+    }
+
+    /// Lets go of what groups were to get in mirror topics, which are writable now, or none any more.
+    func forgetGroupOffsets(link: String, topics: Set<String>) -> [LinkRecord] {
+        guard let known = transactions[link]?.groupOffsets, !topics.isEmpty else { return [] }
+        return groupOffsets(of: link, become: known.mapValues { $0.filter { !topics.contains($0.key.topic) } })
     }
 
     /// Lets go of what is recorded of mirrors that are none any more.
     public func forgetStoppedMirrors(link: String) -> [LinkRecord] {
-        let topics = Set(transactions[link]?.mirrors.keys.map(\.topic) ?? [])
-        return topics.sorted().filter { topic in image.mirrors[topic].map { $0.link != link || $0.state == .stopped } ?? true }
-            .map { .settledMirrorRemoved(link, $0) }
+        let known = transactions[link] ?? SettledTransactions()
+        let topics = Set(known.mirrors.keys.map(\.topic)).union(known.groupOffsets.values.joined().map(\.key.topic))
+        let stopped = topics.filter { topic in
+            topic != OffsetsLog.topic && image.mirrors[topic].map { $0.link != link || $0.state == .stopped } ?? true
+        }
+        return stopped.sorted().map { .settledMirrorRemoved(link, $0) } + forgetGroupOffsets(link: link, topics: stopped)
     }
 
     private static func offsets(of topic: String, _ mirrors: [TopicPartition: SettledMirror]) -> [SettledMirror?] {
@@ -44,7 +75,7 @@ extension LinkCoordinator {
     func forgetTransactions(of link: String) -> [LinkRecord] {
         guard let known = transactions[link] else { return [] }
         let topics = Set(known.mirrors.keys.map(\.topic)).sorted()
-        return topics.map { .settledMirrorRemoved(link, $0) } + [.settledDecisionsRemoved(link)]
+        return topics.map { .settledMirrorRemoved(link, $0) } + groupOffsets(of: link, become: [:]) + [.settledDecisionsRemoved(link)]
     }
 
     mutating func replayTransactions(_ record: LinkRecord) {
@@ -57,6 +88,9 @@ extension LinkCoordinator {
         case .settledMirrorRemoved(let link, let topic): forget(topic, of: link)
         case .settledDecisions(let link, let decisions): transactions[link, default: SettledTransactions()].decisions = decisions
         case .settledDecisionsRemoved(let link): transactions[link] = nil
+        case .settledOffsets(let link, let group, let offsets):
+            transactions[link, default: SettledTransactions()].groupOffsets[group] = offsets
+        case .settledOffsetsRemoved(let link, let group): transactions[link]?.groupOffsets[group] = nil
         case .link, .linkRemoved, .mirror, .mirrorRemoved, .fence, .fenceRemoved, .synchronized, .synchronizedRemoved, .synchronous,
             .synchronousRemoved:
             break

@@ -5,11 +5,12 @@ import Primitives
 extension LinkRecord {
     private static let mirrorType = "settled-mirror"
     private static let decisionsType = "settled-transactions"
+    private static let offsetsType = "settled-offsets"
 
     /// Whether the record counts only together with those beside it, so that they have to stand in one batch.
     public var isPartOfStep: Bool {
         switch self {
-        case .settledMirror, .settledDecisions: true
+        case .settledMirror, .settledDecisions, .settledOffsets, .settledOffsetsRemoved: true
         default: false
         }
     }
@@ -19,6 +20,14 @@ extension LinkRecord {
     }
 
     static func settledDecisionsKey(_ link: String) -> JSONValue { ["type": .string(decisionsType), "name": .string(link)] }
+
+    static func settledOffsetsKey(_ link: String, _ group: String) -> JSONValue {
+        ["type": .string(offsetsType), "name": .string(link), "group": .string(group)]
+    }
+
+    static func json(settled offsets: [TopicPartition: GroupOffset]) -> JSONValue {
+        ["version": .integer(version), "offsets": GroupOffsets.json(offsets)]
+    }
 
     static func json(_ offsets: [SettledMirror?]) -> JSONValue {
         [
@@ -65,6 +74,9 @@ extension LinkRecord {
                 return
             }
             self = .settledDecisions(link, SettledDecisions(value))
+        case Self.offsetsType:
+            guard let group = key["group"]?.stringValue else { return nil }
+            self = value.map { .settledOffsets(link, group, GroupOffsets.offsets($0["offsets"])) } ?? .settledOffsetsRemoved(link, group)
         default: return nil
         }
     }

@@ -22,6 +22,8 @@ public struct SettledTransactions: Sendable, Hashable {
     /// Mirrors that are not here are not waited for, and show what comes as it comes.
     public internal(set) var mirrors: [TopicPartition: SettledMirror] = [:]
     public internal(set) var decisions = SettledDecisions()
+    /// What settled transactions have committed, and groups here do not have yet.
+    public internal(set) var groupOffsets: GroupOffsets = [:]
 
     public init() {}
 }
@@ -48,6 +50,10 @@ public struct SettlingStep: Sendable, Hashable {
     /// Mirrors whose settled offset changes; nil for those that are not waited for any longer.
     public var mirrors: [TopicPartition: SettledMirror?] = [:]
     public var decisions = SettledDecisions()
+    /// What its transactions commit.
+    public var groupOffsets: GroupOffsets = [:]
+    /// What groups here have got since the last step.
+    public var givenOffsets: GroupOffsets = [:]
     /// How many transactions are shown by it.
     public var committed = 0
 

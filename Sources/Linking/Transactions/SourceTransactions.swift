@@ -61,6 +61,8 @@ public struct MirroredMarker: Sendable, Hashable {
     public var isCommit: Bool
     /// When the source's broker wrote it, by its clock.
     public var timestamp: Timestamp
+    /// Of a partition of `__consumer_offsets`: what the transaction commits there.
+    public var groupOffsets: [SourceGroupOffset] = []
 
     public init(offset: Offset, producer: TransactionProducer, isCommit: Bool, timestamp: Timestamp) {
         self.offset = offset

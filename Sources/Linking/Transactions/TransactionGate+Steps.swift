@@ -107,8 +107,19 @@ extension TransactionGate {
         let settled = SettledMirror(end: max(former.end, end), stable: max(former.stable, min(mirror.stableOffset, end)))
         mirror.settled = settled
         mirrors[partition] = mirror
-        for marker in passed { carriedOut(marker, in: partition) }
+        for marker in passed {
+            carriedOut(marker, in: partition)
+            if marker.marker.isCommit { commit(marker.marker.groupOffsets) }
+        }
         pending.mirrors[partition] = settled
+    }
+
+    /// What a settled transaction commits for groups, as far as the topics are mirrored.
+    private mutating func commit(_ offsets: [SourceGroupOffset]) {
+        for each in offsets {
+            guard let topic = topics?[each.partition.topic], topic != OffsetsLog.topic else { continue }
+            pending.groupOffsets[each.group, default: [:]][TopicPartition(topic, each.partition.partition)] = each.offset
+        }
     }
 
     /// Of a mirror that is not waited for: markers count as they come, but those whose decisions are still to come are matched first.

@@ -70,6 +70,9 @@ public struct TransactionGate: Sendable {
     var mirrors: [TopicPartition: Mirror] = [:]
     /// What was recorded of mirrors that have not been heard of yet.
     var recordedMirrors: [TopicPartition: SettledMirror]
+    /// Partitions of `__consumer_offsets` that transactions name and that are not read yet, with when the first of those began, by the
+    /// source's clock.
+    public private(set) var offsetsToBegin: [Int32: Timestamp] = [:]
     /// Mirror topic by source topic; nil until they are known.
     var topics: [String: String]?
     private(set) var sources: [String: String] = [:]
@@ -113,10 +116,25 @@ public struct TransactionGate: Sendable {
         decisions.values.contains { !waiting($0).isEmpty } || mirrors.values.contains { !$0.markers.isEmpty }
     }
 
-    public var mirrorTopics: Int { sources.count }
+    public var mirrorTopics: Int { sources.count - (sources[OffsetsLog.topic] == nil ? 0 : 1) }
 
     /// Mirror partitions that the others do not wait for, with those that have not been heard of.
-    public var freeMirrors: Int { max(partitionCount, mirrors.count) - mirrors.values.count { $0.settled != nil } }
+    public var freeMirrors: Int {
+        let own = mirrors.filter { $0.key.topic != OffsetsLog.topic }
+        return max(partitionCount, own.count) - own.values.count { $0.settled != nil }
+    }
+
+    /// Partitions of `__consumer_offsets` that are read, with how far they are settled.
+    public var offsetsLogs: [Int32: SettledMirror] {
+        var logs: [Int32: SettledMirror] = [:]
+        for (partition, mirror) in mirrors where partition.topic == OffsetsLog.topic && offsetsToBegin[partition.partition] == nil {
+            logs[partition.partition] = mirror.settled ?? SettledMirror(end: mirror.upTo, stable: mirror.stableOffset)
+        }
+        return logs
+    }
+
+    /// Up to where a mirror's committed records go, as far as is known; -1 when nothing is.
+    public func reach(of partition: TopicPartition) -> Offset { mirrors[partition]?.upTo ?? -1 }
 
     /// Whether all decisions before some offsets have been observed, and what they committed is settled.
     public func hasSettled(before ends: [Int32: Offset]) -> Bool {
@@ -153,6 +171,30 @@ public struct TransactionGate: Sendable {
         order[id.partition, default: []].append(id)
         byProducer[decision.producer.id, default: []].append(id)
         incomplete[decision.transactionalID] = id
+        guard sources[OffsetsLog.topic] != nil else { return }
+        for partition in decision.partitions where partition.topic == OffsetsLog.topic {
+            let isNew = mirrors[partition] == nil
+            // Waited for from now on, by this transaction and all that come.
+            if isNew { mirrors[partition] = Mirror(settled: isOpen ? nil : SettledMirror(end: 0, stable: 0), freeSince: .min) }
+            if let former = offsetsToBegin[partition.partition] ?? (isNew ? .max : nil) {
+                offsetsToBegin[partition.partition] = min(former, decision.startedAt)
+            }
+        }
+    }
+
+    /// Begins to read a partition of `__consumer_offsets`.
+    ///
+    /// - Parameter offset: what the first transaction that names it commits is here or behind it.
+    public mutating func beginOffsets(_ number: Int32, at offset: Offset) {
+        let partition = TopicPartition(OffsetsLog.topic, number)
+        guard offsetsToBegin.removeValue(forKey: number) != nil, mirrors[partition] != nil else { return }
+        let settled = SettledMirror(end: offset, stable: offset)
+        mirrors[partition]?.upTo = offset
+        mirrors[partition]?.stableOffset = offset
+        mirrors[partition]?.leaderEpoch = 0
+        guard mirrors[partition]?.settled != nil else { return }
+        mirrors[partition]?.settled = settled
+        pending.mirrors[partition] = settled
     }
 
     /// A transactional id has gone on: the source has written all markers of what it decided before.
@@ -182,12 +224,17 @@ public struct TransactionGate: Sendable {
 
     /// The mirrors that fetch, by their sources' names.
     ///
-    /// - Parameter partitions: of all of them.
-    public mutating func setMirrors(_ topics: [String: String], partitions: Int = 0, now: Int64) {
+    /// - Parameters:
+    ///   - partitions: of all of them.
+    ///   - withOffsets: whether what groups commit within transactions is waited for, too.
+    public mutating func setMirrors(_ topics: [String: String], partitions: Int = 0, withOffsets: Bool = false, now: Int64) {
         partitionCount = partitions
+        var topics = topics
+        if withOffsets { topics[OffsetsLog.topic] = OffsetsLog.topic }
         guard topics != self.topics else { return }
         self.topics = topics
         sources = Dictionary(topics.map { ($0.value, $0.key) }) { first, _ in first }
+        if !withOffsets { offsetsToBegin = [:] }
         for partition in Array(mirrors.keys) where sources[partition.topic] == nil {
             forgetMarkers(of: partition)
             if mirrors.removeValue(forKey: partition)?.settled != nil { pending.mirrors[partition] = .some(nil) }

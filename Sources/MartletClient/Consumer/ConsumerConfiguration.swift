@@ -61,6 +61,8 @@ public struct ConsumerConfiguration: Sendable {
     public var maximumDecompressedBatchSize = 128 << 20
     /// Whether batches' checksums are verified.
     public var verifiesChecksums = true
+    /// Whether batches are handed out that hold a transaction's end, for those who follow transactions themselves.
+    package var handsOutControlBatches = false
 
     public init(_ client: ClientConfiguration, group: String? = nil) {
         self.client = client

@@ -82,8 +82,13 @@ package struct FetchedRecords {
     let isolation: IsolationLevel
     let verifiesChecksums: Bool
     let maximumDecompressedSize: Int
+    let handsOutControlBatches: Bool
 
-    package init(partition: TopicPartition, isolation: IsolationLevel, verifiesChecksums: Bool, maximumDecompressedSize: Int) {
+    package init(
+        partition: TopicPartition, isolation: IsolationLevel, verifiesChecksums: Bool, maximumDecompressedSize: Int,
+        handsOutControlBatches: Bool = false
+    ) {
+        self.handsOutControlBatches = handsOutControlBatches
         self.partition = partition
         self.isolation = isolation
         self.verifiesChecksums = verifiesChecksums
@@ -112,7 +117,7 @@ package struct FetchedRecords {
                 abortedProducers.insert(next.producerID)
                 pending.removeFirst()
             }
-            var isSkipped = header.isControl
+            var isSkipped = header.isControl && !handsOutControlBatches
             if header.isControl {
                 if try endsAbortedTransaction(batch) { abortedProducers.remove(header.producerId) }
             } else if isolation == .readCommitted, header.isTransactional, abortedProducers.contains(header.producerId) {

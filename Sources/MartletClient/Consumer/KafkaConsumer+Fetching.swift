@@ -134,7 +134,8 @@ extension KafkaConsumer {
         guard let bytes = data.records, bytes.readableBytes > 0 else { return }
         let reader = FetchedRecords(
             partition: item.partition, isolation: configuration.isolation, verifiesChecksums: configuration.verifiesChecksums,
-            maximumDecompressedSize: configuration.maximumDecompressedBatchSize)
+            maximumDecompressedSize: configuration.maximumDecompressedBatchSize,
+            handsOutControlBatches: configuration.handsOutControlBatches)
         do throws(RecordBatchError) {
             let batches = try reader.batches(
                 in: bytes, position: item.offset,

@@ -131,7 +131,7 @@ final class LinkLedger {
         case .fence: break
         // What goes beside the data, transactions' releases and synchronous mirrors are not simulated.
         case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .synchronous, .synchronousRemoved,
-            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved:
             break
         case .fenceRemoved(let topic): forget(Place(cluster: cluster.name, topic: topic))
         case .mirrorRemoved(let topic):
@@ -298,7 +298,7 @@ final class LinkLedger {
         case .fence(let fence): "\(fence.topic) is fenced by \(fence.by)"
         case .fenceRemoved(let name): "\(name) is not fenced any more"
         case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .synchronous, .synchronousRemoved,
-            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved:
+            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved:
             "\(record.encoded.key)"
         }
     }

@@ -147,8 +147,11 @@ extension LinkServices {
 }
 
 extension BrokerServices {
-    func coordinates(group: String) -> Bool {
-        image.topics.partition(TopicPartition(TopicName.consumerOffsets, groups.partition(for: group)))?.leader == nodeID
+    func coordinates(group: String) -> Bool { coordinator(ofGroup: group) == nodeID }
+
+    /// Nil while there is none.
+    func coordinator(ofGroup group: String) -> NodeID? {
+        image.topics.partition(TopicPartition(TopicName.consumerOffsets, groups.partition(for: group)))?.leader
     }
 }
 

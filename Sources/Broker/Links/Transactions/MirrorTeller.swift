@@ -38,13 +38,14 @@ struct MirrorTeller: Sendable {
             let now = SystemClock.monotonicMilliseconds()
             let isDue = watch.state.withLock { state in
                 state.gate.isBusy || state.untold[broker]?.isEmpty == false || now - Self.idleMilliseconds >= lastAt
-            }
+            } || watch.hasOffsetsToGive
             guard isDue || session == nil else {
                 try? await Task.sleep(for: .milliseconds(Self.busyMilliseconds))
                 continue
             }
             lastAt = now
             do throws(LinkCallFailure) {
+                try await giveOffsets(by: broker)
                 let isFirst = session == nil
                 let number = session ?? SystemClock.monotonicNanoseconds()
                 session = number
@@ -58,13 +59,23 @@ struct MirrorTeller: Sendable {
         watch.state.withLock { $0.untold[broker] = nil }
     }
 
+    /// Has the groups that a broker coordinates get what settled transactions committed.
+    private func giveOffsets(by broker: NodeID) async throws(LinkCallFailure) {
+        let offsets = watch.offsetsToGive(by: broker)
+        guard !offsets.isEmpty else { return }
+        let answer = try await watch.links.ask(broker, .putOffsets, ["link": .string(watch.link.name), "offsets": offsets.json])
+        let done = Set((answer["done"]?.arrayValue ?? []).compactMap(\.stringValue))
+        watch.gaveOffsets(offsets.filter { done.contains($0.key) })
+    }
+
     /// - Returns: whether the conversation goes on; else it begins anew.
     private func exchange(with broker: NodeID, session: Int64, isFirst: Bool) async throws(LinkCallFailure) -> Bool {
         let told = watch.state.withLock { state -> [TopicPartition: SettledMirror?] in
             defer { state.untold[broker] = [] }
-            if isFirst { return state.settled.mapValues { .some($0) } }
+            // Of the source's offsets brokers have no mirror.
+            if isFirst { return state.settled.filter { $0.key.topic != OffsetsLog.topic }.mapValues { .some($0) } }
             var told: [TopicPartition: SettledMirror?] = [:]
-            for partition in state.untold[broker] ?? [] { told[partition] = .some(state.settled[partition]) }
+            for partition in state.untold[broker] ?? [] where partition.topic != OffsetsLog.topic { told[partition] = .some(state.settled[partition]) }
             return told
         }
         let body: JSONValue = [

@@ -176,7 +176,10 @@ struct TransactionLogReader: Sendable {
         let topics = watch.links.services?.image.topics
         let partitions = mirrors.values.reduce(0) { $0 + (topics?.topic(named: $1)?.partitions.count ?? 1) }
         let time = SystemClock.monotonicMilliseconds()
-        watch.state.withLock { $0.gate.setMirrors(now, partitions: partitions, now: time) }
+        watch.state.withLock { state in
+            let withOffsets = watch.settings.syncsOffsets && state.offsetsProblem == nil
+            state.gate.setMirrors(now, partitions: partitions, withOffsets: withOffsets, now: time)
+        }
     }
 
     private static func observe(_ record: ConsumerRecord, _ gate: inout TransactionGate, now: Int64) {

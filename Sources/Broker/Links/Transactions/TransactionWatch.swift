@@ -31,7 +31,14 @@ final class TransactionWatch: Sendable {
         var settled: [TopicPartition: SettledMirror]
         /// What each broker has not been told of that.
         var untold: [NodeID: Set<TopicPartition>] = [:]
+        /// What groups are to have that settled transactions committed, and what of that they have.
+        fileprivate var groupOffsets: GroupOffsets = [:]
+        fileprivate var givenOffsets: GroupOffsets = [:]
         fileprivate var waiters: [Waiter] = []
+        /// Why offsets do not go with their transactions; nil while they do.
+        var offsetsProblem: String?
+        /// The last one that the log names.
+        fileprivate var loggedOffsetsProblem: String?
         /// Why transactions are not kept whole; nil while they are.
         var problem: String?
         var committed = 0
@@ -60,7 +67,8 @@ final class TransactionWatch: Sendable {
         self.logger = logger
         state = Mutex(
             State(
-                gate: TransactionGate(recorded, maximumHoldMilliseconds: settings.transactionHoldMilliseconds), settled: recorded.mirrors))
+                gate: TransactionGate(recorded, maximumHoldMilliseconds: settings.transactionHoldMilliseconds), settled: recorded.mirrors,
+                groupOffsets: recorded.groupOffsets))
     }
 
     /// Watches until the task is cancelled.
@@ -87,13 +95,14 @@ final class TransactionWatch: Sendable {
 
     private func run() async {
         let telling = links.tasks.begin { [self] in await MirrorTeller(watch: self).run() }
+        let following = links.tasks.begin { [self] in await OffsetsLogReader(watch: self).run() }
         if settings.isPaused {
             while !isOver { try? await Task.sleep(for: .milliseconds(Self.restartMilliseconds)) }
         } else {
             await TransactionLogReader(watch: self).run()
         }
-        telling.cancel()
-        await telling.value
+        for task in [telling, following] { task.cancel() }
+        for task in [telling, following] { await task.value }
     }
 
     /// Whether the watch has to end.
@@ -127,7 +136,9 @@ final class TransactionWatch: Sendable {
             guard !state.isRecording, state.gate.hasStep || now >= state.nextRecord else { return (left, nil) }
             state.isRecording = true
             state.nextRecord = now + Self.recordMilliseconds
-            return (left, state.gate.takeStep())
+            var step = state.gate.takeStep()
+            step.givenOffsets = state.givenOffsets
+            return (left, step)
         }
         for partition in left {
             logger.warning(
@@ -141,15 +152,19 @@ final class TransactionWatch: Sendable {
     /// Has a step recorded; when it is refused everything begins anew with what is recorded.
     private func record(_ step: SettlingStep) {
         let name = link.name
-        links.runtime.submit(now: SystemClock.now()) { coordinator in
-            let records = coordinator.settle(step, link: name)
-            return (records != nil, records ?? [])
-        } _: { [weak self] result in
+        links.runtime.submit(now: SystemClock.now()) { coordinator -> (value: GroupOffsets?, records: [LinkRecord]) in
+            guard let records = coordinator.settle(step, link: name) else { return (nil, []) }
+            var after = coordinator
+            for record in records { after.replay(record) }
+            return (after.transactions[name]?.groupOffsets ?? [:], records)
+        } _: { [weak self] (result: Result<GroupOffsets?, LinkFailure>) in
             guard let self else { return }
-            guard case .success(true) = result else { return state.withLock { $0.isOver = true } }
+            guard case .success(let offsets?) = result else { return state.withLock { $0.isOver = true } }
             state.withLock { state in
                 state.isRecording = false
                 state.committed += step.committed
+                state.groupOffsets = offsets
+                state.givenOffsets.remove(step.givenOffsets)
                 for (partition, settled) in step.mirrors { state.settled[partition] = settled }
                 for broker in Array(state.untold.keys) { state.untold[broker]?.formUnion(step.mirrors.keys) }
             }
@@ -191,6 +206,41 @@ final class TransactionWatch: Sendable {
         state.withLock { $0.problem != nil || !$0.isRecording && $0.gate.isSettled(topic, before: ends) }
     }
 
+    // MARK: Offsets of groups
+
+    private static let givenMilliseconds: Int64 = 200
+
+    /// Whether a group has to be given offsets that it could have.
+    var hasOffsetsToGive: Bool { state.withLock { !$0.offsetsToGive { _ in true }.isEmpty } }
+
+    /// What groups are to be given that a broker coordinates: what the mirrors have come to.
+    func offsetsToGive(by broker: NodeID) -> GroupOffsets {
+        guard let services = links.services else { return [:] }
+        return state.withLock { $0.offsetsToGive { services.coordinator(ofGroup: $0) == broker } }
+    }
+
+    /// Groups have got offsets.
+    func gaveOffsets(_ offsets: GroupOffsets) {
+        let now = SystemClock.monotonicMilliseconds()
+        state.withLock { state in
+            state.givenOffsets.merge(offsets)
+            state.nextRecord = min(state.nextRecord, now + Self.givenMilliseconds)
+        }
+    }
+
+    /// While the source's offsets cannot be read, transactions do not wait for them.
+    func setOffsetsProblem(_ problem: String?) {
+        let isNew = state.withLock { state in
+            state.offsetsProblem = problem
+            defer { state.loggedOffsetsProblem = problem ?? state.loggedOffsetsProblem }
+            return state.loggedOffsetsProblem != problem
+        }
+        guard isNew, let problem else { return }
+        logger.warning(
+            "offsets that a link's source commits within transactions are copied after them, not with them",
+            metadata: ["link": "\(link.name)", "reason": "\(problem)"])
+    }
+
     // MARK: The source
 
     /// While the source's decisions cannot be read, mirrors do not wait for them.
@@ -230,7 +280,18 @@ final class TransactionWatch: Sendable {
                 "held": .integer(Int64(state.gate.heldTransactions)), "released": .integer(Int64(state.committed)),
                 "mirrors": .integer(Int64(state.gate.mirrorTopics)), "lagging": .integer(Int64(state.gate.freeMirrors)),
                 "incomplete": .integer(Int64(state.gate.incompleteTransactions)), "problem": .string(state.problem ?? ""),
+                "groupsToGiveOffsets": .integer(Int64(state.groupOffsets.subtracting(state.givenOffsets).count)),
+                "offsetsProblem": .string(state.offsetsProblem ?? ""),
             ]
         }
+    }
+}
+
+extension TransactionWatch.State {
+    /// What some groups are to be given, as far as the mirrors have come to it.
+    fileprivate func offsetsToGive(_ isWanted: (String) -> Bool) -> GroupOffsets {
+        guard !groupOffsets.isEmpty else { return [:] }
+        return groupOffsets.subtracting(givenOffsets).filter { isWanted($0.key) }
+            .mapValues { $0.filter { gate.reach(of: $0.key) >= $0.value.offset } }.filter { !$0.value.isEmpty }
     }
 }

@@ -39,7 +39,8 @@ def topics(source) -> tuple[str, str]:
     names = (f"in{number}", f"out{number}")
     replicas = [[1, 2, 3], [2, 3, 1]]
     new = [NewTopic(name, num_partitions=1, replica_assignment=[each]) for name, each in zip(names, replicas)]
-    for future in source.admin().create_topics(new).values():
+    admin = source.admin()
+    for future in admin.create_topics(new).values():
         future.result(30)
     source.wait_whole()
     return names

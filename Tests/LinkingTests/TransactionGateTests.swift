@@ -335,4 +335,125 @@ struct TransactionGateTests {
         Self.report(&gate, Self.a0, from: 13, upTo: 13, now: 6, coveredAt: 6)
         Self.expect(&gate, now: 6, [:])
     }
+
+    // MARK: Offsets of groups
+
+    private static let offsets = TopicPartition(OffsetsLog.topic, 5)
+
+    private static func commit(_ offset: Offset, of topic: String = "a") -> SourceGroupOffset {
+        SourceGroupOffset(group: "g", partition: TopicPartition(topic, 0), offset: GroupOffset(offset, metadata: "m"))
+    }
+
+    /// A gate that waits for offsets, too; the mirror of the source's a is called x.a.
+    private static func gateWithOffsets(_ recorded: SettledTransactions? = nil) -> TransactionGate {
+        var settled = SettledTransactions()
+        settled.mirrors = [TopicPartition("x.a", 0): SettledMirror(end: 10, stable: 8)]
+        settled.decisions.positions = [1: 0]
+        var gate = TransactionGate(recorded ?? settled, maximumHoldMilliseconds: 10_000)
+        gate.setMirrors(["a": "x.a"], withOffsets: true, now: 0)
+        return gate
+    }
+
+    @Test func offsetsGoWithTheirTransaction() {
+        var gate = Self.gateWithOffsets()
+        let mirror = TopicPartition("x.a", 0)
+        gate.observe(Self.decision(1, [Self.a0, Self.offsets]))
+        #expect(gate.offsetsToBegin == [5: 900] && gate.offsetsLogs.isEmpty)
+        Self.report(&gate, mirror, from: 10, upTo: 20, [Self.marker(15)])
+        Self.expect(&gate, [:], "the source's offsets are not read yet")
+
+        gate.beginOffsets(5, at: 100)
+        #expect(gate.offsetsToBegin.isEmpty && gate.offsetsLogs == [5: SettledMirror(end: 100, stable: 100)])
+        var log = OffsetsLog(gate.offsetsLogs[5]!)
+        log.commit([Self.commit(7), Self.commit(9, of: "unknown")], by: 7, at: 101)
+        log.commit([Self.commit(8)], by: 7, at: 102)
+        log.pass(before: 103)
+        let open = log.takeReport(settledEnd: 100, coveredAt: nil)
+        #expect(open?.markers.isEmpty == true && open?.stableOffset == 101)
+        _ = gate.report(open!, of: Self.offsets, now: 1)
+        _ = gate.evaluate(now: 1)
+        #expect(gate.takeStep().groupOffsets.isEmpty, "its end has not come")
+
+        log.end(Self.marker(103))
+        log.pass(before: 104)
+        _ = gate.report(log.takeReport(settledEnd: 100, coveredAt: nil)!, of: Self.offsets, now: 2)
+        _ = gate.evaluate(now: 2)
+        let step = gate.takeStep()
+        #expect(step.groupOffsets == ["g": [mirror: GroupOffset(8, metadata: "m")]], "by the mirror's name, and of mirrors only")
+        #expect(step.mirrors[mirror]??.end == 16 && step.mirrors[Self.offsets]??.end == 104 && step.committed == 1)
+    }
+
+    @Test func whatIsAbortedCommitsNothing() {
+        var gate = Self.gateWithOffsets()
+        gate.observe(Self.decision(1, [Self.a0, Self.offsets], commits: false))
+        gate.beginOffsets(5, at: 100)
+        var log = OffsetsLog(gate.offsetsLogs[5]!)
+        log.commit([Self.commit(7)], by: 7, at: 100)
+        log.end(Self.marker(101, commits: false))
+        log.pass(before: 102)
+        _ = gate.report(log.takeReport(settledEnd: 100, coveredAt: nil)!, of: Self.offsets, now: 1)
+        Self.report(&gate, TopicPartition("x.a", 0), from: 10, upTo: 20, [Self.marker(15, commits: false)])
+        _ = gate.evaluate(now: 1)
+        let step = gate.takeStep()
+        #expect(step.groupOffsets.isEmpty && step.mirrors[Self.offsets]??.end == 102)
+    }
+
+    /// Whoever reads on finds what open transactions have committed before.
+    @Test func anOffsetsLogGoesOnWhereItsTransactionsBegin() {
+        var log = OffsetsLog(SettledMirror(end: 50, stable: 40))
+        #expect(log.next == 40)
+        log.commit([Self.commit(1)], by: 7, at: 41)
+        log.commit([Self.commit(2)], by: 8, at: 42)
+        log.pass(before: 43)
+        #expect(log.takeReport(settledEnd: 50, coveredAt: nil) == nil, "what is known has not been come to")
+        log.end(Self.marker(45, by: TransactionProducer(id: 8, epoch: 0)))
+        log.pass(before: 52)
+        let report = log.takeReport(settledEnd: 50, coveredAt: 3)
+        #expect(report?.from == 50 && report?.upTo == 52 && report?.markers.isEmpty == true && report?.stableOffset == 41)
+        log.end(Self.marker(52))
+        log.pass(before: 53)
+        let last = log.takeReport(settledEnd: 50, coveredAt: nil)
+        #expect(last?.from == 52 && last?.markers.map(\.groupOffsets) == [[Self.commit(1)]] && last?.stableOffset == 41)
+        #expect(log.takeReport(settledEnd: 53, coveredAt: nil)?.stableOffset == 53, "once it is settled nothing holds it back")
+    }
+
+    @Test func groupsGetWhatIsRecordedUntilTheyHaveIt() throws {
+        var coordinator = LinkCoordinator()
+        let mirror = TopicPartition("a", 0)
+        coordinator.replay(.link(LinkDefinition(name: "l", id: .zero, configuration: [:], sourceClusterID: "", createdAt: 0)))
+        coordinator.replay(.mirror(MirrorTopic(name: "a", link: "l", sourceName: "a", sourceID: .zero, state: .active, since: 0)))
+        func take(_ change: (inout SettlingStep) -> Void) throws {
+            var step = SettlingStep()
+            change(&step)
+            for record in try #require(coordinator.settle(step, link: "l")) {
+                // As it comes back from the log.
+                let (key, value) = record.encoded
+                coordinator.replay(try #require(LinkRecord(key: key, value: value)))
+            }
+        }
+        let (first, second) = (GroupOffset(1, metadata: "m"), GroupOffset(2))
+        try take {
+            $0.mirrors = [Self.offsets: SettledMirror(end: 9, stable: 8)]
+            $0.groupOffsets = ["g": [mirror: first], "other": [TopicPartition("none", 0): first]]
+        }
+        #expect(coordinator.transactions["l"]?.groupOffsets == ["g": [mirror: first]], "of mirrors alone")
+        #expect(coordinator.transactions["l"]?.mirrors[Self.offsets] == SettledMirror(end: 9, stable: 8))
+        #expect(coordinator.forgetStoppedMirrors(link: "l").isEmpty)
+        try take { $0.groupOffsets = ["g": [mirror: second]] }
+        try take { $0.givenOffsets = ["g": [mirror: first]] }
+        #expect(coordinator.transactions["l"]?.groupOffsets == ["g": [mirror: second]], "what it got is old by now")
+        let stopping = MirrorTopic(name: "a", link: "l", sourceName: "a", sourceID: .zero, state: .stopping, since: 0)
+        coordinator.replay(.mirror(stopping))
+        try take { $0.groupOffsets = ["g": [mirror: GroupOffset(3)]] }
+        #expect(coordinator.transactions["l"]?.groupOffsets == ["g": [mirror: second]], "nothing more comes to a mirror that stops")
+        let records = coordinator.records(of: [MirrorStep(stopping, .enter(.stopped, reason: ""))], now: 1)
+        for record in records { coordinator.replay(record) }
+        #expect(coordinator.transactions["l"]?.groupOffsets.isEmpty == true, "and nothing is left to do once it is writable")
+    }
+
+    @Test func offsetsAreBoundByTheEndsOfMirrors() {
+        let ends = MirrorEnds(MirrorEnds([Self.a0: 5]).json)
+        let bound = ends.bound([Self.a0: GroupOffset(7, metadata: "m"), Self.b0: GroupOffset(7)])
+        #expect(bound == [Self.a0: GroupOffset(5, metadata: "m"), Self.b0: GroupOffset(7)])
+    }
 }

@@ -36,7 +36,9 @@ extension LinkWorker {
         let answers = await withTaskGroup(of: Result<JSONValue, LinkCallFailure>.self) { group in
             for broker in links.liveBrokers {
                 group.addTask {
-                    do throws(LinkCallFailure) { return .success(try await links.ask(broker, .putOffsets, body)) } catch { return .failure(error) }
+                    do throws(LinkCallFailure) { return .success(try await links.ask(broker, .putOffsets, body)) } catch {
+                        return .failure(error)
+                    }
                 }
             }
             var answers: [Result<JSONValue, LinkCallFailure>] = []

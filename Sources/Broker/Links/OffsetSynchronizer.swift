@@ -68,7 +68,8 @@ struct OffsetSynchronizer: Sendable {
                 wanted: { group in
                     let offsets = translated(try offsets[group]?.get() ?? [:], mirrors, ends)
                     return offsets.isEmpty ? nil : offsets
-                }, put: { group, offsets in
+                },
+                put: { group, offsets in
                     try await links.putCopied(offsets, group: group, link: link, askedAt: askedAt, services)
                 })
         }

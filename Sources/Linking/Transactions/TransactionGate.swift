@@ -230,7 +230,8 @@ public struct TransactionGate: Sendable {
     public mutating func setMirrors(_ topics: [String: String], partitions: Int = 0, withOffsets: Bool = false, now: Int64) {
         partitionCount = partitions
         var topics = topics
-        if withOffsets { topics[OffsetsLog.topic] = OffsetsLog.topic }
+        // Under a prefix even that topic may have a mirror, which tells nothing here.
+        if withOffsets, topics[OffsetsLog.topic] == nil { topics[OffsetsLog.topic] = OffsetsLog.topic }
         guard topics != self.topics else { return }
         self.topics = topics
         sources = Dictionary(topics.map { ($0.value, $0.key) }) { first, _ in first }

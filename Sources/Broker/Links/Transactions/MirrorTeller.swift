@@ -36,9 +36,10 @@ struct MirrorTeller: Sendable {
         var lastAt: Int64 = .min
         while !watch.isOver {
             let now = SystemClock.monotonicMilliseconds()
-            let isDue = watch.state.withLock { state in
-                state.gate.isBusy || state.untold[broker]?.isEmpty == false || now - Self.idleMilliseconds >= lastAt
-            } || watch.hasOffsetsToGive
+            let isDue =
+                watch.state.withLock { state in
+                    state.gate.isBusy || state.untold[broker]?.isEmpty == false || now - Self.idleMilliseconds >= lastAt
+                } || watch.hasOffsetsToGive
             guard isDue || session == nil else {
                 try? await Task.sleep(for: .milliseconds(Self.busyMilliseconds))
                 continue
@@ -75,7 +76,9 @@ struct MirrorTeller: Sendable {
             // Of the source's offsets brokers have no mirror.
             if isFirst { return state.settled.filter { $0.key.topic != OffsetsLog.topic }.mapValues { .some($0) } }
             var told: [TopicPartition: SettledMirror?] = [:]
-            for partition in state.untold[broker] ?? [] where partition.topic != OffsetsLog.topic { told[partition] = .some(state.settled[partition]) }
+            for partition in state.untold[broker] ?? [] where partition.topic != OffsetsLog.topic {
+                told[partition] = .some(state.settled[partition])
+            }
             return told
         }
         let body: JSONValue = [

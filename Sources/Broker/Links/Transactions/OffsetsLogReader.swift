@@ -143,8 +143,9 @@ struct OffsetsLogReader: Sendable {
     }
 
     private static func offset(_ record: ConsumerRecord, _ filter: NameFilter) -> SourceGroupOffset? {
-        guard let key = record.key, case .offsetCommit(let group, let topic, let partition, let value?) = try? CoordinatorRecord(
-            key: key, value: record.value), filter.admits(group)
+        guard let key = record.key,
+            case .offsetCommit(let group, let topic, let partition, let value?) = try? CoordinatorRecord(
+                key: key, value: record.value), filter.admits(group)
         else { return nil }
         return SourceGroupOffset(
             group: group, partition: TopicPartition(topic, partition), offset: GroupOffset(value.offset, metadata: value.metadata))

@@ -2,8 +2,9 @@
 
 import threading
 
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
+from nodes import wait_until
 from transactional import read_to_end
 from workload import Worker
 
@@ -58,9 +59,18 @@ class Processing(Worker):
 
 def committed(bootstrap: str, group: str, topic: str) -> int:
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "log_level": 0})
+
+    def found():
+        try:
+            return consumer.committed([TopicPartition(topic, 0)], 30)
+        except KafkaException as error:
+            # Groups have no coordinator before there are any.
+            if error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS):
+                return None
+            raise
+
     try:
-        [found] = consumer.committed([TopicPartition(topic, 0)], 30)
-        return found.offset
+        return wait_until(found, f"group {group} has a coordinator", 60, 0.1)[0].offset
     finally:
         consumer.close()
 

@@ -309,26 +309,33 @@ def test_groups_are_deleted_with_the_sources_and_share_groups_come_along(source,
     wait_mirror(destination, "read")
     wait_end(destination, "read", 100)
     commit(destination, "hand", "read", 3)
-    for group in ("hand", "gone", "stays"):
+    for group in ("hand", "gone", "stays", "both"):
         commit(source, group, "read", 42)
     reset_share_offset(source, "workers", "read", "--to-latest")
-    wait_until(lambda: groups(destination) >= {"hand", "gone", "stays", "workers"}, "the groups are here", 30, 0.2)
+    wait_until(lambda: groups(destination) >= {"hand", "gone", "stays", "both", "workers"}, "the groups are here", 30, 0.2)
     wait_until(lambda: share_offset(destination, "workers") == "100", "the share group stands where it stands there", 30, 0.2)
     wait_until(lambda: drift(destination, "groups", "groups") == ["Nothing differs."], "nothing differs", 30, 0.2)
     reset_share_offset(source, "workers", "read", "--to-earliest")
     wait_until(lambda: share_offset(destination, "workers") == "0", "it follows back too", 30, 0.2)
 
     # With members here a group is nobody's but theirs.
-    wait_until(lambda: synchronization(destination, "groups", "offsets")["own"] == 2, "both that it made are recorded", 30, 0.2)
+    wait_until(lambda: synchronization(destination, "groups", "offsets")["own"] == 3, "those that it made are recorded", 30, 0.2)
+    before = synchronization(destination, "groups", "offsets")
+    wait_until(lambda: synchronization(destination, "groups", "offsets")["lastRun"] > before["lastRun"] + 2_000, "rounds go by", 30, 0.2)
+    after = synchronization(destination, "groups", "offsets")
+    assert [after[key] for key in ("created", "changed")] == [before[key] for key in ("created", "changed")], "nothing is written anew"
+    # What was read here too is not the link's to delete.
+    destination.create("local", 1)
+    commit(destination, "both", "local", 0)
     reader = Consumer({"bootstrap.servers": destination.bootstrap, "group.id": "stays", "auto.offset.reset": "earliest", **QUIET})
     reader.subscribe(["read"])
     assert wait_until(lambda: reader.poll(1), "it reads", 30).offset() == 42
-    wait_until(lambda: synchronization(destination, "groups", "offsets")["own"] == 1, "the link lets go of it", 30, 0.2)
+    wait_until(lambda: synchronization(destination, "groups", "offsets")["own"] == 2, "the link lets go of it", 30, 0.2)
     reader.close()
-    martlet(source, "group", "delete", "hand", "gone", "stays", "--yes")
+    martlet(source, "group", "delete", "hand", "gone", "stays", "both", "--yes")
     tool("share-groups", "--delete", "--group", "workers", bootstrap=source.bootstrap)
     wait_until(lambda: not groups(destination) & {"gone", "workers"}, "they are deleted here too", 30, 0.2)
-    assert groups(destination) >= {"hand", "stays"}, "one was here before, one was used here"
+    assert groups(destination) >= {"hand", "stays", "both"}, "one was here before, one was used here, one has read what is no mirror"
     for kind in ("offsets", "share-offsets"):
         wait_until(lambda: synchronization(destination, "groups", kind)["removed"] == 1, f"{kind}: it is counted", 30, 0.2)
         assert synchronization(destination, "groups", kind)["error"] == ""

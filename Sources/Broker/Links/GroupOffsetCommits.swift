@@ -78,8 +78,13 @@ extension LinkServices {
                 _ = try await give(ends.bound(wanted), group: group, link: link, services)
                 done.append(.string(group))
             }
-            for (group, beyond) in services.offsetsBeyond(ends) {
-                _ = try await give(beyond, group: group, link: link, services)
+            for (group, beyond) in try services.offsetsBeyond(ends) {
+                let result = try await give(beyond, group: group, link: link, services)
+                guard result == .changed else { continue }
+                let partitions = beyond.keys.sorted().map(\.description).joined(separator: ", ")
+                logger.notice(
+                    "a group's offsets are brought back to the ends of mirrors: what it had read behind them is cut off",
+                    metadata: ["link": "\(name)", "group": "\(group)", "partitions": "\(partitions)"])
             }
             return ["done": .array(done), "isWhole": true]
         } catch {
@@ -130,6 +135,8 @@ extension BrokerServices {
         var request = OffsetFetchRequest()
         var wanted = OffsetFetchRequest.OffsetFetchRequestGroup()
         wanted.groupId = group
+        // Of all topics.
+        wanted.topics = nil
         request.groups = [wanted]
         let found = Mutex<[TopicPartition: Offset]>([:])
         let context = GroupRequestContext(apiVersion: 9, clientID: "links", clientHost: "/127.0.0.1")
@@ -153,9 +160,11 @@ extension BrokerServices {
     }
 
     /// What groups have committed behind the ends of topics, bounded by those.
-    fileprivate func offsetsBeyond(_ ends: MirrorEnds) -> [(group: String, offsets: [TopicPartition: GroupOffset])] {
+    fileprivate func offsetsBeyond(_ ends: MirrorEnds) throws(SynchronizationFailure) -> [(group: String, offsets: [TopicPartition: GroupOffset])] {
         guard !ends.isEmpty else { return [] }
-        return groups.listGroups(ListGroupsRequest()).groups.map(\.groupId).compactMap { group in
+        let listed = groups.listGroups(ListGroupsRequest())
+        guard listed.errorCode == .none else { throw SynchronizationFailure("groups are still being loaded here") }
+        return listed.groups.map(\.groupId).compactMap { group in
             guard coordinates(group: group) else { return nil }
             let beyond = committedOffsets(group: group).filter { $0.value > ends[$0.key] ?? .max }
             return beyond.isEmpty ? nil : (group, ends.bound(beyond.mapValues { GroupOffset($0) }))

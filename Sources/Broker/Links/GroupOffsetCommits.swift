@@ -160,15 +160,16 @@ extension BrokerServices {
     }
 
     /// What groups have committed behind the ends of topics, bounded by those.
-    fileprivate func offsetsBeyond(_ ends: MirrorEnds) throws(SynchronizationFailure) -> [(group: String, offsets: [TopicPartition: GroupOffset])] {
+    fileprivate func offsetsBeyond(_ ends: MirrorEnds) throws(SynchronizationFailure) -> GroupOffsets {
         guard !ends.isEmpty else { return [] }
         let listed = groups.listGroups(ListGroupsRequest())
         guard listed.errorCode == .none else { throw SynchronizationFailure("groups are still being loaded here") }
-        return listed.groups.map(\.groupId).compactMap { group in
-            guard coordinates(group: group) else { return nil }
-            let beyond = committedOffsets(group: group).filter { $0.value > ends[$0.key] ?? .max }
-            return beyond.isEmpty ? nil : (group, ends.bound(beyond.mapValues { GroupOffset($0) }))
+        var beyond: GroupOffsets = [:]
+        for group in listed.groups.map(\.groupId) where coordinates(group: group) {
+            let offsets = committedOffsets(group: group).filter { $0.value > ends[$0.key] ?? .max }
+            if !offsets.isEmpty { beyond[group] = ends.bound(offsets.mapValues { GroupOffset($0) }) }
         }
+        return beyond
     }
 
     fileprivate func commit(

@@ -6,22 +6,10 @@ import pytest
 from confluent_kafka import KafkaException
 
 from commands import martlet, martlet_json
-from links import destination_cluster, source_cluster, wait_end, wait_mirror
+from links import wait_end, wait_mirror
 from mirrors import commit, committed
 from nodes import wait_until
 from test_links import produce
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def destination(source):
-    with destination_cluster(1) as cluster:
-        yield cluster
 
 
 @pytest.fixture

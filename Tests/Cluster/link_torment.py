@@ -229,6 +229,8 @@ class LinkTorment:
         martlet(self.mirror, "link", "restore", LINK, TOPIC, "--yes")
         for name in faults:
             self.nemesis.strike(name, self.random.uniform(0.5, 3))
+        # Nodes that the last fault has killed may only be starting, and then nobody is there to be asked.
+        self.mirror.wait_whole(self.patience)
         wait_mirror(self.mirror, TOPIC, "ACTIVE", None, self.patience)
         self.recovered()
         cut = sum(each.get("cutRecords", 0) for each in martlet_json(self.mirror, "link", "mirrors")[0]["partitions"])

@@ -11,16 +11,10 @@ import pytest
 
 from broker import binary
 from commands import martlet, martlet_json
-from links import destination_cluster, link, source_cluster
+from links import destination_cluster, link
 from nodes import wait_until
 
 FILTERS = json.dumps({"topicFilters": [{"name": "*", "patternType": "LITERAL", "filterType": "INCLUDE"}]})
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -13,14 +13,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 from broker import binary
 from commands import martlet, martlet_json
-from links import destination_cluster, link, source_cluster, wait_mirror
+from links import destination_cluster, link, wait_mirror
 from nodes import wait_until
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -3,25 +3,11 @@
 import json
 import random
 
-import pytest
-
 from commands import martlet, martlet_json
-from links import batches, destination_cluster, link, source_cluster, wait_end, wait_mirror
+from links import batches, link, source_cluster, wait_end, wait_mirror
 from nodes import wait_until
 from old_kafka import KAFKA_3_0, OldKafka
 from test_links import consume, produce
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster(1) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def destination(source):
-    with destination_cluster(1) as cluster:
-        yield cluster
 
 
 def records(count: int, seed: int = 1) -> list[str]:
@@ -90,6 +76,44 @@ def test_it_can_be_switched_on_and_off(source, destination):
     assert batches(destination.node(1), "s") == batches(source.node(1), "s")
     done = martlet(destination, "link", "config", "switched", "link.compression.type=gzip", check=False)
     assert done.returncode == 1 and "none or zstd" in done.stderr
+
+
+def test_answers_over_connections_that_the_source_opens_are_compressed_too(source, destination):
+    """The destination has no address of the source: what it asks and is answered goes over connections that the source's brokers opened."""
+    martlet(destination, "link", "create", "far", "--set", "connection.mode=INBOUND", "--set", "link.compression.type=zstd",
+            "--set", "topic.config.sync.ms=500")
+    martlet(source, "link", "create", "far", "--bootstrap", destination.bootstrap, "--set", "link.mode=SOURCE")
+    for number, codec in enumerate(("none", "lz4")):
+        source.create(f"far-{codec}", 1)
+        produce(source, f"far-{codec}", records(5000, number), **{"compression.type": codec})
+    wait_until(lambda: martlet(destination, "link", "mirror", "far", "far-none", "far-lz4", check=False).returncode == 0,
+               "the source is connected", 30, 0.2)
+
+    def is_the_same(codec: str, count: int) -> None:
+        wait_end(destination, f"far-{codec}", count)
+        wait_mirror(destination, f"far-{codec}")
+        assert batches(destination.node(1), f"far-{codec}") == batches(source.node(1), f"far-{codec}")
+
+    for codec in ("none", "lz4"):
+        is_the_same(codec, 5000)
+    [view] = martlet_json(destination, "link", "describe", "far")["connections"]
+    assert [broker["inUse"] > 0 for broker in view["accepted"]] == [True]
+    found = traffic(destination, "far")
+    assert found["compression"] == "zstd" and found["problem"] == ""
+    size = sum(len(batch) for codec in ("none", "lz4") for batch in batches(source.node(1), f"far-{codec}"))
+    assert found["bytes"] > size and found["wireBytes"] * 2 < found["bytes"]
+    assert node_metric(destination, "martlet_link_wire_bytes_total", "far") >= found["wireBytes"]
+
+    # Connections that the source opens anew are asked for compressed answers again; what was counted goes on.
+    source.node(1).kill()
+    source.node(1).start().wait_ready()
+    produce(source, "far-none", records(5000, 3), **{"compression.type": "none"})
+    is_the_same("none", 10_000)
+    more = traffic(destination, "far")
+    assert more["problem"] == "" and more["bytes"] - found["bytes"] > 500_000
+    assert (more["wireBytes"] - found["wireBytes"]) * 2 < more["bytes"] - found["bytes"]
+    verified = martlet(destination, "link", "verify", "far", "--source-bootstrap-server", source.bootstrap)
+    assert verified.returncode == 0
 
 
 def test_a_source_that_does_not_compress_is_followed_all_the_same(destination):

@@ -7,18 +7,12 @@ import urllib.request
 import pytest
 
 from commands import martlet, martlet_json
-from links import destination_cluster, link, metric, source_cluster, wait_end, wait_mirror
+from links import destination_cluster, link, metric, wait_end, wait_mirror
 from nodes import wait_until
 from test_links import produce
 
 FIGURES = ("record_count", "record_rate", "byte_count", "byte_rate") + tuple(
     f"{name}{end}" for name in ("record_age_ms", "replication_latency_ms") for end in ("", "_min", "_max", "_avg"))
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -6,22 +6,10 @@ import pytest
 from confluent_kafka import KafkaException
 
 from commands import martlet, martlet_json
-from links import destination_cluster, source_cluster, wait_end, wait_mirror
+from links import wait_end, wait_mirror
 from mirrors import commit, committed
 from nodes import wait_until
 from test_links import produce
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def destination(source):
-    with destination_cluster(1) as cluster:
-        yield cluster
 
 
 @pytest.fixture
@@ -97,6 +85,22 @@ def test_single_settings_and_the_same_names(source, destination):
     settings = martlet_json(destination, "link", "describe", "same")["link"]["configuration"]
     assert settings["consumer.offset.sync.enable"] == "true" and "cluster.link.prefix" not in settings
     martlet(destination, "link", "delete", "same", "--force")
+
+
+def test_settings_are_changed_by_a_file_too(source, destination, tmp_path):
+    """Passwords are no arguments, which everybody on the machine sees; what is an argument wins."""
+    martlet(destination, "link", "create", "by-file", "--bootstrap", source.bootstrap)
+    path = tmp_path / "changes.properties"
+    path.write_text("topic.config.sync.ms=700\nconsumer.offset.sync.ms=5000\nsasl.password=of-a-file\nsync.group.offsets.enabled=true\n")
+    done = martlet(destination, "link", "config", "by-file", "consumer.offset.sync.ms=6000", "--config", path)
+    assert "sasl.password" in done.stdout and "of-a-file" not in done.stdout
+    settings = martlet_json(destination, "link", "describe", "by-file")["link"]["configuration"]
+    assert (settings["topic.config.sync.ms"], settings["consumer.offset.sync.ms"]) == ("700", "6000")
+    assert settings["consumer.offset.sync.enable"] == "true" and settings.get("sasl.password") != "of-a-file"
+    refused = martlet(destination, "link", "config", "by-file", "--config", tmp_path / "none", check=False)
+    assert refused.returncode == 1 and "--config" in refused.stderr
+    assert martlet(destination, "link", "config", "by-file", check=False).returncode == 64
+    martlet(destination, "link", "delete", "by-file", "--force")
 
 
 def test_what_a_link_cannot_do_is_said(source, destination, file):

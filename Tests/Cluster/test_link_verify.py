@@ -12,17 +12,11 @@ from confluent_kafka.admin import AdminClient
 from broker import binary
 from clusters import Cluster
 from commands import martlet
-from links import destination_cluster, link, source_cluster, wait_end, wait_mirror
+from links import destination_cluster, link, wait_end, wait_mirror
 from load import QUIET
 from nodes import wait_until
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,9 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from clusters import Cluster
 from commands import martlet, martlet_json
-from links import DESTINATION_ID, batches, destination_cluster, link, mirror, source_cluster, wait_end, wait_mirror
+from links import DESTINATION_ID, batches, destination_cluster, link, mirror, wait_end, wait_mirror
 from load import QUIET
 from nodes import wait_until
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster() as cluster:
-        yield cluster
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,22 @@ struct ProtocolTests {
         #expect(throws: KafkaError.self) { try versions.version(of: .produce) }
     }
 
+    @Test("A server that speaks TLS is told from one that speaks nothing known")
+    func foreignAnswers() throws {
+        var decoder = ResponseFrameDecoder(maximumSize: 1000)
+        for (bytes, words) in [
+            ([0x15, 3, 3, 0, 2, 2, 10], "speaks TLS"), ([0x16, 3, 1, 0], "speaks TLS"), (Array("HTTP".utf8), "Is this a Kafka listener?"),
+            ([0, 0, 0, 3], "Is this a Kafka listener?"), ([0, 0, 3, 0xE9], "response of 1001 bytes"),
+        ] as [([UInt8], String)] {
+            var buffer = ByteBuffer(bytes: bytes)
+            let failure = #expect(throws: KafkaError.self) { try decoder.decode(buffer: &buffer) }
+            #expect(failure?.kind == .protocolViolation)
+            #expect(failure?.explanation.contains(words) == true)
+        }
+        var whole = ByteBuffer(bytes: [0, 0, 0, 4, 1, 2, 3, 4, 0])
+        #expect(try decoder.decode(buffer: &whole) == ByteBuffer(bytes: [1, 2, 3, 4]))
+    }
+
     private func membership(_ assignors: [ConsumerAssignor] = [.cooperativeSticky]) -> GroupMembership {
         GroupMembership(group: "g", groupInstanceID: nil, assignors: assignors)
     }

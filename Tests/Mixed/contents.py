@@ -1,7 +1,7 @@
 """What is in a cluster as clients see it, to be compared before and after another program serves it; and clients that fill it."""
 
 from confluent_kafka import (
-    OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, Producer, TopicPartition,
+    OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, Producer, TopicPartition,
 )
 from confluent_kafka.admin import ConfigEntry, ConfigResource, OffsetSpec, AlterConfigOpType
 
@@ -115,9 +115,18 @@ def transact(cluster, topic: str, label: str, commits: bool, count: int = 10) ->
 
 def commit(cluster, group: str, topic: str, offsets: dict[int, int], metadata: str = "") -> None:
     consumer = Consumer({**QUIET, "bootstrap.servers": cluster.bootstrap, "group.id": group, "enable.auto.commit": False})
-    done = consumer.commit(
-        offsets=[TopicPartition(topic, partition, offset, metadata) for partition, offset in offsets.items()], asynchronous=False)
-    assert all(each.error is None for each in done), done
+    places = [TopicPartition(topic, partition, offset, metadata) for partition, offset in offsets.items()]
+
+    def done() -> list[TopicPartition] | None:
+        try:
+            return consumer.commit(offsets=places, asynchronous=False)
+        except KafkaException as error:
+            # Of the first group of a cluster: whose coordinator it is may not be known yet, not even to the coordinator.
+            assert error.args[0].code() in (KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS), error
+            return None
+
+    committed = wait_until(done, f"the offsets of {group} are taken", 30, 0.2)
+    assert all(each.error is None for each in committed), committed
     consumer.close()
 
 

@@ -76,7 +76,7 @@ COMMANDS: list[tuple] = [
     ("console-consumer", "--topic NAME-a --from-beginning --max-messages 3 --group NAME-g --property print.key=true "
      "--property print.headers=true --property print.offset=true --property print.partition=true --property print.timestamp=true"),
     ("console-consumer", "--topic NAME-a --from-beginning --max-messages 2 --property print.value=false --property print.key=true"),
-    ("console-consumer", "--topic NAME-a --from-beginning --timeout-ms 3000 --isolation-level read_committed"),
+    ("console-consumer", "--topic NAME-a --from-beginning --timeout-ms 10000 --isolation-level read_committed"),
     ("console-consumer", "--topic NAME-a --offset 1"),
     ("console-consumer", "--group NAME-g"),
     ("consumer-groups", "--describe --group NAME-g"),

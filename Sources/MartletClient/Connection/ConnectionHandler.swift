@@ -28,6 +28,11 @@ struct ResponseFrameDecoder: NIOSingleStepByteToMessageDecoder {
     mutating func decode(buffer: inout ByteBuffer) throws -> ByteBuffer? {
         guard let size = buffer.getInteger(at: buffer.readerIndex, as: Int32.self) else { return nil }
         guard size >= 4, Int(size) <= maximumSize else {
+            // A TLS record, alert (21) or handshake (22) of version 3.x: a listener of TLS has been spoken to in clear text.
+            if [0x1503, 0x1603].contains(size >> 16) {
+                throw KafkaError(
+                    .protocolViolation, "the server speaks TLS at this port; security.protocol has to be SSL or SASL_SSL")
+            }
             throw KafkaError(.protocolViolation, "response of \(size) bytes; allowed are 4 to \(maximumSize). Is this a Kafka listener?")
         }
         guard buffer.readableBytes >= 4 + Int(size) else { return nil }

@@ -132,6 +132,12 @@ struct LinkConfigCommand: AsyncParsableCommand {
     @Argument(help: "key=value, several if need be.")
     var settings: [Assignment] = []
 
+    @Option(
+        name: [.customShort("c"), .customLong("config")],
+        help: ArgumentHelp("A file of settings, such as passwords, which everybody sees in arguments.", valueName: "file"),
+        completion: .file())
+    var config: String?
+
     @Option(help: "A setting to take back to its default; several if need be.")
     var delete: [String] = []
 
@@ -139,11 +145,16 @@ struct LinkConfigCommand: AsyncParsableCommand {
     @OptionGroup var output: OutputOptions
 
     func validate() throws {
-        if settings.isEmpty, delete.isEmpty { throw ValidationError("Say what to change: key=value, or --delete key.") }
+        if settings.isEmpty, delete.isEmpty, config == nil {
+            throw ValidationError("Say what to change: key=value, --config file, or --delete key.")
+        }
     }
 
     func run() async throws {
-        let given = try LinkSettingOptions.read(settings.map { MirrorEntry(key: $0.name, value: $0.value, line: 0) })
+        var entries = OrderedDictionary<String, MirrorEntry>()
+        if let config { for entry in try LinkSettingOptions.entries(of: config) { entries[entry.key] = entry } }
+        for setting in settings { entries[setting.name] = MirrorEntry(key: setting.name, value: setting.value, line: 0) }
+        let given = try LinkSettingOptions.read(Array(entries.values), place: config)
         let changes = given.settings
         if !changes.isEmpty || !delete.isEmpty {
             _ = try await cluster.withAdmin { admin in

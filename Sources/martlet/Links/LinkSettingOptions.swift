@@ -31,21 +31,23 @@ struct LinkSettingOptions: ParsableArguments {
 
     func read(bootstrap: String?) throws -> Given {
         var entries: OrderedDictionary<String, MirrorEntry> = [:]
-        if let config {
-            let content = ConfigurationFile.read(config)
-            if let mistake = content.mistakes.first(where: { $0.severity == .error }) { throw CommandFailure("--config: \(mistake)") }
-            for entry in content.entries {
-                var line = 0
-                if case .file(_, let number) = entry.origin { line = number }
-                entries[entry.key] = MirrorEntry(key: entry.key, value: entry.value, line: line)
-            }
-        }
+        if let config { for entry in try Self.entries(of: config) { entries[entry.key] = entry } }
         for assignment in set { entries[assignment.name] = MirrorEntry(key: assignment.name, value: assignment.value, line: 0) }
         let isFile = entries["clusters"] != nil
         if let bootstrap, !isFile { entries["bootstrap.servers"] = MirrorEntry(key: "bootstrap.servers", value: bootstrap, line: 0) }
         var given = try Self.read(Array(entries.values), flow: flow, place: config)
         if let bootstrap { given.settings["bootstrap.servers"] = bootstrap }
         return given
+    }
+
+    static func entries(of file: String) throws -> [MirrorEntry] {
+        let content = ConfigurationFile.read(file)
+        if let mistake = content.mistakes.first(where: { $0.severity == .error }) { throw CommandFailure("--config: \(mistake)") }
+        return content.entries.map { entry in
+            var line = 0
+            if case .file(_, let number) = entry.origin { line = number }
+            return MirrorEntry(key: entry.key, value: entry.value, line: line)
+        }
     }
 
     /// - Parameter place: of the entries, for what is said about them.

@@ -78,7 +78,7 @@ extension LinkServices {
                 _ = try await give(ends.bound(wanted), group: group, link: link, services)
                 done.append(.string(group))
             }
-            for (group, beyond) in try services.offsetsBeyond(ends) {
+            for (group, beyond) in try services.offsetsBeyond(ends).sorted(by: { $0.key < $1.key }) {
                 let result = try await give(beyond, group: group, link: link, services)
                 guard result == .changed else { continue }
                 let partitions = beyond.keys.sorted().map(\.description).joined(separator: ", ")
@@ -161,7 +161,7 @@ extension BrokerServices {
 
     /// What groups have committed behind the ends of topics, bounded by those.
     fileprivate func offsetsBeyond(_ ends: MirrorEnds) throws(SynchronizationFailure) -> GroupOffsets {
-        guard !ends.isEmpty else { return [] }
+        guard !ends.isEmpty else { return [:] }
         let listed = groups.listGroups(ListGroupsRequest())
         guard listed.errorCode == .none else { throw SynchronizationFailure("groups are still being loaded here") }
         var beyond: GroupOffsets = [:]

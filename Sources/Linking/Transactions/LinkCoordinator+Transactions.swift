@@ -24,11 +24,17 @@ extension LinkCoordinator {
         return records
     }
 
-    /// Lets go of what is recorded of mirrors that are none any more.
+    /// Lets go of what is recorded of mirrors that are none any more, or that the others do not wait for. One that stops still needs it.
     public func forgetStoppedMirrors(link: String) -> [LinkRecord] {
         let topics = Set(transactions[link]?.mirrors.keys.map(\.topic) ?? [])
-        return topics.sorted().filter { topic in image.mirrors[topic].map { $0.link != link || $0.state == .stopped } ?? true }
-            .map { .settledMirrorRemoved(link, $0) }
+        return topics.sorted().filter { topic in
+            image.mirrors[topic].map { $0.link != link || !$0.state.fetches && $0.state != .stopping } ?? true
+        }.map { .settledMirrorRemoved(link, $0) }
+    }
+
+    /// What a topic was settled to counts in its life as a mirror and not in the next: it is written to and cut between them.
+    func forgetSettled(_ topic: String) -> [LinkRecord] {
+        transactions.filter { $0.value.mirrors.keys.contains { $0.topic == topic } }.keys.sorted().map { .settledMirrorRemoved($0, topic) }
     }
 
     private static func offsets(of topic: String, _ mirrors: [TopicPartition: SettledMirror]) -> [SettledMirror?] {

@@ -347,6 +347,15 @@ struct TransactionGateTests {
         Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
         Self.expect(&gate, [Self.b0: 26])
         #expect(gate.hasSettled(before: [1: 6], in: ["b"]))
+        // What is waited for no longer may still come.
+        gate.observe(Self.decision(7))
+        Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(12)], now: 50)
+        let left = gate.evaluate(now: 20_000)
+        #expect(left == [Self.b0] && gate.hasSettled(before: [1: 8]))
+        #expect(!gate.hasSettled(before: [1: 8], in: ["b"]))
+        Self.report(&gate, Self.b0, from: 30, upTo: 40, [Self.marker(35)], now: 20_001)
+        _ = gate.evaluate(now: 20_001)
+        #expect(gate.hasSettled(before: [1: 8], in: ["b"]))
     }
 
     /// A mirror that had everything for a while, and knows of no marker, had it before it was looked at.

@@ -120,14 +120,15 @@ public struct TransactionGate: Sendable {
 
     /// Whether all decisions before some offsets have been observed, and what they committed is settled.
     ///
-    /// - Parameter topics: of these mirrors; nil for all of them.
+    /// - Parameter topics: in these mirrors, whether the others wait for them or not; nil for all that are waited for.
     public func hasSettled(before ends: [Int32: Offset], in topics: Set<String>? = nil) -> Bool {
         ends.allSatisfy { nextOffsets[$0.key] ?? 0 >= $0.value }
             && decisions.values.allSatisfy { entry in
                 let id = entry.decision.id
                 guard entry.decision.isCommit, id.offset < ends[id.partition] ?? 0 else { return true }
-                if let topics, !mirrored(entry.decision.partitions).contains(where: { topics.contains($0.topic) }) { return true }
-                return waiting(entry).isEmpty
+                guard let topics else { return waiting(entry).isEmpty }
+                let chosen = mirrored(entry.decision.partitions).filter { topics.contains($0.topic) }
+                return chosen.isEmpty || waiting(entry).isEmpty && chosen.allSatisfy { entry.passed.contains($0) }
             }
     }
 

@@ -34,8 +34,8 @@ final class TransactionLedger {
     /// With which step a link has shown a transaction first.
     private var shown: [Shown: Int] = [:]
     private var step = 0
-    /// Shown in part because one of its mirrors was given up waiting for, as the gate counts it.
-    private var incomplete: Set<UInt64> = []
+    /// What was decided by then may be shown in part: a mirror or a decision was given up waiting for, as the gate counts it.
+    private var incompleteUntil: [Place: Int64] = [:]
     private(set) var settled = 0
 
     init(_ world: LinkWorld) {
@@ -88,13 +88,13 @@ final class TransactionLedger {
         for partition in before.keys where after[partition] == nil {
             joined[Place(cluster: cluster.name, link: link, partition: partition)] = nil
         }
+        if batch.hasIncomplete { incompleteUntil[Place(cluster: cluster.name, link: link)] = world.now }
         for (transaction, partition) in new.sorted(by: { $0.key < $1.key }) {
             let entry = Shown(cluster: cluster.name, link: link, transaction: transaction)
             if shown[entry] == nil {
                 shown[entry] = step
                 settled += 1
             }
-            if batch.hasIncomplete { incomplete.insert(transaction) }
             check(transaction, partition, cluster, link, after)
         }
     }
@@ -103,7 +103,7 @@ final class TransactionLedger {
     private func check(
         _ number: UInt64, _ first: TopicPartition, _ cluster: ModelCluster, _ link: String, _ mirrors: [TopicPartition: SettledMirror]
     ) {
-        guard let since = shown[Shown(cluster: cluster.name, link: link, transaction: number)], !incomplete.contains(number),
+        guard let since = shown[Shown(cluster: cluster.name, link: link, transaction: number)],
             !isCut(first, cluster)
         else { return }
         for (source, other) in mirrored(number, cluster, link) where other != first {
@@ -124,6 +124,7 @@ final class TransactionLedger {
     private func mirrored(_ number: UInt64, _ cluster: ModelCluster, _ link: String) -> [(source: ModelPartition, mirror: TopicPartition)] {
         guard let transaction = known[number], transaction.isCommit == true,
             transaction.decidedAt ?? 0 > begun[Place(cluster: cluster.name, link: link)] ?? .max,
+            transaction.decidedAt ?? 0 > incompleteUntil[Place(cluster: cluster.name, link: link)] ?? .min,
             cluster.committedImage.links[link]?.sourceClusterID == transaction.cluster.name
         else { return [] }
         let mirrors = cluster.committedImage.mirrors(of: link)

@@ -92,7 +92,7 @@ public struct LinkCoordinator: Sendable {
             throw LinkRefusal(.exists, "'\(mirror.name)' mirrors '\(known.sourceName)' of link '\(known.link)' already")
         }
         // What another cluster took over comes back as its mirror.
-        return [.mirror(mirror)] + (mirror.state == .pendingRestore ? unfence([mirror.name]) : [])
+        return [.mirror(mirror)] + (mirror.state == .pendingRestore ? unfence([mirror.name]) : []) + forgetSettled(mirror.name)
     }
 
     /// What a verb does to some mirrors. Nothing is changed; `records` makes it so.

@@ -83,8 +83,10 @@ public enum Invariant: String, Sendable, CaseIterable {
     case mirroredOffsetsFit
     /// What the source's transactions left open is ended before any client writes.
     case mirroredTransactionsEnd
-    /// After a failover a transaction is committed in all its mirrored partitions or in none.
+    /// A transaction is shown as committed in all of its mirrored partitions or in none, at any time and after a failover.
     case mirroredTransactionsAreWhole
+    /// What a reader of committed transactions has seen in a mirror is there after a failover, too.
+    case whatWasShownStays
     /// Topics are not mirrored round and round.
     case linksNeverLoop
     /// Said again, a verb changes nothing.

@@ -253,6 +253,7 @@ struct TransactionGateTests {
         gate.observe(Self.decision(5))
         Self.complete(&gate, at: 6, now: 20)
         gate.observe(Self.decision(7))
+        gate.readThrough(1)
         // Nobody waits for mirrors that have everything to fetch yet.
         Self.report(&gate, Self.a0, from: 0, upTo: 10, [Self.marker(3, at: 4_850), Self.marker(9, at: 5_001)], coveredAt: 11)
         Self.report(&gate, Self.b0, from: 0, upTo: 10)
@@ -263,6 +264,98 @@ struct TransactionGateTests {
         Self.expect(&gate, [:])
         Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(12, at: 2)], coveredAt: 30)
         Self.expect(&gate, [Self.a0: 13, Self.b0: 26])
+    }
+
+    /// Whose marker it is is told by its time only once everything is known that it may be of.
+    @Test func aMarkerInANewMirrorWaitsForDecisionsThatMayFitBetter() {
+        var gate = TransactionGate(SettledTransactions(), maximumHoldMilliseconds: 10_000)
+        gate.setMirrors(["a": "a", "b": "b"], now: 10)
+        gate.observe(Self.decision(5))
+        Self.report(&gate, Self.a0, from: 0, upTo: 10, coveredAt: 11)
+        Self.report(&gate, Self.b0, from: 0, upTo: 20, coveredAt: 11)
+        Self.expect(&gate, [Self.a0: 10, Self.b0: 20])
+        // Of the producer's next transaction, which the link has not read of yet.
+        Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(15, at: 7_010)], now: 30, coveredAt: 30)
+        Self.expect(&gate, now: 30, [:])
+        Self.complete(&gate, at: 6, now: 31)
+        Self.expect(&gate, now: 31, [:])
+        gate.observe(Self.decision(7))
+        gate.readThrough(30)
+        Self.expect(&gate, now: 32, [:])
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25, at: 7_020)], now: 33, coveredAt: 33)
+        gate.readThrough(33)
+        Self.expect(&gate, now: 34, [Self.a0: 16, Self.b0: 26])
+    }
+
+    /// A new mirror has had what the source carried out before; whoever coordinates next goes by the order, and has to know.
+    @Test func whatANewMirrorHadCarriedOutIsRecorded() {
+        var settled = SettledTransactions()
+        settled.mirrors = [Self.b0: SettledMirror(end: 20, stable: 20)]
+        settled.decisions.positions = [1: 0]
+        var gate = Self.gate(settled)
+        gate.observe(Self.decision(5))
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
+        Self.expect(&gate, [Self.b0: 26])
+        Self.complete(&gate, at: 6, now: 20)
+        Self.report(&gate, Self.a0, from: 10, upTo: 10, now: 22)
+        Self.report(&gate, Self.a0, from: 10, upTo: 10, now: 30, coveredAt: 25)
+        _ = gate.evaluate(now: 30)
+        let step = gate.takeStep()
+        #expect(step.mirrors[Self.a0] == SettledMirror(end: 10, stable: 10))
+        #expect(step.decisions.partial == [DecisionID(partition: 1, offset: 5): [Self.a0, Self.b0]])
+        var recorded = SettledTransactions()
+        recorded.mirrors = [Self.a0: SettledMirror(end: 10, stable: 10), Self.b0: SettledMirror(end: 26, stable: 26)]
+        recorded.decisions = step.decisions
+        var next = Self.gate(recorded)
+        for offset in [5, 7] as [Offset] { next.observe(Self.decision(offset)) }
+        Self.report(&next, Self.a0, from: 10, upTo: 15, [Self.marker(12)])
+        Self.expect(&next, [:], "it is of the second, which the other mirror has not")
+        Self.report(&next, Self.b0, from: 26, upTo: 30, [Self.marker(28)])
+        Self.expect(&next, [Self.a0: 13, Self.b0: 29])
+    }
+
+    /// A mirror that comes back has been written to and cut meanwhile: where it was settled to before says nothing about it.
+    @Test func whatAMirrorWasSettledToEndsWithIt() {
+        var gate = Self.gate(topics: ["a": "a"])
+        gate.setMirrors(["a": "a", "b": "b"], now: 5)
+        gate.observe(Self.decision(5))
+        Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
+        Self.expect(&gate, [Self.a0: 13], "nobody waits for the other before it has caught up")
+
+        var coordinator = LinkCoordinator()
+        let configuration: OrderedDictionary<String, String> = ["bootstrap.servers": "a:9092"]
+        coordinator.replay(.link(LinkDefinition(name: "l", id: .zero, configuration: configuration, sourceClusterID: "", createdAt: 0)))
+        let stopped = MirrorTopic(name: "b", link: "l", sourceName: "b", sourceID: .zero, state: .stopped, since: 0)
+        let paused = MirrorTopic(name: "a", link: "l", sourceName: "a", sourceID: .zero, state: .paused, since: 0)
+        for record in [LinkRecord.mirror(stopped), .mirror(paused)] { coordinator.replay(record) }
+        for topic in ["a", "b"] { coordinator.replay(.settledMirror("l", topic, [SettledMirror(end: 10, stable: 8)])) }
+        let restored = stopped.entering(.pendingRestore, at: 1)
+        #expect(throws: Never.self) {
+            let records = try coordinator.addMirror(restored)
+            #expect(records == [.mirror(restored), .settledMirrorRemoved("l", "b")])
+        }
+        #expect(coordinator.forgetStoppedMirrors(link: "l") == [.settledMirrorRemoved("l", "a"), .settledMirrorRemoved("l", "b")])
+    }
+
+    /// A mirror that is promoted has what was decided before, even if the source carries it out late.
+    @Test func decisionsAreWaitedForInSomeMirrors() {
+        var gate = Self.gate()
+        gate.observe(Self.decision(5, [Self.b0]))
+        #expect(gate.hasSettled(before: [1: 6], in: ["a"]))
+        #expect(!gate.hasSettled(before: [1: 6], in: ["b"]) && !gate.hasSettled(before: [1: 6]))
+        #expect(!gate.hasSettled(before: [1: 7], in: ["a"]), "not all has been read")
+        Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
+        Self.expect(&gate, [Self.b0: 26])
+        #expect(gate.hasSettled(before: [1: 6], in: ["b"]))
+        // What is waited for no longer may still come.
+        gate.observe(Self.decision(7))
+        Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(12)], now: 50)
+        let left = gate.evaluate(now: 20_000)
+        #expect(left == [Self.b0] && gate.hasSettled(before: [1: 8]))
+        #expect(!gate.hasSettled(before: [1: 8], in: ["b"]))
+        Self.report(&gate, Self.b0, from: 30, upTo: 40, [Self.marker(35)], now: 20_001)
+        _ = gate.evaluate(now: 20_001)
+        #expect(gate.hasSettled(before: [1: 8], in: ["b"]))
     }
 
     /// A mirror that had everything for a while, and knows of no marker, had it before it was looked at.

@@ -24,7 +24,8 @@ struct LinkSimulationTests {
     @Test(
         "Notice faults that were put in on purpose",
         arguments: [
-            LinkMutation.cutTooFar, .cutWithoutKeeping, .promoteWithoutFencing, .stopWithoutAborting, .copyOffsetsAhead, .mirrorOwnMirrors,
+            LinkMutation.cutTooFar, .cutWithoutKeeping, .promoteWithoutFencing, .stopWithoutAborting, .keepUnsettled, .copyOffsetsAhead,
+            .mirrorOwnMirrors,
         ])
     func noticeLinkMutations(mutation: LinkMutation) {
         let outcome = Simulation.firstSeedThatNotices(mutation, count: 40, isBrief: true)

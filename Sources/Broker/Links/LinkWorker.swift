@@ -86,7 +86,8 @@ struct LinkWorker: Sendable {
         let topics = image.linkedTopics(mirrors.map(\.name))
         for growth in rounds.steps.growing(topics) { await grow(growth.topic, to: Int32(growth.partitions)) }
         let drained = rounds.steps.drained(mirrors, topics: topics, survey).filter { isSettled($0.mirror.name, rounds.steps) }
-        if !drained.isEmpty {
+        // What the source decided before it was fenced may still be carried out there: its markers come behind the ends that count.
+        if !drained.isEmpty, await haveCarriedOutAll(drained.map(\.mirror.name)) {
             await synchronizeOffsets()
             try await record(drained)
         }
@@ -99,6 +100,12 @@ struct LinkWorker: Sendable {
     private func isSettled(_ topic: String, _ steps: LinkSteps) -> Bool {
         guard (try? LinkSettings(link.configuration))?.keepsTransactionsWhole == true else { return true }
         return links.watches.withLock { $0[link.name] }?.isSettled(topic, before: steps.ends(of: topic)) ?? false
+    }
+
+    /// Whether everything that the source has committed by now is committed in mirrors.
+    private func haveCarriedOutAll(_ topics: [String]) async -> Bool {
+        guard (try? LinkSettings(link.configuration))?.keepsTransactionsWhole == true else { return true }
+        return await links.awaitTransactions(link: link.name, in: topics)
     }
 
     /// Has the source refuse further writes, where it is Martlet's and lets us, and asks where it ends.

@@ -52,14 +52,22 @@ extension LinkCoordinator {
         return groupOffsets(of: link, become: known.mapValues { $0.filter { !topics.contains($0.key.topic) } })
     }
 
-    /// Lets go of what is recorded of mirrors that are none any more.
+    /// Lets go of what is recorded of mirrors that are none any more, or that the others do not wait for. One that stops still needs it.
     public func forgetStoppedMirrors(link: String) -> [LinkRecord] {
         let known = transactions[link] ?? SettledTransactions()
-        let topics = Set(known.mirrors.keys.map(\.topic)).union(known.groupOffsets.values.joined().map(\.key.topic))
-        let stopped = topics.filter { topic in
-            topic != OffsetsLog.topic && image.mirrors[topic].map { $0.link != link || $0.state == .stopped } ?? true
+        let free = Set(known.mirrors.keys.map(\.topic)).filter { topic in
+            topic != OffsetsLog.topic
+                && image.mirrors[topic].map { $0.link != link || !$0.state.fetches && $0.state != .stopping } ?? true
         }
-        return stopped.sorted().map { .settledMirrorRemoved(link, $0) } + forgetGroupOffsets(link: link, topics: stopped)
+        let stopped = Set(known.groupOffsets.values.joined().map(\.key.topic)).filter { topic in
+            image.mirrors[topic].map { $0.link != link || $0.state == .stopped } ?? true
+        }
+        return free.sorted().map { .settledMirrorRemoved(link, $0) } + forgetGroupOffsets(link: link, topics: stopped)
+    }
+
+    /// What a topic was settled to counts in its life as a mirror and not in the next: it is written to and cut between them.
+    func forgetSettled(_ topic: String) -> [LinkRecord] {
+        transactions.filter { $0.value.mirrors.keys.contains { $0.topic == topic } }.keys.sorted().map { .settledMirrorRemoved($0, topic) }
     }
 
     private static func offsets(of topic: String, _ mirrors: [TopicPartition: SettledMirror]) -> [SettledMirror?] {

@@ -35,19 +35,20 @@ extension TransactionGate {
     }
 
     private mutating func fate(of marker: Marker, in partition: TopicPartition, now: Int64, maximumHold: Int64) -> Marker.Fate {
-        switch decision(of: marker.marker, in: partition) {
-        case .found(let id): return .of(id)
-        case .unknown: return .free
-        case .toCome:
-            let isLate = now - marker.reportedAt > maximumHold
-            guard marker.reportedAt <= readThrough || isLate else { return .unknown }
-            if isLate, marker.reportedAt > readThrough { incompleteTransactions += 1 }
-            return .free
-        }
+        let match = decision(of: marker.marker, in: partition)
+        if case .found(let id) = match { return .of(id) }
+        // What has not been observed yet may be what the marker is of, or fit it better.
+        let hasRead = marker.reportedAt <= readThrough
+        guard hasRead || now - marker.reportedAt > maximumHold else { return .unknown }
+        if !hasRead { incompleteTransactions += 1 }
+        if case .likely(let id) = match { return .of(id) }
+        return .free
     }
 
     private enum Match {
         case found(DecisionID)
+        /// The one that fits best so far.
+        case likely(DecisionID)
         /// Of a decision from before those that are known.
         case unknown
         case toCome
@@ -74,6 +75,7 @@ extension TransactionGate {
         }
         // An earlier transaction of the producer had ended before this one began.
         if max(0, marker.timestamp - first.decision.startedAt) < bestDistance { return .unknown }
-        return .found(best.decision.id)
+        let isWithin = bestDistance == 0 && best.completionTimestamp != nil
+        return isWithin ? .found(best.decision.id) : .likely(best.decision.id)
     }
 }

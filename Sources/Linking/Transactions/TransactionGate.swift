@@ -68,7 +68,7 @@ public struct TransactionGate: Sendable {
     var nextOffsets: OrderedDictionary<Int32, Offset> = [:]
     let recorded: SettledDecisions
     var mirrors: [TopicPartition: Mirror] = [:]
-    /// What was recorded of mirrors that have not been heard of yet.
+    /// What was recorded of mirrors, until it is known which of them fetch.
     var recordedMirrors: [TopicPartition: SettledMirror]
     /// Partitions of `__consumer_offsets` that transactions name and that are not read yet, with when the first of those began, by the
     /// source's clock.
@@ -137,11 +137,16 @@ public struct TransactionGate: Sendable {
     public func reach(of partition: TopicPartition) -> Offset { mirrors[partition]?.upTo ?? -1 }
 
     /// Whether all decisions before some offsets have been observed, and what they committed is settled.
-    public func hasSettled(before ends: [Int32: Offset]) -> Bool {
+    ///
+    /// - Parameter topics: in these mirrors, whether the others wait for them or not; nil for all that are waited for.
+    public func hasSettled(before ends: [Int32: Offset], in topics: Set<String>? = nil) -> Bool {
         ends.allSatisfy { nextOffsets[$0.key] ?? 0 >= $0.value }
             && decisions.values.allSatisfy { entry in
                 let id = entry.decision.id
-                return !entry.decision.isCommit || id.offset >= ends[id.partition] ?? 0 || waiting(entry).isEmpty
+                guard entry.decision.isCommit, id.offset < ends[id.partition] ?? 0 else { return true }
+                guard let topics else { return waiting(entry).isEmpty }
+                let chosen = mirrored(entry.decision.partitions).filter { topics.contains($0.topic) }
+                return chosen.isEmpty || waiting(entry).isEmpty && chosen.allSatisfy { entry.passed.contains($0) }
             }
     }
 
@@ -245,7 +250,8 @@ public struct TransactionGate: Sendable {
             mirror.sequenced = nil
             mirrors[partition] = mirror
         }
-        recordedMirrors = recordedMirrors.filter { sources[$0.key.topic] == nil }
+        // Of others that was recorded in a life before: if they come back they are waited for when they have caught up.
+        recordedMirrors = [:]
     }
 
     /// A mirror's leader says how far it is.
@@ -340,6 +346,16 @@ public struct TransactionGate: Sendable {
         for (id, mirrors) in recorded.partial where id.offset >= nextOffsets[id.partition] ?? 0 { settled.partial[id] = mirrors }
     }
 
+    /// Mirrors that have had everything since the source carried a decision out, and for whose markers of the producer time has to tell. The
+    /// next coordinator goes by the order: it would take the producer's next marker for one of this decision.
+    private func likelyPassed(_ entry: Decision) -> [TopicPartition] {
+        guard let completedAt = entry.completedAt else { return [] }
+        return waiting(entry).filter { partition in
+            guard entry.markers[partition] == nil, let mirror = mirrors[partition], let coveredAt = mirror.coveredAt else { return false }
+            return coveredAt >= completedAt && mirror.sequenced?.contains(entry.decision.producer.id) == false
+        }
+    }
+
     /// What the mirrors' settled offsets stand for.
     var settledDecisions: SettledDecisions {
         var settled = SettledDecisions()
@@ -358,7 +374,8 @@ public struct TransactionGate: Sendable {
                 isFirst = false
                 if let ended = run { settled.done[partition, default: []].append(ended) }
                 run = nil
-                if !entry.passed.isEmpty { settled.partial[id] = entry.passed }
+                let passed = entry.passed.union(likelyPassed(entry))
+                if !passed.isEmpty { settled.partial[id] = passed }
             }
             if let ended = run { settled.done[partition, default: []].append(ended) }
         }

@@ -19,21 +19,18 @@ final class LinkLedger {
     /// Since when mirrors are being promoted, in milliseconds.
     private var promotedSince: [Place: Int64] = [:]
     private var kept: Set<UInt64> = []
-    private var origins: [UInt64: String] = [:]
     /// How often the history of some partition has changed.
     private(set) var changes = 0
     private(set) var acknowledged = 0
-    /// Whether transactions have to be whole after a failover.
-    var checksTransactions = false
+    let transactions: TransactionLedger
+    /// When topics were found to be fenced for a take-over, in milliseconds.
+    private var fencedAt: [Place: Int64] = [:]
+    /// When topics were opened again, in milliseconds.
+    private var unfencedAt: [Place: Int64] = [:]
 
     init(_ world: LinkWorld) {
         self.world = world
-    }
-
-    func begin(_ cluster: ModelCluster) -> UInt64 {
-        let transaction = world.fresh()
-        origins[transaction] = cluster.name
-        return transaction
+        transactions = TransactionLedger(world)
     }
 
     // MARK: Writing
@@ -52,8 +49,9 @@ final class LinkLedger {
         if let other = promoted[place] {
             world.fail(.oneClusterTakesWrites, "\(name) takes a write although \(other.cluster) has taken over")
         }
-        if let mirror, mirror.state == .stopped, mirror.topicID == topic.id {
-            let left = replica.log.openTransactions.filter { origins[$0] != cluster.name }
+        // What is lost by an unclean election is lost.
+        if let mirror, mirror.state == .stopped, mirror.topicID == topic.id, partition.uncleanAt < mirror.since {
+            let left = replica.log.openTransactions.map(\.number).filter { transactions.origin(of: $0) != cluster.name }
             if !left.isEmpty {
                 world.fail(.mirroredTransactionsEnd, "\(name) takes a write while transactions \(left) of its source are open")
             }
@@ -88,6 +86,8 @@ final class LinkLedger {
             common = batch.last + 1
         }
         partition.committed.truncate(to: min(common, log.end))
+        // Of transactions whose ends are cut off because the source has others nothing counts as shown.
+        partition.shown = min(partition.shown, partition.committed.end, log.openTransactions.first?.first ?? .max)
     }
 
     // MARK: Mirrors
@@ -123,17 +123,22 @@ final class LinkLedger {
     // MARK: States
 
     /// All brokers of the cluster know that the topic is fenced, and nothing is on its way.
-    func fenced(_ cluster: ModelCluster, _ topic: String) { fenced.insert(Place(cluster: cluster.name, topic: topic)) }
+    func fenced(_ cluster: ModelCluster, _ topic: String) {
+        let place = Place(cluster: cluster.name, topic: topic)
+        if fenced.insert(place).inserted { fencedAt[place] = world.now }
+    }
 
     func recorded(_ cluster: ModelCluster, _ record: LinkRecord, _ former: LinkImage) {
         switch record {
         case .link, .linkRemoved: break
         case .fence: break
-        // What goes beside the data, transactions' releases and synchronous mirrors are not simulated.
+        // What goes beside the data and synchronous mirrors are not simulated; transactions have a judge of their own.
         case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .synchronous, .synchronousRemoved,
             .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved:
             break
-        case .fenceRemoved(let topic): forget(Place(cluster: cluster.name, topic: topic))
+        case .fenceRemoved(let topic):
+            forget(Place(cluster: cluster.name, topic: topic))
+            unfencedAt[Place(cluster: cluster.name, topic: topic)] = world.now
         case .mirrorRemoved(let topic):
             announced.remove(Place(cluster: cluster.name, topic: topic))
             // As after a take-over that somebody has ended by hand.
@@ -169,9 +174,8 @@ final class LinkLedger {
                 checkPromoted(cluster, mirror, source)
                 let other = Place(cluster: source, topic: mirror.sourceName)
                 if former?.state == .stopping, isOriginal(other, mirror.sourceID) { promoted[other] = place }
-            } else {
-                checkWhole(cluster, mirror)
             }
+            transactions.stopped(cluster, mirror)
         default: break
         }
     }
@@ -188,6 +192,12 @@ final class LinkLedger {
             own.id == mirror.topicID, let theirs = world.cluster(source)?.topics[mirror.sourceName]
         else { return }
         let since = promotedSince[Place(cluster: cluster.name, topic: mirror.name)] ?? 0
+        let other = Place(cluster: source, topic: mirror.sourceName)
+        // Somebody has opened the source again.
+        if unfencedAt[other] ?? -1 >= since { return }
+        if mirror.state == .stopped, fenced.contains(other), let time = fencedAt[other] {
+            transactions.promoted(cluster, mirror, since: since, fencedAt: time)
+        }
         for (index, partition) in theirs.partitions.enumerated() {
             // What is lost here by an unclean election is lost.
             if index < own.partitions.count, own.partitions[index].uncleanAt >= since { continue }
@@ -200,22 +210,6 @@ final class LinkLedger {
                     )
                 }
             }
-        }
-    }
-
-    /// Transactions are committed in all partitions or in none.
-    private func checkWhole(_ cluster: ModelCluster, _ mirror: MirrorTopic) {
-        guard checksTransactions, let topic = cluster.topics[mirror.name], topic.id == mirror.topicID else { return }
-        var committed: Set<UInt64> = []
-        var others: Set<UInt64> = []
-        for partition in topic.partitions {
-            for batch in partition.committed.batches {
-                guard let transaction = batch.transaction, let marker = batch.marker else { continue }
-                if marker == .commit { committed.insert(transaction) } else { others.insert(transaction) }
-            }
-        }
-        if let half = committed.intersection(others).min() {
-            world.fail(.mirroredTransactionsAreWhole, "\(cluster.name)'s \(mirror.name) has transaction \(half) committed in part")
         }
     }
 
@@ -297,8 +291,12 @@ final class LinkLedger {
         case .mirrorRemoved(let name): "mirror \(name) is removed"
         case .fence(let fence): "\(fence.topic) is fenced by \(fence.by)"
         case .fenceRemoved(let name): "\(name) is not fenced any more"
-        case .synchronized, .synchronizedRemoved, .synchronization, .synchronizationRemoved, .synchronous, .synchronousRemoved,
-            .settledMirror, .settledMirrorRemoved, .settledDecisions, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved:
+        case .settledMirror(let link, let topic, let offsets):
+            "mirror \(topic) of \(link) is settled to \(offsets.map { $0.map { "\($0.end)" } ?? "none" }.joined(separator: " "))"
+        case .settledDecisions(let link, let decisions):
+            "decisions of \(link) are settled to \(decisions.positions.map { "\($0.key): \($0.value)" }.joined(separator: ", "))"
+        case .settledMirrorRemoved, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved, .synchronized, .synchronizedRemoved, .synchronization,
+            .synchronizationRemoved, .synchronous, .synchronousRemoved:
             "\(record.encoded.key)"
         }
     }

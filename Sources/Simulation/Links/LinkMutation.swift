@@ -31,6 +31,8 @@ public enum LinkMutation: String, Sendable, CaseIterable {
     case fenceUnsettled
     /// Partitions that the source has and the mirror has not are forgotten.
     case forgetPartitions
+    /// What the source has decided and not carried out yet is not waited for.
+    case promoteUndecided
     // Stopping.
     /// Mirrors become writable without ending what the source left open.
     case stopWithoutAborting
@@ -40,6 +42,13 @@ public enum LinkMutation: String, Sendable, CaseIterable {
     case leadByOlderImages
     /// A mirror is one again before all brokers know.
     case restoreUnannounced
+    // Transactions.
+    /// Every mirror shows transactions as they come.
+    case showUnsettled
+    /// Markers are taken for settled mirror by mirror.
+    case settleOneByOne
+    /// A failover leaves in the mirrors what is not settled.
+    case keepUnsettled
     // Topics and offsets.
     /// A topic is created before brokers know that it is a mirror.
     case createUnannounced

@@ -48,6 +48,10 @@ struct LinkPlan: CustomStringConvertible {
     var lost: Int64 = 5
     /// Of a thousand batches.
     var transactional: Int64 = 300
+    /// Whether producers use one epoch for all of their transactions, as before transaction.version 2.
+    var keepsEpochs = false
+    /// How long mirrors wait for one that does not get on, in milliseconds.
+    var transactionHold: Int64 = 10_000
 
     init(seed: UInt64, isBrief: Bool) {
         var random = SeededRandom(seed: seed)
@@ -62,6 +66,8 @@ struct LinkPlan: CustomStringConvertible {
         produceInterval = .milliseconds(random.pick([30, 80, 200]))
         lost = random.pick([0, 5, 30])
         transactional = random.pick([0, 200, 500])
+        keepsEpochs = random.chance(500)
+        transactionHold = random.pick([1_000, 10_000, 10_000])
         fetchInterval = random.pick([25, 25, 300])
         duration = .seconds(isBrief ? random.between(10...20) : random.between(20...60))
     }
@@ -69,6 +75,6 @@ struct LinkPlan: CustomStringConvertible {
     var description: String {
         let kinds = LinkFaultKind.allCases.filter { faults.contains($0) }.map { "\($0)" }.joined(separator: " ")
         return "\(shape.rawValue), \(replication) of \(brokers) brokers, \(topics) topics of \(partitions) partitions, "
-            + "\(skipsGaps ? "gaps skipped, " : "")\(duration / 1_000_000) s, faults: \(kinds)"
+            + "\(skipsGaps ? "gaps skipped, " : "")\(keepsEpochs ? "epochs kept, " : "")transactions held for \(transactionHold) ms, \(duration / 1_000_000) s, faults: \(kinds)"
     }
 }

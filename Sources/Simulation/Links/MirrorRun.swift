@@ -123,7 +123,7 @@ final class MirrorRun {
     private func ask() {
         guard !isStopped, let source else { return }
         turn += 1
-        let (asked, question) = (turn, question)
+        let (asked, question, sentAt) = (turn, question, world.now)
         world.ask(broker, source) { [self] () -> ModelAnswer? in
             guard let partition = source.led(mirror.sourceName, mirror.sourceID, partition.name.partition, by: leader) else {
                 return .refused("not the leader")
@@ -131,7 +131,7 @@ final class MirrorRun {
             return source.answer(question, partition)
         } _: { [self] answer in
             guard !isStopped, turn == asked else { return }
-            take(answer ?? .refused("no answer"), question)
+            take(answer ?? .refused("no answer"), question, sentAt)
         }
     }
 
@@ -143,7 +143,7 @@ final class MirrorRun {
 
     // MARK: Answers
 
-    private func take(_ answer: ModelAnswer, _ question: MirrorQuestion) {
+    private func take(_ answer: ModelAnswer, _ question: MirrorQuestion, _ sentAt: Int64) {
         switch answer {
         case .refused(let reason):
             note("is refused: \(reason)")
@@ -152,14 +152,14 @@ final class MirrorRun {
         case .data(let start, let highWatermark, let batches, let hasDiverged):
             if hasDiverged { return advance { session, position in session.parted(position) } }
             if session.isFollowing {
-                append(batches, start: start, highWatermark)
+                append(batches, start: start, highWatermark, sentAt)
             } else {
-                compare(question, batches.first, highWatermark)
+                compare(question, batches.first, highWatermark, sentAt)
             }
         }
     }
 
-    private func append(_ batches: [ModelBatch], start: Offset, _ highWatermark: Offset) {
+    private func append(_ batches: [ModelBatch], start: Offset, _ highWatermark: Offset, _ sentAt: Int64) {
         guard let replica, position?.leaderEpoch == session.leaderEpoch else { return broker.forget(self) }
         for batch in batches where batch.last >= replica.log.end {
             if replica.log.isEmpty, batch.base != replica.log.end { begin(replica, at: batch.base, sourceStart: start) }
@@ -174,11 +174,16 @@ final class MirrorRun {
         replica.sourceStart = start
         broker.lead(partition)
         broker.followSourceStart(partition, replica)
-        broker.board[partition.name]?.sourceEnd = highWatermark
+        noteProgress(replica, highWatermark, sentAt)
         advance { session, _ in session.appended(upTo: replica.log.end, lastSourceEpoch: batches.last?.epoch) }
     }
 
-    private func compare(_ question: MirrorQuestion, _ batch: ModelBatch?, _ highWatermark: Offset) {
+    private func noteProgress(_ replica: ModelReplica, _ sourceEnd: Offset, _ sentAt: Int64) {
+        broker.board[partition.name]?.note(
+            sourceEnd: sourceEnd, logEnd: replica.log.end, committed: replica.highWatermark, askedAt: sentAt)
+    }
+
+    private func compare(_ question: MirrorQuestion, _ batch: ModelBatch?, _ highWatermark: Offset, _ sentAt: Int64) {
         let offset =
             switch question {
             case .batch(let offset), .records(let offset, _): offset
@@ -196,7 +201,7 @@ final class MirrorRun {
                 at: offset, own: own, source: source, sourceEpoch: batch?.epoch ?? -1, isComparable: true, sourceEnd: highWatermark,
                 position)
         }
-        if session.isFollowing { broker.board[partition.name]?.sourceEnd = highWatermark }
+        if session.isFollowing { noteProgress(replica, highWatermark, sentAt) }
     }
 
     private static func identity(_ batch: ModelBatch) -> BatchIdentity {
@@ -263,6 +268,7 @@ final class MirrorRun {
     private func begin(_ replica: ModelReplica, at offset: Offset, sourceStart: Offset) {
         note("begins anew at \(offset)")
         if replica.log.end > 0 { world.ledger.goesOn(partition, replica, at: offset, sourceStart: sourceStart) }
+        world.ledger.transactions.wasCut(partition.name, broker.cluster)
         replica.log.restart(at: offset)
         replica.log.assign(partition.epoch)
         replica.highWatermark = min(replica.highWatermark, offset)
@@ -295,13 +301,8 @@ final class MirrorRun {
         note("is cut from \(replica.log.end) to \(offset)")
         let isOriginal = source?.committedImage.mirrors[mirror.sourceName]?.state.isWritable ?? true
         world.ledger.cut(partition, replica, to: offset, isOriginal ? source?.topic(id: mirror.sourceID) : nil)
-        replica.log.truncate(to: offset)
-        if world.mutation != .cutInTheSameEpoch { replica.log.assign(partition.epoch) }
-        replica.highWatermark = min(replica.highWatermark, replica.log.end)
-        replica.followers = [:]
-        // As `PartitionReplica.logWasCut`.
-        partition.epochBegan = min(partition.epochBegan, replica.log.end)
-        partition.committed.truncate(to: replica.log.end)
+        world.ledger.transactions.wasCut(partition.name, broker.cluster)
+        replica.cut(to: offset, partition, isNewEpoch: world.mutation != .cutInTheSameEpoch)
         world.ledger.historyChanged(partition)
         advance { session, position in session.wasCut(position) }
     }

@@ -7,6 +7,27 @@ import Primitives
 struct ModelProgress {
     var sourceEnd: Offset = -1
     var failure: String?
+    private var logEnd: Offset = 0
+    private var caughtUpAt: Int64?
+    private var sourceEnds: [(askedAt: Int64, end: Offset)] = []
+
+    init() {}
+
+    /// As `MirrorProgress.noteSourceEnd`.
+    mutating func note(sourceEnd end: Offset, logEnd: Offset, committed: Offset, askedAt: Int64) {
+        (sourceEnd, self.logEnd) = (end, logEnd)
+        if logEnd >= end { caughtUpAt = askedAt }
+        while sourceEnds.count > 1, sourceEnds[1].end <= committed { sourceEnds.removeFirst() }
+        if sourceEnds.count >= 64 { sourceEnds.remove(at: 1) }
+        sourceEnds.append((askedAt, end))
+    }
+
+    /// As `MirrorProgress.coveredAt`.
+    func coveredAt(_ committed: Offset) -> Int64? {
+        let known = sourceEnds.last { $0.end <= committed }?.askedAt
+        guard logEnd <= committed, let caughtUpAt else { return known }
+        return max(known ?? .min, caughtUpAt)
+    }
 }
 
 /// A broker.
@@ -25,6 +46,11 @@ final class ModelBroker {
     private(set) var runs: [TopicPartition: MirrorRun] = [:]
     var board: [TopicPartition: ModelProgress] = [:]
     private var isReconciling = false
+    /// What the coordinator says of the mirrors of links, by link.
+    var settledMirrors: [String: ModelSettledMirrors] = [:]
+    /// Mirrors that are being ended here, and those that are.
+    var ending: Set<TopicPartition> = []
+    var ended: Set<TopicPartition> = []
 
     init(_ id: NodeID, _ cluster: ModelCluster) {
         self.id = id
@@ -45,7 +71,8 @@ final class ModelBroker {
         publication = nil
         askedAt = .min
         leading = [:]
-        for partition in cluster.partitions { partition.replicas[id]?.access = .undecided }
+        (settledMirrors, ending, ended) = ([:], [], [])
+        for partition in cluster.partitions { place(partition) }
         note("starts")
         cluster.returned(self)
         follow()
@@ -74,8 +101,8 @@ final class ModelBroker {
 
     func place(_ partition: ModelPartition) {
         guard let replica = partition.replicas[id] else { return }
-        guard let image = publication?.image else { return replica.access = .undecided }
-        replica.access = image.access(toTopic: partition.name.topic, id: partition.topicID)
+        replica.access = publication?.image.access(toTopic: partition.name.topic, id: partition.topicID) ?? .undecided
+        replica.show(replica.access == .open || replica.access == .fenced ? .none : .unknown)
     }
 
     private func tick() {
@@ -107,7 +134,7 @@ final class ModelBroker {
             guard epoch < last || end < own.log.end else { break }
             let target = min(end, own.log.endOfEpoch(epoch).end)
             guard target < own.log.end else { break }
-            own.log.truncate(to: max(target, own.log.start))
+            own.truncate(to: max(target, own.log.start))
             own.highWatermark = min(own.highWatermark, own.log.end)
         }
         if own.log.end < leader.log.start || own.log.end > leader.log.end { own.log.restart(at: leader.log.start) }
@@ -174,12 +201,14 @@ final class ModelBroker {
             for partition in topic.partitions {
                 guard let replica = partition.replicas[id] else { continue }
                 replica.access = access == .ending && world.mutation == .appendWhileEnding ? .mirror : access
+                let isMirror = replica.access == .mirror || replica.access == .ending
+                replica.show(isMirror ? limit(of: partition.name, mirror.flatMap { image.links[$0.link] }) : .none)
                 guard leads(partition), let mirror, access == .mirror || access == .ending else { continue }
                 guard isUpToDate(partition) else {
                     mustAsk = true
                     continue
                 }
-                if mirror.state == .stopping { abortOpenTransactions(partition, replica) }
+                if mirror.state == .stopping { endOpenTransactions(partition, mirror) }
                 guard mirror.state.fetches, let link = image.links[mirror.link], !ModelWorker.isPaused(link) else { continue }
                 wanted.insert(partition.name)
                 begin(partition, mirror, link)
@@ -191,8 +220,13 @@ final class ModelBroker {
             // On the fetcher's own thread, a moment later.
             later(0...60) { run.isStopped = true }
         }
+        ended = ended.filter { image.mirrors[$0.topic]?.state == .stopping }
+        settledMirrors = settledMirrors.filter { image.links[$0.key] != nil }
         if mustAsk { askForImage(-1) {} }
     }
+
+    /// Looks again at what is to be done.
+    func reconcileLater(_ range: ClosedRange<Int64>) { later(range) { [self] in reconcile() } }
 
     private func leads(_ partition: ModelPartition) -> Bool {
         guard partition.leader == id else {
@@ -224,19 +258,16 @@ final class ModelBroker {
         run.lookUp()
     }
 
+    /// Fetches nothing more of a mirror.
+    func stop(_ name: TopicPartition) {
+        runs[name]?.isStopped = true
+        runs[name] = nil
+        board[name] = nil
+    }
+
     func forget(_ run: MirrorRun) {
         run.isStopped = true
         if runs[run.partition.name] === run { runs[run.partition.name] = nil }
-    }
-
-    private func abortOpenTransactions(_ partition: ModelPartition, _ replica: ModelReplica) {
-        guard world.mutation != .stopWithoutAborting else { return }
-        for transaction in replica.log.openTransactions {
-            replica.log.append(
-                ModelBatch(
-                    base: replica.log.end, last: replica.log.end, id: world.fresh(), epoch: partition.epoch, transaction: transaction,
-                    marker: .abort))
-        }
     }
 
     // MARK: Progress
@@ -249,7 +280,8 @@ final class ModelBroker {
                 guard let replica = partition.leading else { continue }
                 let entry = board[partition.name]
                 let isClosed = replica.access == .ending || world.mutation == .appendWhileEnding
-                let hasNothingOpen = replica.log.openTransactions.isEmpty || world.mutation == .stopWithoutAborting
+                let isDone = ended.contains(partition.name) && replica.log.openTransactions.isEmpty
+                let hasNothingOpen = isDone || world.mutation == .stopWithoutAborting
                 entries[partition.name] = MirrorSurvey.Entry(
                     logEndOffset: replica.log.end,
                     highWatermark: world.mutation == .drainUncommitted ? replica.log.end : replica.highWatermark,

@@ -10,11 +10,14 @@ final class ModelCluster {
     private(set) var topics: [String: ModelTopic] = [:]
     /// Committed offsets of groups: by group, then partition.
     var groups: [String: [TopicPartition: Offset]] = [:]
+    private(set) lazy var transactions = ModelTransactions(self)
     // Links.
     /// Records that are committed.
     private(set) var linkLog: [LinkRecord] = []
-    private(set) var committedImage = LinkImage()
+    private(set) var committedLinks = LinkCoordinator()
+    var committedImage: LinkImage { committedLinks.image }
     private(set) var coordinator: ModelCoordinator?
+    private var coordinatorEpoch: LeaderEpoch = 0
 
     init(_ name: String, _ world: LinkWorld) {
         self.name = name
@@ -160,7 +163,8 @@ final class ModelCluster {
         guard let broker = brokers.filter(\.isRunning).first else { return world.after(50...500) { [self] in electCoordinator() } }
         let chosen = world.random.pick(brokers.filter(\.isRunning))
         _ = broker
-        coordinator = ModelCoordinator(chosen, linkLog)
+        coordinatorEpoch += 1
+        coordinator = ModelCoordinator(chosen, linkLog, epoch: coordinatorEpoch)
         note("broker \(chosen.id) coordinates links")
     }
 
@@ -171,38 +175,55 @@ final class ModelCluster {
         ended.end()
         let tail = ended.uncommitted
         let kept = Int(world.random.below(Int64(tail.count + 1)))
-        for record in tail.prefix(kept) { commit(record) }
+        for batch in tail.prefix(kept) { commit(batch) }
         world.after(100...1_500) { [self] in electCoordinator() }
     }
 
-    func commit(_ record: LinkRecord) {
-        linkLog.append(record)
-        let former = committedImage
-        committedImage.replay(record)
-        note("recorded: \(LinkLedger.words(record))")
-        world.ledger.recorded(self, record, former)
+    func commit(_ batch: ModelLinkBatch) {
+        let before = committedLinks
+        for record in batch.records {
+            linkLog.append(record)
+            let former = committedImage
+            committedLinks.replay(record)
+            note("recorded: \(LinkLedger.words(record))")
+            world.ledger.recorded(self, record, former)
+        }
+        world.ledger.transactions.recorded(self, batch, before)
     }
+}
+
+/// Records that are written in one piece.
+struct ModelLinkBatch {
+    var records: [LinkRecord]
+    /// Mirrors that were not waited for some time before this was decided, whatever it says of them.
+    var left: Set<TopicPartition> = []
+    /// Whether somebody had waited too long for a part of a transaction.
+    var hasIncomplete = false
 }
 
 /// Who coordinates the links of a cluster for one term.
 final class ModelCoordinator {
     let broker: ModelBroker
     let incarnation: Int
+    let epoch: LeaderEpoch
     private(set) var core = LinkCoordinator()
-    private(set) var endOffset: Offset
+    private var endOffset: Offset
+    /// End of what the image is made of: other records concern nobody but the coordinator.
+    private(set) var revision: Offset
     private var committed: Offset
     var acknowledged: [NodeID: Offset] = [:]
-    private(set) var uncommitted: [LinkRecord] = []
+    private(set) var uncommitted: [ModelLinkBatch] = []
     private var hasEnded = false
     private var workers: [String: ModelWorker] = [:]
     private var lastCommit: VirtualTime = 0
 
-    init(_ broker: ModelBroker, _ log: [LinkRecord]) {
+    init(_ broker: ModelBroker, _ log: [LinkRecord], epoch: LeaderEpoch) {
         self.broker = broker
+        self.epoch = epoch
         incarnation = broker.incarnation
         for record in log { core.replay(record) }
         endOffset = Offset(log.count)
-        committed = endOffset
+        (committed, revision) = (endOffset, endOffset)
         adjustWorkers()
     }
 
@@ -211,33 +232,44 @@ final class ModelCoordinator {
     /// The term is over.
     func end() {
         hasEnded = true
+        for worker in workers.values { worker.isStopped = true }
         workers = [:]
     }
 
     /// What brokers are told; nil while something is not committed.
-    var publication: (revision: Offset, image: LinkImage)? { committed >= endOffset ? (endOffset, core.image) : nil }
+    var publication: (revision: Offset, image: LinkImage)? { committed >= revision ? (revision, core.image) : nil }
 
-    func behind(_ brokers: [NodeID]) -> [NodeID] { brokers.filter { (acknowledged[$0] ?? -1) < endOffset } }
+    func behind(_ brokers: [NodeID]) -> [NodeID] { brokers.filter { (acknowledged[$0] ?? -1) < revision } }
+
+    func watch(of link: String) -> ModelWatch? { workers[link]?.watch }
 
     /// Decides, records, and calls back when that is committed; never when this coordinator's term ends before.
     func change(
-        _ step: (LinkCoordinator) throws(LinkRefusal) -> [LinkRecord], _ done: @escaping (Result<Void, LinkRefusal>) -> Void
+        left: Set<TopicPartition> = [], hasIncomplete: Bool = false, _ step: (LinkCoordinator) throws(LinkRefusal) -> [LinkRecord],
+        _ done: @escaping (Result<Void, LinkRefusal>) -> Void
     ) {
         guard isActive else { return }
         do throws(LinkRefusal) {
             let records = try step(core)
             for record in records { core.replay(record) }
             endOffset += Offset(records.count)
-            uncommitted += records
+            if records.contains(where: \.concernsAllBrokers) { revision = endOffset }
+            // A step is one batch; of other records some may get lost and others not.
+            let isStep = records.contains(where: \.isPartOfStep)
+            let batches =
+                isStep
+                ? [ModelLinkBatch(records: records, left: left, hasIncomplete: hasIncomplete)]
+                : records.map { ModelLinkBatch(records: [$0]) }
+            uncommitted += batches
             let world = broker.cluster.world
-            let count = records.count
+            let (count, length) = (batches.count, records.count)
             let time = max(lastCommit, world.scheduler.now + .milliseconds(world.random.pick([1, 1, 5, 5, 30, 300])))
             lastCommit = time + 1
             world.scheduler.at(time) { [self] in
                 guard isActive else { return }
-                for record in uncommitted.prefix(count) { broker.cluster.commit(record) }
+                for batch in uncommitted.prefix(count) { broker.cluster.commit(batch) }
                 uncommitted.removeFirst(count)
-                committed += Offset(count)
+                committed += Offset(length)
                 adjustWorkers()
                 done(.success(()))
             }

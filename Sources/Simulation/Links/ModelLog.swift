@@ -12,10 +12,21 @@ struct ModelBatch: Equatable {
     /// Stands for the bytes.
     var id: UInt64
     var epoch: LeaderEpoch
+    /// As the judge counts them; brokers know the producer alone.
     var transaction: UInt64?
+    var producer: TransactionProducer?
     var marker: Marker?
+    var timestamp: Timestamp = 0
 
     func isSame(_ other: ModelBatch) -> Bool { base == other.base && last == other.last && id == other.id }
+}
+
+/// A transaction of which a log has records and no marker.
+struct OpenTransaction {
+    /// The producer's last one.
+    var number: UInt64
+    var producer: TransactionProducer
+    var first: Offset
 }
 
 /// One replica's log.
@@ -85,17 +96,22 @@ struct ModelLog {
     }
 
     /// Transactions with records and without a marker.
-    var openTransactions: [UInt64] {
-        var open: [UInt64] = []
+    var openTransactions: [OpenTransaction] {
+        var open: [ProducerID: OpenTransaction] = [:]
         for batch in batches {
-            guard let transaction = batch.transaction else { continue }
+            guard let number = batch.transaction, let producer = batch.producer else { continue }
             if batch.marker != nil {
-                open.removeAll { $0 == transaction }
-            } else if !open.contains(transaction) {
-                open.append(transaction)
+                open[producer.id] = nil
+            } else {
+                open[producer.id] = OpenTransaction(number: number, producer: producer, first: open[producer.id]?.first ?? batch.base)
             }
         }
-        return open
+        return open.values.sorted { $0.first < $1.first }
+    }
+
+    /// Where a transaction was committed; nil if it was not.
+    func commit(of transaction: UInt64) -> Offset? {
+        batches.last { $0.transaction == transaction && $0.marker == .commit }?.base
     }
 }
 
@@ -108,6 +124,64 @@ final class ModelReplica {
     var followers: [NodeID: Offset] = [:]
     /// What the source let go of.
     var sourceStart: Offset = -1
+    private(set) var limit = ModelLimit.unknown
+    /// The end of the log when it was looked through for transactions that have ended and do not count.
+    private var scannedEnd: Offset = 0
+
+    /// As `PartitionLog.limitStable`.
+    func show(_ limit: ModelLimit) {
+        guard limit != self.limit else { return }
+        if case (.settled, .settled) = (self.limit, limit) {} else { scannedEnd = log.end }
+        self.limit = limit
+    }
+
+    func truncate(to offset: Offset) {
+        log.truncate(to: offset)
+        scannedEnd = log.end
+    }
+
+    /// As `PartitionLog.lastStableOffset`: what is before it is shown to readers of committed transactions.
+    var lastStableOffset: Offset {
+        let unstable: Offset?
+        switch limit {
+        case .unknown: return log.start
+        case .none: unstable = log.firstUnstable(countedEnd: highWatermark, heldFrom: 0, scannedEnd: 0)
+        case .settled(let settled):
+            unstable = log.firstUnstable(
+                countedEnd: min(highWatermark, settled.end), heldFrom: settled.stable, scannedEnd: scannedEnd)
+        }
+        return min(highWatermark, max(unstable ?? highWatermark, log.start))
+    }
+}
+
+/// As `StableLimit`: which transactions that have ended are shown.
+enum ModelLimit: Equatable {
+    case none
+    case unknown
+    case settled(SettledMirror)
+}
+
+extension ModelLog {
+    /// Where the oldest transaction begins that is open, or whose marker does not count.
+    ///
+    /// - Parameters:
+    ///   - heldFrom: those that had ended already when they were looked for were looked for from here on.
+    ///   - scannedEnd: up to here.
+    fileprivate func firstUnstable(countedEnd: Offset, heldFrom: Offset, scannedEnd: Offset) -> Offset? {
+        var open: [ProducerID: (first: Offset, seen: Offset?)] = [:]
+        var held: Offset?
+        for batch in batches {
+            guard let producer = batch.producer?.id else { continue }
+            if batch.marker == nil {
+                let known = open[producer]
+                open[producer] = (known?.first ?? batch.base, known?.seen ?? (batch.base >= heldFrom ? batch.base : nil))
+            } else if let known = open.removeValue(forKey: producer), batch.base >= countedEnd {
+                guard let first = batch.base < scannedEnd ? known.seen : known.first else { continue }
+                held = min(held ?? .max, first)
+            }
+        }
+        return (open.values.map(\.first) + (held.map { [$0] } ?? [])).min()
+    }
 }
 
 /// A partition of one cluster.
@@ -125,6 +199,8 @@ final class ModelPartition {
     var uncleanAt: Int64 = -1
     /// What was committed, as the judge has it.
     var committed = ModelLog()
+    /// How far readers of committed transactions have seen it, while it is a mirror.
+    var shown: Offset = 0
 
     init(_ name: TopicPartition, _ topicID: TopicID, placed: [NodeID]) {
         self.name = name

@@ -13,6 +13,7 @@ final class ModelWorker {
     private var nextSurvey: Int64 = 0
     private var nextOffsets: Int64 = 0
     var isStopped = false
+    private(set) var watch: ModelWatch?
 
     init(_ link: LinkDefinition, _ coordinator: ModelCoordinator) {
         self.link = link
@@ -27,7 +28,31 @@ final class ModelWorker {
     private var source: ModelCluster? { world.cluster(link.sourceClusterID) }
     private var mirrors: [MirrorTopic] { coordinator.core.image.mirrors(of: link.name) }
 
-    func start() { later(0...30) { [self] in round() } }
+    func start() {
+        later(0...30) { [self] in round() }
+        later(0...30) { [self] in keepWatch() }
+    }
+
+    /// As `TransactionWatch.run`.
+    private func keepWatch() {
+        var recorded = SettledTransactions()
+        let name = link.name
+        // By way of the log: nothing that an earlier coordinator recorded may be missing.
+        coordinator.change {
+            recorded = $0.transactions[name] ?? SettledTransactions()
+            return $0.forgetStoppedMirrors(link: name)
+        } _: { [self] _ in
+            guard coordinator.isActive, !isStopped else { return }
+            watch = ModelWatch(link, coordinator, recorded) { [self] in
+                guard !isStopped else { return true }
+                return !coordinator.isActive
+            }
+            watch?.run { [self] in
+                watch = nil
+                later(50...80) { [self] in keepWatch() }
+            }
+        }
+    }
 
     private func later(_ range: ClosedRange<Int64>, _ action: @escaping () -> Void) {
         broker.later(range) { [self] in if coordinator.isActive, !isStopped { action() } }
@@ -110,7 +135,7 @@ final class ModelWorker {
         let unfenced = steps.toFence(mirrors, now: world.now)
         guard mirrors.contains(where: { [.pendingStopped, .stopping, .pendingRestore].contains($0.state) }) else { return done() }
         fence(unfenced) { [self] in
-            let revision = coordinator.endOffset
+            let revision = coordinator.revision
             let changes = world.ledger.changes
             let isAnnounced = coordinator.behind(cluster.liveBrokers).isEmpty
             survey { [self] survey in
@@ -118,17 +143,38 @@ final class ModelWorker {
                 for growth in steps.growing(topics) {
                     if let topic = cluster.topics[growth.topic] { cluster.grow(topic, to: growth.partitions) }
                 }
-                let drained = steps.drained(mirrors, topics: topics, survey)
-                synchronize(drained.isEmpty ? nil : survey, changes) { [self] in
-                    record(drained) { [self] in
-                        let settled = steps.settled(
-                            mirrors, topics: topics, survey, revision: revision,
-                            isAnnounced: isAnnounced || world.mutation == .restoreUnannounced, now: world.now)
-                        record(settled, done)
+                let drained = steps.drained(mirrors, topics: topics, survey).filter { step in
+                    watch?.isSettled(step.mirror.name, before: steps.ends(of: step.mirror.name)) ?? false
+                }
+                awaitTransactions(drained) { [self] drained in
+                    synchronize(drained.isEmpty ? nil : survey, changes) { [self] in
+                        record(drained) { [self] in
+                            let settled = steps.settled(
+                                mirrors, topics: topics, survey, revision: revision,
+                                isAnnounced: isAnnounced || world.mutation == .restoreUnannounced, now: world.now)
+                            record(settled, done)
+                        }
                     }
                 }
             }
         }
+    }
+
+    /// Mirrors have everything once all that the source has decided by now is settled.
+    private func awaitTransactions(_ drained: [MirrorStep], _ done: @escaping ([MirrorStep]) -> Void) {
+        guard !drained.isEmpty, world.mutation != .promoteUndecided else { return done(drained) }
+        ask({ $0.transactions.ends() }) { [self] ends in
+            guard let ends else { return done([]) }
+            awaitSettled(ends, Set(drained.map(\.mirror.name)), until: world.now + 5_000) { done($0 ? drained : []) }
+        }
+    }
+
+    private func awaitSettled(
+        _ ends: [Int32: Offset], _ topics: Set<String>, until deadline: Int64, _ done: @escaping (Bool) -> Void
+    ) {
+        if watch?.hasSettled(before: ends, in: topics) == true { return done(true) }
+        guard world.now < deadline else { return done(false) }
+        later(5...40) { [self] in awaitSettled(ends, topics, until: deadline, done) }
     }
 
     private func fence(_ mirrors: [MirrorTopic], _ done: @escaping () -> Void) {
@@ -196,7 +242,7 @@ final class ModelWorker {
     private func takeFailures(_ done: @escaping () -> Void) {
         guard world.now >= nextSurvey, mirrors.contains(where: \.state.fetches) else { return done() }
         nextSurvey = world.now + 1_000
-        let (mirrors, revision) = (mirrors, coordinator.endOffset)
+        let (mirrors, revision) = (mirrors, coordinator.revision)
         survey { [self] survey in record(steps.failures(mirrors, survey, revision: revision), done) }
     }
 

@@ -112,9 +112,16 @@ extension LinkServices {
     }
 
     /// Waits until all that the source has committed by now is committed here, so that offsets which went with it may be copied.
-    func awaitTransactions(link: String) async -> Bool {
-        await withCheckedContinuation { continuation in
-            askCoordinator(.awaitTransactions, ["link": .string(link)]) { answer in
+    ///
+    /// - Parameter topics: the mirrors that count; nil for all of them.
+    func awaitTransactions(link: String, in topics: [String]? = nil) async -> Bool {
+        let all: JSONValue = ["link": .string(link)]
+        let question =
+            topics.map { topics -> JSONValue in
+                ["link": .string(link), "topics": .array(topics.map { .string($0) })]
+            } ?? all
+        return await withCheckedContinuation { continuation in
+            askCoordinator(.awaitTransactions, question) { answer in
                 continuation.resume(returning: answer?["done"]?.boolValue ?? false)
             }
         }
@@ -127,7 +134,8 @@ extension LinkServices {
         let link = body["link"]?.stringValue ?? ""
         do throws(LinkCallFailure) {
             if operation == .endTransactions { return try await settledEnd(link, body) }
-            return ManageLinksResponse(["done": .bool(await hasCommittedAll(link))])
+            let topics = body["topics"]?.arrayValue.map { Set($0.compactMap(\.stringValue)) }
+            return ManageLinksResponse(["done": .bool(await hasCommittedAll(link, in: topics))])
         } catch {
             return ManageLinksResponse(.coordinatorNotAvailable, error.description)
         }
@@ -140,12 +148,14 @@ extension LinkServices {
         return ManageLinksResponse(["settled": settled.map { .integer($0) } ?? .null])
     }
 
-    private func hasCommittedAll(_ link: String) async -> Bool {
+    private func hasCommittedAll(_ link: String, in topics: Set<String>?) async -> Bool {
         guard let watch = watches.withLock({ $0[link] }), let source = source(of: link) else {
             // Of links that do not keep transactions whole nothing is to be waited for.
             return (image.links[link].flatMap { try? LinkSettings($0.configuration) })?.keepsTransactionsWhole == false
         }
+        // Of a source that does not let its decisions be read nothing is to be waited for either.
+        if watch.hasProblem { return true }
         guard let ends = try? await TransactionLogReader(watch: watch).currentEnds(source) else { return false }
-        return await watch.awaitSettled(before: ends, milliseconds: Self.answerMilliseconds)
+        return await watch.awaitSettled(before: ends, in: topics, milliseconds: Self.answerMilliseconds)
     }
 }

@@ -13,6 +13,7 @@ final class TransactionWatch: Sendable {
     /// Whether everything that was decided by a time is settled.
     fileprivate struct Waiter {
         var ends: [Int32: Offset]
+        var topics: Set<String>?
         var continuation: CheckedContinuation<Bool, Never>
         var deadline: Int64
     }
@@ -178,7 +179,7 @@ final class TransactionWatch: Sendable {
         var resumed: [(CheckedContinuation<Bool, Never>, Bool)] = []
         state.withLock { state in
             state.waiters.removeAll { waiter in
-                let isDone = state.problem != nil || !state.isRecording && state.gate.hasSettled(before: waiter.ends)
+                let isDone = state.problem != nil || !state.isRecording && state.gate.hasSettled(before: waiter.ends, in: waiter.topics)
                 guard isDone || waiter.deadline <= now else { return false }
                 resumed.append((waiter.continuation, isDone))
                 return true
@@ -188,12 +189,14 @@ final class TransactionWatch: Sendable {
     }
 
     /// Waits until everything that was decided before some offsets is settled.
-    func awaitSettled(before ends: [Int32: Offset], milliseconds: Int64) async -> Bool {
+    ///
+    /// - Parameter topics: in these mirrors; nil for all of them.
+    func awaitSettled(before ends: [Int32: Offset], in topics: Set<String>?, milliseconds: Int64) async -> Bool {
         let deadline = SystemClock.monotonicMilliseconds() + milliseconds
         return await withCheckedContinuation { continuation in
             let isOver = state.withLock { state in
                 guard !state.isOver, state.waiters.count < Self.maximumWaiters else { return true }
-                state.waiters.append(Waiter(ends: ends, continuation: continuation, deadline: deadline))
+                state.waiters.append(Waiter(ends: ends, topics: topics, continuation: continuation, deadline: deadline))
                 return false
             }
             if isOver { return continuation.resume(returning: false) }
@@ -259,6 +262,9 @@ final class TransactionWatch: Sendable {
         let now = SystemClock.monotonicMilliseconds()
         take { $0.setOpen(problem != nil, now: now) }
     }
+
+    /// Whether the source's decisions cannot be read.
+    var hasProblem: Bool { state.withLock { $0.problem != nil } }
 
     // MARK: Status
 

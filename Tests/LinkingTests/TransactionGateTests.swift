@@ -451,6 +451,7 @@ struct TransactionGateTests {
         var gate = Self.gateWithOffsets()
         let mirror = TopicPartition("x.a", 0)
         gate.observe(Self.decision(1, [Self.a0, Self.offsets]))
+        gate.readThrough(10)
         #expect(gate.offsetsToBegin == [5: 900] && gate.offsetsLogs.isEmpty)
         Self.report(&gate, mirror, from: 10, upTo: 20, [Self.marker(15)])
         Self.expect(&gate, [:], "the source's offsets are not read yet")
@@ -479,6 +480,7 @@ struct TransactionGateTests {
     @Test func whatIsAbortedCommitsNothing() {
         var gate = Self.gateWithOffsets()
         gate.observe(Self.decision(1, [Self.a0, Self.offsets], commits: false))
+        gate.readThrough(10)
         gate.beginOffsets(5, at: 100)
         var log = OffsetsLog(gate.offsetsLogs[5]!)
         log.commit([Self.commit(7)], by: 7, at: 100)

@@ -295,7 +295,8 @@ final class LinkLedger {
             "mirror \(topic) of \(link) is settled to \(offsets.map { $0.map { "\($0.end)" } ?? "none" }.joined(separator: " "))"
         case .settledDecisions(let link, let decisions):
             "decisions of \(link) are settled to \(decisions.positions.map { "\($0.key): \($0.value)" }.joined(separator: ", "))"
-        case .settledMirrorRemoved, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved, .synchronized, .synchronizedRemoved, .synchronization,
+        case .settledMirrorRemoved, .settledDecisionsRemoved, .settledOffsets, .settledOffsetsRemoved, .synchronized, .synchronizedRemoved,
+            .synchronization,
             .synchronizationRemoved, .synchronous, .synchronousRemoved:
             "\(record.encoded.key)"
         }

@@ -157,7 +157,10 @@ final class TransactionLedger {
         guard end > partition.shown else { return }
         partition.shown = end
         guard let settled, !isCut(partition.name, cluster) else { return }
-        guard let early = replica.log.ended(by: settled.end).first(where: { $0.first < end && $0.marker == .commit }) else { return }
+        // What has been deleted is not shown.
+        let start = replica.log.start
+        guard let early = replica.log.ended(by: settled.end).first(where: { max($0.first, start) < end && $0.marker == .commit })
+        else { return }
         world.fail(
             .mirroredTransactionsAreWhole,
             "\(cluster.name)'s \(partition.name) shows transaction \(early.number), which ends behind \(settled), \(replica.limit)")

@@ -11,7 +11,7 @@ extension TransactionGate {
         let left = leaveBehind(now: now)
         joinMirrors()
         settle()
-        forgetDone()
+        forgetDone(now: now)
         return left
     }
 

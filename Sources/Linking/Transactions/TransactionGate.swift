@@ -301,15 +301,17 @@ public struct TransactionGate: Sendable {
         }
     }
 
-    /// Whether nothing more will be asked about a decision.
-    func isDone(_ entry: Decision) -> Bool {
-        mirrored(entry.decision.partitions).allSatisfy { entry.passed.contains($0) }
+    /// Whether nothing more will be asked about a decision. Topics that are not mirrored may be before all of its markers are there.
+    private func isDone(_ entry: Decision, now: Int64) -> Bool {
+        let own = mirrored(entry.decision.partitions)
+        guard own.allSatisfy({ entry.passed.contains($0) }) else { return false }
+        return own.count == entry.decision.partitions.count || now - (entry.completedAt ?? .max) > Self.coverageMilliseconds
     }
 
-    mutating func forgetDone() {
+    mutating func forgetDone(now: Int64) {
         for partition in Array(order.keys) {
             while let id = order[partition]?.first {
-                if let entry = decisions[id], !isDone(entry) { break }
+                if let entry = decisions[id], !isDone(entry, now: now) { break }
                 order[partition]?.removeFirst()
                 forget(id)
             }

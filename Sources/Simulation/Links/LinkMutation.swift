@@ -31,8 +31,6 @@ public enum LinkMutation: String, Sendable, CaseIterable {
     case fenceUnsettled
     /// Partitions that the source has and the mirror has not are forgotten.
     case forgetPartitions
-    /// What the source has decided and not carried out yet is not waited for.
-    case promoteUndecided
     // Stopping.
     /// Mirrors become writable without ending what the source left open.
     case stopWithoutAborting

@@ -162,7 +162,7 @@ final class ModelWorker {
 
     /// Mirrors have everything once all that the source has decided by now is settled.
     private func awaitTransactions(_ drained: [MirrorStep], _ done: @escaping ([MirrorStep]) -> Void) {
-        guard !drained.isEmpty, world.mutation != .promoteUndecided else { return done(drained) }
+        guard !drained.isEmpty else { return done(drained) }
         ask({ $0.transactions.ends() }) { [self] ends in
             guard let ends else { return done([]) }
             awaitSettled(ends, Set(drained.map(\.mirror.name)), until: world.now + 5_000) { done($0 ? drained : []) }

@@ -109,10 +109,8 @@ final class ModelTransactions {
         guard let broker = cluster.broker(partition.leader), broker.isRunning, let replica = partition.leading,
             replica.access != .undecided
         else { return world.after(50...300) { [self] in mark(transaction, partition) } }
-        // What a mirror has comes from its source alone.
-        if replica.access == .open || replica.access == .fenced,
-            replica.log.openTransactions.contains(where: { $0.number == transaction.number })
-        {
+        // What a mirror has comes from its source alone. Elsewhere the marker is written also where the transaction's records were lost.
+        if replica.access == .open || replica.access == .fenced, !replica.log.hasEnded(transaction.number) {
             replica.log.append(
                 ModelBatch(
                     base: replica.log.end, last: replica.log.end, id: world.fresh(), epoch: partition.epoch,
@@ -128,9 +126,9 @@ final class ModelTransactions {
     /// A marker counts once it is committed; one that got lost with its leader is written again.
     private func awaitMarker(_ transaction: ModelTransaction, _ partition: ModelPartition, _ end: Offset) {
         guard cluster.topic(id: partition.topicID) != nil else { return marked(transaction, partition) }
-        guard let replica = partition.leading, replica.log.end >= end,
-            !replica.log.openTransactions.contains(where: { $0.number == transaction.number })
-        else { return mark(transaction, partition) }
+        guard let replica = partition.leading, replica.log.end >= end, replica.log.hasEnded(transaction.number) else {
+            return mark(transaction, partition)
+        }
         if replica.highWatermark >= end { return marked(transaction, partition) }
         world.after(5...40) { [self] in awaitMarker(transaction, partition, end) }
     }

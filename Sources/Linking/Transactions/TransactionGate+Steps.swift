@@ -44,6 +44,11 @@ extension TransactionGate {
         guard let mirror = mirrors[partition] else { return }
         mirrors[partition]?.freeSince = now
         guard mirror.settled != nil else { return }
+        // All of its markers since it is waited for have been reported.
+        if mirror.upTo >= 0 {
+            mirrors[partition]?.heardAt = now
+            mirrors[partition]?.firstDecision = 0
+        }
         mirrors[partition]?.settled = nil
         pending.mirrors[partition] = .some(nil)
     }
@@ -55,11 +60,27 @@ extension TransactionGate {
             guard let coveredAt = mirror.coveredAt, coveredAt > mirror.freeSince else { continue }
             // What is in the mirror so far has been shown. One whose decision is to come may begin anywhere.
             passAll(of: partition)
-            guard mirrors[partition]?.markers.isEmpty == true else { continue }
+            guard mirrors[partition]?.markers.isEmpty == true, isClear(partition, coveredAt) else { continue }
+            mirrors[partition]?.heardAt = nil
+            mirrors[partition]?.firstDecision = nil
             let settled = SettledMirror(end: mirror.upTo, stable: min(mirror.stableOffset, mirror.upTo))
             mirrors[partition]?.settled = settled
             pending.mirrors[partition] = settled
         }
+    }
+
+    /// Whether it is known of every decision on which side of a mirror's end it is carried out: behind it are those that were made since all
+    /// markers are reported, before it those that were complete before that. The next coordinator goes by it.
+    private mutating func isClear(_ partition: TopicPartition, _ coveredAt: Int64) -> Bool {
+        guard let first = mirrors[partition]?.firstDecision else { return false }
+        var passed: [DecisionID] = []
+        for (id, entry) in decisions where entry.number < first && !entry.passed.contains(partition) {
+            guard mirrored(entry.decision.partitions).contains(partition) else { continue }
+            guard let completedAt = entry.completedAt, coveredAt > completedAt + Self.coverageMilliseconds else { return false }
+            passed.append(id)
+        }
+        for id in passed { decisions[id]?.passed.insert(partition) }
+        return true
     }
 
     /// Takes all mirrors as far as whole transactions go. Transactions whose markers stand in different orders in different mirrors go

@@ -21,6 +21,8 @@ public struct TransactionGate: Sendable {
         var completedAt: Int64?
         var completionTimestamp: Timestamp?
         var firstMarkerAt: Int64?
+        /// Of all decisions, in the order in which they were observed.
+        var number: Int
     }
 
     struct Marker: Sendable {
@@ -49,6 +51,10 @@ public struct TransactionGate: Sendable {
         var upTo: Offset = -1
         var stableOffset: Offset = 0
         var coveredAt: Int64?
+        /// When its leader was heard of first, while it is not waited for: markers from then on are reported.
+        var heardAt: Int64?
+        /// Decisions from this one on were made since.
+        var firstDecision: Int?
         /// Producers whose next marker is known to be of their next decision; nil for all of them.
         var sequenced: Set<ProducerID>? = []
     }
@@ -77,6 +83,8 @@ public struct TransactionGate: Sendable {
     var topics: [String: String]?
     private(set) var sources: [String: String] = [:]
     private var partitionCount = 0
+    /// How many decisions have been observed.
+    private var observed = 0
     /// All decisions made before this time have been observed.
     var readThrough: Int64 = .min
     /// While the source's decisions cannot be read nothing is waited for.
@@ -101,9 +109,12 @@ public struct TransactionGate: Sendable {
     /// Where to go on reading; nil for a partition that nothing is known of.
     public func position(of partition: Int32) -> Offset? { nextOffsets[partition] }
 
-    /// Whether markers have waited since a time for decisions that have not been observed.
+    /// Whether markers have waited since a time for decisions that have not been observed, or mirrors to be waited for.
     public func awaitsDecisions(since time: Int64) -> Bool {
-        mirrors.values.contains { mirror in mirror.markers.contains { $0.fate == .unknown && $0.reportedAt <= time } }
+        mirrors.values.contains { mirror in
+            if let heardAt = mirror.heardAt, mirror.firstDecision == nil, heardAt <= time { return true }
+            return mirror.markers.contains { $0.fate == .unknown && $0.reportedAt <= time }
+        }
     }
 
     /// Committed transactions of which some markers have arrived, but not all.
@@ -170,7 +181,8 @@ public struct TransactionGate: Sendable {
         nextOffsets[id.partition] = id.offset + 1
         guard decisions[id] == nil, !recorded.isDone(id) else { return }
         if decisions.count >= Self.maximumDecisions { forgetOldest() }
-        var entry = Decision(decision: decision)
+        observed += 1
+        var entry = Decision(decision: decision, number: observed)
         entry.passed = recorded.partial[id] ?? []
         decisions[id] = entry
         order[id.partition, default: []].append(id)
@@ -218,7 +230,12 @@ public struct TransactionGate: Sendable {
     public mutating func pass(_ id: DecisionID) { nextOffsets[id.partition] = id.offset + 1 }
 
     /// Everything that the source had decided at a time has been observed.
-    public mutating func readThrough(_ time: Int64) { readThrough = max(readThrough, time) }
+    public mutating func readThrough(_ time: Int64) {
+        readThrough = max(readThrough, time)
+        for (partition, mirror) in mirrors where mirror.firstDecision == nil && mirror.heardAt ?? .max <= readThrough {
+            mirrors[partition]?.firstDecision = observed + 1
+        }
+    }
 
     /// Whether mirrors wait for each other; they do not while the source's decisions cannot be read.
     public mutating func setOpen(_ open: Bool, now: Int64) {
@@ -267,6 +284,7 @@ public struct TransactionGate: Sendable {
             mirror.markers = []
             mirror.upTo = -1
             mirror.coveredAt = nil
+            (mirror.heardAt, mirror.firstDecision) = (nil, nil)
         }
         mirror.leaderEpoch = report.leaderEpoch
         let fits = mirror.upTo < 0 ? report.from <= mirror.settled?.end ?? .max : report.from <= mirror.upTo
@@ -274,6 +292,7 @@ public struct TransactionGate: Sendable {
             mirrors[partition] = mirror
             return false
         }
+        if mirror.settled == nil, mirror.heardAt == nil { mirror.heardAt = now }
         let known = max(mirror.upTo, mirror.settled?.end ?? 0)
         mirror.markers += report.markers.filter { $0.offset >= known }.map { Marker(marker: $0, reportedAt: now) }
         mirror.upTo = max(mirror.upTo, report.upTo)
@@ -348,16 +367,6 @@ public struct TransactionGate: Sendable {
         for (id, mirrors) in recorded.partial where id.offset >= nextOffsets[id.partition] ?? 0 { settled.partial[id] = mirrors }
     }
 
-    /// Mirrors that have had everything since the source carried a decision out, and for whose markers of the producer time has to tell. The
-    /// next coordinator goes by the order: it would take the producer's next marker for one of this decision.
-    private func likelyPassed(_ entry: Decision) -> [TopicPartition] {
-        guard let completedAt = entry.completedAt else { return [] }
-        return waiting(entry).filter { partition in
-            guard entry.markers[partition] == nil, let mirror = mirrors[partition], let coveredAt = mirror.coveredAt else { return false }
-            return coveredAt >= completedAt && mirror.sequenced?.contains(entry.decision.producer.id) == false
-        }
-    }
-
     /// What the mirrors' settled offsets stand for.
     var settledDecisions: SettledDecisions {
         var settled = SettledDecisions()
@@ -376,8 +385,7 @@ public struct TransactionGate: Sendable {
                 isFirst = false
                 if let ended = run { settled.done[partition, default: []].append(ended) }
                 run = nil
-                let passed = entry.passed.union(likelyPassed(entry))
-                if !passed.isEmpty { settled.partial[id] = passed }
+                if !entry.passed.isEmpty { settled.partial[id] = entry.passed }
             }
             if let ended = run { settled.done[partition, default: []].append(ended) }
         }

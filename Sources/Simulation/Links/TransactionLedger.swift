@@ -175,7 +175,7 @@ final class TransactionLedger {
             guard offset < partition.shown else { return }
             world.fail(
                 .whatWasShownStays, "\(cluster.name)'s \(partition.name) is cut at \(offset), and was read up to \(partition.shown)")
-        } else if let open = replica.log.openTransactions.first(where: { $0.first < partition.shown }) {
+        } else if let open = replica.log.openTransactions.first(where: { max($0.first, replica.log.start) < partition.shown }) {
             world.fail(
                 .whatWasShownStays,
                 "\(cluster.name)'s \(partition.name) aborts transaction \(open.number), which begins at \(open.first), and was read up to "

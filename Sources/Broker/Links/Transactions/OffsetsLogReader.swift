@@ -9,7 +9,7 @@ import RecordBatches
 
 /// The reader of one watch.
 struct OffsetsLogReader: Sendable {
-    private static let idleMilliseconds = 20
+    private static let idleMilliseconds = 100
     private static let pauseMilliseconds = 250
     /// Until it is tried again whether the source lets the link read.
     private static let refusedMilliseconds = 10_000

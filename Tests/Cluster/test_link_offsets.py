@@ -7,29 +7,18 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from commands import martlet
-from links import destination_cluster, link, source_cluster, wait_mirror
+from links import link, wait_mirror
 from network import CLIENT
 from nodes import wait_until
 from processing import Processing, committed, judge
 from test_link_transactions import producer_away_from, take_over, wait_kept_whole
 from test_links import produce
+from transaction_clusters import destination, source  # noqa: F401  (fixtures)
 from transactional import Confluent, read_to_end
 
 # Copying them beside the data comes too late to be of any help.
 NEVER = 3_600_000
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster(3, proxied=True, settings={"transaction.state.log.num.partitions": "3"}) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def destination(source):
-    with destination_cluster(3) as cluster:
-        yield cluster
 
 
 @pytest.fixture

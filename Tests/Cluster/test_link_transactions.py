@@ -7,26 +7,14 @@ import pytest
 from confluent_kafka.admin import NewTopic
 
 from commands import martlet, martlet_json
-from links import batches, destination_cluster, link, mirror, source_cluster, wait_mirror
+from links import batches, link, mirror, wait_mirror
 from network import CLIENT
 from nodes import wait_until
 from transacting import Transacting, Watching, judge
+from transaction_clusters import destination, source  # noqa: F401  (fixtures)
 from transactional import READ_UNCOMMITTED, Confluent, read_to_end
 
-SETTINGS = {"transaction.state.log.num.partitions": "3"}
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def source():
-    with source_cluster(3, proxied=True, settings=SETTINGS) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def destination(source):
-    with destination_cluster(3) as cluster:
-        yield cluster
 
 
 @pytest.fixture

@@ -1,0 +1,17 @@
+"""Two clusters of three, for tests of transactions over links: single brokers of the source can be cut off."""
+
+import pytest
+
+from links import destination_cluster, source_cluster
+
+
+@pytest.fixture(scope="module")
+def source():
+    with source_cluster(3, proxied=True, settings={"transaction.state.log.num.partitions": "3"}) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def destination(source):
+    with destination_cluster(3) as cluster:
+        yield cluster

@@ -135,14 +135,6 @@ extension TransactionGate {
         pending.mirrors[partition] = settled
     }
 
-    /// What a settled transaction commits for groups, as far as the topics are mirrored.
-    private mutating func commit(_ offsets: [SourceGroupOffset]) {
-        for each in offsets {
-            guard let topic = topics?[each.partition.topic], topic != OffsetsLog.topic else { continue }
-            pending.groupOffsets[each.group, default: [:]][TopicPartition(topic, each.partition.partition)] = each.offset
-        }
-    }
-
     /// Of a mirror that is not waited for: markers count as they come, but those whose decisions are still to come are matched first.
     private mutating func passAll(of partition: TopicPartition) {
         guard let markers = mirrors[partition]?.markers else { return }

@@ -78,7 +78,7 @@ public struct TransactionGate: Sendable {
     var recordedMirrors: [TopicPartition: SettledMirror]
     /// Partitions of `__consumer_offsets` that transactions name and that are not read yet, with when the first of those began, by the
     /// source's clock.
-    public private(set) var offsetsToBegin: [Int32: Timestamp] = [:]
+    public internal(set) var offsetsToBegin: [Int32: Timestamp] = [:]
     /// Mirror topic by source topic; nil until they are known.
     var topics: [String: String]?
     private(set) var sources: [String: String] = [:]
@@ -135,15 +135,6 @@ public struct TransactionGate: Sendable {
         return max(partitionCount, own.count) - own.values.count { $0.settled != nil }
     }
 
-    /// Partitions of `__consumer_offsets` that are read, with how far they are settled.
-    public var offsetsLogs: [Int32: SettledMirror] {
-        var logs: [Int32: SettledMirror] = [:]
-        for (partition, mirror) in mirrors where partition.topic == OffsetsLog.topic && offsetsToBegin[partition.partition] == nil {
-            logs[partition.partition] = mirror.settled ?? SettledMirror(end: mirror.upTo, stable: mirror.stableOffset)
-        }
-        return logs
-    }
-
     /// Up to where a mirror's committed records go, as far as is known; -1 when nothing is.
     public func reach(of partition: TopicPartition) -> Offset { mirrors[partition]?.upTo ?? -1 }
 
@@ -188,30 +179,7 @@ public struct TransactionGate: Sendable {
         order[id.partition, default: []].append(id)
         byProducer[decision.producer.id, default: []].append(id)
         incomplete[decision.transactionalID] = id
-        guard sources[OffsetsLog.topic] != nil else { return }
-        for partition in decision.partitions where partition.topic == OffsetsLog.topic {
-            let isNew = mirrors[partition] == nil
-            // Waited for from now on, by this transaction and all that come.
-            if isNew { mirrors[partition] = Mirror(settled: isOpen ? nil : SettledMirror(end: 0, stable: 0), freeSince: .min) }
-            if let former = offsetsToBegin[partition.partition] ?? (isNew ? .max : nil) {
-                offsetsToBegin[partition.partition] = min(former, decision.startedAt)
-            }
-        }
-    }
-
-    /// Begins to read a partition of `__consumer_offsets`.
-    ///
-    /// - Parameter offset: what the first transaction that names it commits is here or behind it.
-    public mutating func beginOffsets(_ number: Int32, at offset: Offset) {
-        let partition = TopicPartition(OffsetsLog.topic, number)
-        guard offsetsToBegin.removeValue(forKey: number) != nil, mirrors[partition] != nil else { return }
-        let settled = SettledMirror(end: offset, stable: offset)
-        mirrors[partition]?.upTo = offset
-        mirrors[partition]?.stableOffset = offset
-        mirrors[partition]?.leaderEpoch = 0
-        guard mirrors[partition]?.settled != nil else { return }
-        mirrors[partition]?.settled = settled
-        pending.mirrors[partition] = settled
+        waitForOffsets(of: decision)
     }
 
     /// A transactional id has gone on: the source has written all markers of what it decided before.

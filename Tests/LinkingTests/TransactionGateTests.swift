@@ -438,6 +438,30 @@ struct TransactionGateTests {
         Self.expect(&gate, now: 6, [:])
     }
 
+    /// A mirror that was cut, or has a gap, may lack markers that its leader has told of: it is waited for anew.
+    @Test func aMirrorThatWasCutIsWaitedForAnew() {
+        var gate = Self.gate()
+        Self.report(&gate, Self.a0, from: 10, upTo: 40, coveredAt: 1)
+        Self.report(&gate, Self.b0, from: 20, upTo: 40, coveredAt: 1)
+        Self.expect(&gate, [:])
+        var broken = MirrorReport(leaderEpoch: 1, from: 12, upTo: 12, stableOffset: 12, coveredAt: 5)
+        broken.isBroken = true
+        let fits = gate.report(broken, of: Self.a0, now: 5)
+        #expect(fits)
+        Self.expect(&gate, now: 5, [Self.a0: nil] as [TopicPartition: Offset?])
+        gate.readThrough(5)
+        Self.report(&gate, Self.a0, from: 12, upTo: 14, now: 6, coveredAt: 5)
+        Self.expect(&gate, now: 6, [:], "what it covered before counts for nothing")
+        gate.observe(Self.decision(5))
+        Self.report(&gate, Self.a0, from: 14, upTo: 16, now: 7, coveredAt: 7)
+        Self.expect(&gate, now: 7, [Self.a0: 16])
+        Self.report(&gate, Self.a0, from: 16, upTo: 20, [Self.marker(18)], now: 8)
+        Self.expect(&gate, now: 8, [:], "the other has not got it")
+        Self.report(&gate, Self.b0, from: 40, upTo: 50, [Self.marker(45)], now: 9)
+        gate.readThrough(9)
+        Self.expect(&gate, now: 9, [Self.a0: 19, Self.b0: 46])
+    }
+
     // MARK: Offsets of groups
 
     private static let offsets = TopicPartition(OffsetsLog.topic, 5)

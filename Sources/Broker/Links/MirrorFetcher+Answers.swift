@@ -93,6 +93,7 @@ extension MirrorFetcher {
         case .cut(let offset): cut(key, mirror, to: offset)
         case .restart(let offset): restart(key, mirror, at: offset)
         case .skip(let reason, let question):
+            board.noteBreak(mirror.partition.topicPartition)
             logger.warning(
                 "a mirror goes on behind a gap", metadata: ["partition": "\(mirror.partition.topicPartition)", "reason": "\(reason)"])
             plan.advance(key, to: fetchPosition(question))
@@ -170,6 +171,9 @@ extension MirrorFetcher {
 
     private func cut(_ key: FetchSessionKey, _ mirror: Mirror, to offset: Offset) {
         let former = mirror.partition.mirrorPosition?.logEndOffset ?? offset
+        // Before and after, for a report may be made between.
+        board.noteBreak(mirror.partition.topicPartition)
+        defer { board.noteBreak(mirror.partition.topicPartition) }
         do throws(PartitionError) {
             let position = try mirror.partition.cutMirror(
                 to: offset, leaderEpoch: mirror.session.leaderEpoch, now: SystemClock.now())
@@ -181,6 +185,8 @@ extension MirrorFetcher {
     }
 
     private func restart(_ key: FetchSessionKey, _ mirror: Mirror, at offset: Offset) {
+        board.noteBreak(mirror.partition.topicPartition)
+        defer { board.noteBreak(mirror.partition.topicPartition) }
         do throws(PartitionError) {
             let position = try mirror.partition.restartMirror(
                 at: offset, leaderEpoch: mirror.session.leaderEpoch, now: SystemClock.now())

@@ -99,6 +99,23 @@ extension MirrorProgress {
     }
 }
 
+extension MirrorProgress {
+    /// The log is not what it was: what was known of how far it covers the source does not hold.
+    fileprivate mutating func noteBreak() {
+        sourceEnds = []
+        caughtUpAt = nil
+        sourceEndOffset = -1
+    }
+}
+
+/// That a mirror was cut, begun anew, or has gone on behind a gap.
+struct MirrorBreak: Sendable {
+    /// How often.
+    var count = 0
+    /// The last time, in monotonic milliseconds.
+    var at: Int64 = .min
+}
+
 /// When a fetcher sent the question that was answered last, in monotonic milliseconds.
 final class FetcherClock: Sendable, Equatable {
     let askedAt = Atomic<Int64>(.min)
@@ -110,6 +127,7 @@ final class FetcherClock: Sendable, Equatable {
 final class MirrorBoard: Sendable {
     let traffic = LinkTraffic()
     private let entries = Mutex<[TopicPartition: MirrorProgress]>([:])
+    private let breaks = Mutex<[TopicPartition: MirrorBreak]>([:])
 
     func update(_ partition: TopicPartition, link: String, _ change: (inout MirrorProgress) -> Void) {
         let now = SystemClock.monotonicMilliseconds()
@@ -119,6 +137,19 @@ final class MirrorBoard: Sendable {
             entries[partition]?.follow(former, now: now)
         }
     }
+
+    /// The mirror is about to be cut, begun anew, or to go on behind a gap.
+    func noteBreak(_ partition: TopicPartition) {
+        let now = SystemClock.monotonicMilliseconds()
+        breaks.withLock { breaks in
+            breaks[partition, default: MirrorBreak()].count += 1
+            breaks[partition]?.at = now
+        }
+        entries.withLock { $0[partition]?.noteBreak() }
+    }
+
+    /// Also of a mirror that is not followed any more.
+    func breaks(of partition: TopicPartition) -> MirrorBreak { breaks.withLock { $0[partition] ?? MirrorBreak() } }
 
     func remove(_ partition: TopicPartition) { entries.withLock { $0[partition] = nil } }
 

@@ -86,6 +86,8 @@ public struct MirrorReport: Sendable, Hashable {
     public var isHeld: Bool
     /// Monotonic milliseconds: what the source had then, the mirror has; nil when that is not known of any time.
     public var coveredAt: Int64?
+    /// Whether the mirror was cut, begun anew, or has gone on behind a gap since the last report: then nothing is known of what was before.
+    public var isBroken = false
 
     public init(
         leaderEpoch: LeaderEpoch, from: Offset, upTo: Offset, markers: [MirroredMarker] = [], stableOffset: Offset = 0,

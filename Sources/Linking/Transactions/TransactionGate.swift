@@ -246,13 +246,19 @@ public struct TransactionGate: Sendable {
         guard sources[partition.topic] != nil else { return true }
         var mirror = mirrors[partition] ?? Mirror(settled: nil, freeSince: now)
         guard report.leaderEpoch >= mirror.leaderEpoch else { return true }
-        if report.leaderEpoch > mirror.leaderEpoch, mirror.leaderEpoch >= 0 {
-            // Another leader: the log may have been cut.
+        if report.isBroken || report.leaderEpoch > mirror.leaderEpoch && mirror.leaderEpoch >= 0 {
+            // Another leader, too, may have cut the log.
             forgetMarkers(of: partition)
             mirror.markers = []
             mirror.upTo = -1
             mirror.coveredAt = nil
             (mirror.heardAt, mirror.firstDecision) = (nil, nil)
+        }
+        if report.isBroken {
+            // It is waited for again once it has caught up.
+            if mirror.settled != nil { pending.mirrors[partition] = .some(nil) }
+            mirror.settled = nil
+            mirror.freeSince = now
         }
         mirror.leaderEpoch = report.leaderEpoch
         let fits = mirror.upTo < 0 ? report.from <= mirror.settled?.end ?? .max : report.from <= mirror.upTo

@@ -255,6 +255,7 @@ final class MirrorRun {
             advance { session, position in position.map { session.restarted($0) } ?? .drop }
         case .skip(_, let next):
             note("goes on behind a gap")
+            broker.noteBreak(partition.name)
             question = next
             ask()
         case .fail(let reason):
@@ -269,6 +270,7 @@ final class MirrorRun {
         note("begins anew at \(offset)")
         if replica.log.end > 0 { world.ledger.goesOn(partition, replica, at: offset, sourceStart: sourceStart) }
         world.ledger.transactions.wasCut(partition.name, broker.cluster)
+        broker.noteBreak(partition.name)
         replica.log.restart(at: offset)
         replica.log.assign(partition.epoch)
         replica.highWatermark = min(replica.highWatermark, offset)
@@ -302,6 +304,7 @@ final class MirrorRun {
         let isOriginal = source?.committedImage.mirrors[mirror.sourceName]?.state.isWritable ?? true
         world.ledger.cut(partition, replica, to: offset, isOriginal ? source?.topic(id: mirror.sourceID) : nil)
         world.ledger.transactions.wasCut(partition.name, broker.cluster)
+        broker.noteBreak(partition.name)
         replica.cut(to: offset, partition, isNewEpoch: world.mutation != .cutInTheSameEpoch)
         world.ledger.historyChanged(partition)
         advance { session, position in session.wasCut(position) }

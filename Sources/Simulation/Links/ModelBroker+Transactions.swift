@@ -9,7 +9,7 @@ struct ModelSettledMirrors {
     var session: UInt64
     var mirrors: [TopicPartition: SettledMirror] = [:]
     var allReportedAt: Int64 = .min
-    var reported: [TopicPartition: (epoch: LeaderEpoch, upTo: Offset)] = [:]
+    var reported: [TopicPartition: (epoch: LeaderEpoch, upTo: Offset, breaks: Int)] = [:]
 }
 
 /// What the coordinator of links says in a conversation.
@@ -61,20 +61,21 @@ extension ModelBroker {
             for partition in cluster.topics[mirror.name]?.partitions ?? [] where partition.leader == id {
                 guard let replica = partition.leading else { continue }
                 let place = partition.name
-                let reported = known.reported[place].flatMap { $0.epoch == partition.epoch ? $0.upTo : nil }
-                let from = reported ?? known.mirrors[place]?.end ?? replica.highWatermark
+                let breaks = breaks[place] ?? (0, .min)
+                let former = known.reported[place]
+                let isBroken = former.map { $0.breaks != breaks.count } ?? (breaks.count > 0 && world.now - breaks.at < 60_000)
+                let reported = former.flatMap { $0.epoch == partition.epoch ? $0.upTo : nil }
+                let from = isBroken ? replica.highWatermark : reported ?? known.mirrors[place]?.end ?? replica.highWatermark
                 let upTo = max(from, replica.highWatermark)
                 let markers = replica.log.markers(from: from, to: upTo)
                 guard isFull || !markers.isEmpty else { continue }
-                known.reported[place] = (partition.epoch, upTo)
-                reports.append(
-                    (
-                        place,
-                        MirrorReport(
-                            leaderEpoch: partition.epoch, from: from, upTo: upTo, markers: markers,
-                            stableOffset: replica.lastStableOffset, isHeld: replica.limit != .none,
-                            coveredAt: board[place]?.coveredAt(replica.highWatermark))
-                    ))
+                known.reported[place] = (partition.epoch, upTo, breaks.count)
+                var report = MirrorReport(
+                    leaderEpoch: partition.epoch, from: from, upTo: upTo, markers: markers,
+                    stableOffset: replica.lastStableOffset, isHeld: replica.limit != .none,
+                    coveredAt: board[place]?.coveredAt(replica.highWatermark))
+                report.isBroken = isBroken
+                reports.append((place, report))
             }
         }
         settledMirrors[name] = known

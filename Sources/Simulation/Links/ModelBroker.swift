@@ -22,11 +22,27 @@ struct ModelProgress {
         sourceEnds.append((askedAt, end))
     }
 
+    /// As `MirrorProgress.noteBreak`.
+    mutating func noteBreak() {
+        sourceEnds = []
+        caughtUpAt = nil
+        sourceEnd = -1
+    }
+
     /// As `MirrorProgress.coveredAt`.
     func coveredAt(_ committed: Offset) -> Int64? {
         let known = sourceEnds.last { $0.end <= committed }?.askedAt
         guard logEnd <= committed, let caughtUpAt else { return known }
         return max(known ?? .min, caughtUpAt)
+    }
+}
+
+extension ModelBroker {
+    /// As `MirrorBoard.noteBreak`.
+    func noteBreak(_ partition: TopicPartition) {
+        breaks[partition, default: (0, .min)].count += 1
+        breaks[partition]?.at = world.now
+        board[partition]?.noteBreak()
     }
 }
 
@@ -45,6 +61,7 @@ final class ModelBroker {
     private var leading: [TopicPartition: (epoch: LeaderEpoch, since: Int64)] = [:]
     private(set) var runs: [TopicPartition: MirrorRun] = [:]
     var board: [TopicPartition: ModelProgress] = [:]
+    fileprivate(set) var breaks: [TopicPartition: (count: Int, at: Int64)] = [:]
     private var isReconciling = false
     /// What the coordinator says of the mirrors of links, by link.
     var settledMirrors: [String: ModelSettledMirrors] = [:]
@@ -86,6 +103,7 @@ final class ModelBroker {
         for run in runs.values { run.isStopped = true }
         runs = [:]
         board = [:]
+        breaks = [:]
         isReconciling = false
         note("crashes")
         cluster.crashed(self)

@@ -18,8 +18,8 @@ struct SettledMirrors: Sendable {
     var mirrors: [TopicPartition: SettledMirror] = [:]
     /// When all mirrors were reported last, with or without markers: monotonic milliseconds.
     var allReportedAt: Int64 = .min
-    /// Up to where markers have been reported, under which leader epoch.
-    var reported: [TopicPartition: (epoch: LeaderEpoch, upTo: Offset)] = [:]
+    /// Up to where markers have been reported, under which leader epoch, and how often the mirror had been cut by then.
+    var reported: [TopicPartition: (epoch: LeaderEpoch, upTo: Offset, breaks: Int)] = [:]
 
     /// How far a mirror shows committed transactions.
     func limit(of partition: TopicPartition) -> StableLimit {
@@ -29,6 +29,8 @@ struct SettledMirrors: Sendable {
 
 extension LinkServices {
     private static let reportMilliseconds: Int64 = 100
+    /// Another conversation may not have come to say that a mirror was cut.
+    private static let breakMilliseconds: Int64 = 60_000
 
     /// How far committed transactions are shown in a mirror; as it is for links that do not keep them whole.
     func stableLimit(of partition: TopicPartition, link: LinkDefinition?) -> StableLimit {
@@ -105,19 +107,22 @@ extension LinkServices {
                 let place = partition.topicPartition
                 let epoch = partition.leadership.leaderEpoch
                 guard let standing = try? partition.withLog({ ($0.highWatermark, $0.lastStableOffset, $0.stableLimit) }) else { continue }
-                let known = settled.reported[place].flatMap { $0.epoch == epoch ? $0.upTo : nil }
-                let from = known ?? settled.mirrors[place]?.end ?? standing.0
+                let breaks = source?.board.breaks(of: place) ?? MirrorBreak()
+                let former = settled.reported[place]
+                let isBroken = former.map { $0.breaks != breaks.count } ?? (breaks.count > 0 && now - breaks.at < Self.breakMilliseconds)
+                let known = former.flatMap { $0.epoch == epoch ? $0.upTo : nil }
+                let from = isBroken ? standing.0 : known ?? settled.mirrors[place]?.end ?? standing.0
                 let end = max(from, standing.0)
                 guard
                     let (markers, upTo) = try? source?.markers.markers(of: partition, from: from, upTo: end, leaderEpoch: epoch)
                 else { continue }
                 guard isFull || !markers.isEmpty else { continue }
-                state.withLock { $0.settled[name]?.reported[place] = (epoch, upTo) }
+                state.withLock { $0.settled[name]?.reported[place] = (epoch, upTo, breaks.count) }
                 let coveredAt = source?.board.entry(place)?.coveredAt(standing.0)
                 reports.append([
                     .string(place.topic), .integer(Int64(place.partition)), .integer(Int64(epoch)), .integer(from), .integer(upTo),
                     .integer(standing.1), .bool(standing.2 != .none), coveredAt.map { .integer(now - $0) } ?? .null,
-                    .array(markers.map(\.json)),
+                    .array(markers.map(\.json)), .bool(isBroken),
                 ])
             }
         }
@@ -144,13 +149,15 @@ extension MirrorReport {
     ///
     /// - Parameter askedAt: monotonic milliseconds: what was so long ago then was so longer ago.
     static func read(_ value: JSONValue, askedAt: Int64) -> (partition: TopicPartition, report: MirrorReport)? {
-        guard let parts = value.arrayValue, parts.count == 9, let topic = parts[0].stringValue, let number = parts[1].integerValue,
-            let epoch = parts[2].integerValue, let from = parts[3].integerValue, let upTo = parts[4].integerValue,
-            let stable = parts[5].integerValue, let isHeld = parts[6].boolValue, let markers = parts[8].arrayValue
+        guard let parts = value.arrayValue, parts.count == 9 || parts.count == 10, let topic = parts[0].stringValue,
+            let number = parts[1].integerValue, let epoch = parts[2].integerValue, let from = parts[3].integerValue,
+            let upTo = parts[4].integerValue, let stable = parts[5].integerValue, let isHeld = parts[6].boolValue,
+            let markers = parts[8].arrayValue
         else { return nil }
-        let report = MirrorReport(
+        var report = MirrorReport(
             leaderEpoch: LeaderEpoch(clamping: epoch), from: from, upTo: upTo, markers: markers.compactMap { MirroredMarker($0) },
             stableOffset: stable, isHeld: isHeld, coveredAt: parts[7].integerValue.map { askedAt - $0 })
+        report.isBroken = parts.count > 9 && parts[9].boolValue ?? false
         return (TopicPartition(topic, Int32(clamping: number)), report)
     }
 }

@@ -46,6 +46,8 @@ def test_share_groups_are_listed_described_and_deleted(node, share, name):
     with sharer(node.bootstrap, group, topic, share_acknowledgement_mode="explicit") as reader:
         first = take(reader, 20)
         accept(reader, first)
+        # All of them may have been in one partition.
+        wait_until(lambda: set(offsets(share, group)) == {0, 1}, "the group has begun to read both")
         # What is stored with these acknowledgements is where the group was before them.
         send(producer(node.bootstrap), topic, many(10), partition=0)
         accept(reader, take(reader, 10))

@@ -274,12 +274,12 @@ def owner(port: int, pids: dict[str, int]) -> str:
         return ANYBODY
     wanted = f"socket:[{inode}]"
     for node, pid in pids.items():
-        try:
+        # The process may end meanwhile, and another thread of it may close one of its files.
+        with contextlib.suppress(OSError):
             for descriptor in os.scandir(f"/proc/{pid}/fd"):
-                if os.readlink(descriptor.path) == wanted:
-                    return node
-        except OSError:
-            continue
+                with contextlib.suppress(OSError):
+                    if os.readlink(descriptor.path) == wanted:
+                        return node
     return ANYBODY
 
 

@@ -106,7 +106,8 @@ def test_offsets_behind_the_end_of_a_mirror_are_brought_back_to_it(source, desti
     source.network.cut([CLIENT], [f"n{second}"])
     try:
         transactional.commit()
-        produce(source, reads, range(10))
+        # Nor does the producer wait for the broker that is cut off.
+        produce(source, reads, range(10), **{"socket.timeout.ms": 5_000})
         wait_until(lambda: len(read_to_end(destination.bootstrap, reads, "read_uncommitted")) == 25, "all is here", 60, 0.1)
         martlet(destination, "group", "reset-offsets", "eager", "--topic", reads, "--to", "end", "--execute")
         assert committed(destination.bootstrap, "eager", reads) == 26

@@ -13,7 +13,7 @@ from nodes import wait_until
 from processing import Processing, committed, judge
 from test_link_transactions import producer_away_from, take_over, wait_kept_whole
 from test_links import produce
-from transaction_clusters import destination, source  # noqa: F401  (fixtures)
+from transaction_clusters import destination, source, start_again  # noqa: F401  (fixtures)
 from transactional import Confluent, read_to_end
 
 # Copying them beside the data comes too late to be of any help.
@@ -71,12 +71,7 @@ def test_what_is_done_and_where_the_group_goes_on_are_the_same(source, destinati
     finally:
         worker.source_is_gone.set()
         worker.stopping.set()
-        for node in source.nodes:
-            if not node.is_running:
-                node.start()
-        for node in source.nodes:
-            node.wait_ready(60)
-        source.wait_whole()
+        start_again(source)
     # Not waited for: librdkafka's calls may wait for ever for a coordinator that was killed.
     assert judge(destination.bootstrap, group, reads, writes) > 50
     # The application goes on here as if nothing had happened.

@@ -11,7 +11,7 @@ from links import batches, link, mirror, wait_mirror
 from network import CLIENT
 from nodes import wait_until
 from transacting import Transacting, Watching, judge
-from transaction_clusters import destination, source  # noqa: F401  (fixtures)
+from transaction_clusters import destination, source, start_again  # noqa: F401  (fixtures)
 from transactional import READ_UNCOMMITTED, Confluent, read_to_end
 
 _numbers = itertools.count()
@@ -164,12 +164,7 @@ def test_whole_or_not_at_all_whoever_is_killed_and_whenever_it_is_taken_over(sou
         for worker in workers:
             worker.source_is_gone.set()
             worker.stopping.set()
-        for node in source.nodes:
-            if not node.is_running:
-                node.start()
-        for node in source.nodes:
-            node.wait_ready(60)
-        source.wait_whole()
+        start_again(source)
         for worker in [*workers, watching]:
             worker.finish()
     judge(destination.bootstrap, topics, watching)

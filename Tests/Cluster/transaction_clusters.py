@@ -15,3 +15,13 @@ def source():
 def destination(source):
     with destination_cluster(3) as cluster:
         yield cluster
+
+
+def start_again(cluster) -> None:
+    """Nodes that were killed run again, and all replicas are in sync."""
+    for node in cluster.nodes:
+        if not node.is_running:
+            node.start()
+    for node in cluster.nodes:
+        node.wait_ready(60)
+    cluster.wait_whole()

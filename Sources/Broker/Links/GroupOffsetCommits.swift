@@ -86,7 +86,7 @@ extension LinkServices {
                     "a group's offsets are brought back to the ends of mirrors: what it had read behind them is cut off",
                     metadata: ["link": "\(name)", "group": "\(group)", "partitions": "\(partitions)"])
             }
-            return ["done": .array(done), "isWhole": true]
+            return ["done": .array(done)]
         } catch {
             return ["done": [], "problem": .string("\(error)")]
         }
@@ -107,10 +107,10 @@ extension LinkServices {
     }
 
     /// Groups that are not here yet are recorded as the link's before they are made.
-    private func claimNew(_ groups: [String], _ link: LinkDefinition, _ services: BrokerServices) async throws(LinkCallFailure) {
+    private func claimNew(_ groups: [String], _ link: LinkDefinition, _ services: BrokerServices) async throws {
         let new = groups.filter { services.committedOffsets(group: $0).isEmpty }
         guard !new.isEmpty else { return }
-        let present = Set(services.groups.listGroups(ListGroupsRequest()).groups.map(\.groupId))
+        let present = Set(try services.groupsHere().map(\.groupId))
         let absent = new.filter { !present.contains($0) }
         if !absent.isEmpty { _ = try await claim(GroupClaims(link: link, kind: .offsets, claim: absent)) }
     }
@@ -162,10 +162,8 @@ extension BrokerServices {
     /// What groups have committed behind the ends of topics, bounded by those.
     fileprivate func offsetsBeyond(_ ends: MirrorEnds) throws(SynchronizationFailure) -> GroupOffsets {
         guard !ends.isEmpty else { return [:] }
-        let listed = groups.listGroups(ListGroupsRequest())
-        guard listed.errorCode == .none else { throw SynchronizationFailure("groups are still being loaded here") }
         var beyond: GroupOffsets = [:]
-        for group in listed.groups.map(\.groupId) where coordinates(group: group) {
+        for group in try groupsHere().map(\.groupId) where coordinates(group: group) {
             let offsets = committedOffsets(group: group).filter { $0.value > ends[$0.key] ?? .max }
             if !offsets.isEmpty { beyond[group] = ends.bound(offsets.mapValues { GroupOffset($0) }) }
         }

@@ -34,9 +34,7 @@ struct GroupFollower: Sendable {
         self.links = links
         self.services = services
         self.logger = logger
-        let listed = services.groups.listGroups(ListGroupsRequest())
-        guard listed.errorCode == .none else { throw SynchronizationFailure("groups are still being loaded here") }
-        present = Dictionary(listed.groups.map { ($0.groupId, $0.groupState) }, uniquingKeysWith: { first, _ in first })
+        present = Dictionary(try services.groupsHere().map { ($0.groupId, $0.groupState) }, uniquingKeysWith: { first, _ in first })
         own = try await links.claim(GroupClaims(link: link, kind: kind)).filter { services.coordinates(group: $0) }
     }
 
@@ -147,6 +145,13 @@ extension LinkServices {
 }
 
 extension BrokerServices {
+    /// The groups that this broker coordinates. Half a list would be taken for the whole.
+    func groupsHere() throws(SynchronizationFailure) -> [ListGroupsResponse.ListedGroup] {
+        let listed = groups.listGroups(ListGroupsRequest())
+        guard listed.errorCode == .none else { throw SynchronizationFailure("groups are still being loaded here") }
+        return listed.groups
+    }
+
     func coordinates(group: String) -> Bool { coordinator(ofGroup: group) == nodeID }
 
     /// Nil while there is none.

@@ -150,8 +150,9 @@ extension Partition.State {
             leaderEpoch: replica.leaderEpoch, logStartOffset: log.logStartOffset, logEndOffset: log.logEndOffset, mayCut: mayCutMirror)
     }
 
+    /// Followers find out by the leader epoch where logs part, and so do mirrors of this one: what comes after a cut needs an epoch of its own.
     private var mayCutMirror: Bool {
-        guard !replica.followers.isEmpty, let latest = log.leaderEpochs.last else { return true }
+        guard let latest = log.leaderEpochs.last else { return true }
         return latest.epoch < replica.leaderEpoch || latest.startOffset >= log.logEndOffset
     }
 

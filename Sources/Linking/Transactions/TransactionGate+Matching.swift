@@ -3,7 +3,11 @@ import Primitives
 
 extension TransactionGate {
     /// Finds for each marker the decision that it carries out, mirror by mirror in the order of the log.
-    mutating func match(now: Int64, maximumHold: Int64) {
+    ///
+    /// - Returns: mirrors in which one was let go of that had waited too long for what the source decided: which of a producer's markers is
+    ///   next is not known there any longer.
+    mutating func match(now: Int64, maximumHold: Int64) -> Set<TopicPartition> {
+        var lost: Set<TopicPartition> = []
         for partition in mirrors.keys.sorted() {
             guard let markers = mirrors[partition]?.markers, markers.contains(where: { $0.fate == .unknown }) else { continue }
             /// Producers whose earlier marker waits: the order would be lost.
@@ -11,15 +15,20 @@ extension TransactionGate {
             for (index, marker) in markers.enumerated() where marker.fate == .unknown {
                 let producer = marker.marker.producer.id
                 guard !waiting.contains(producer) else { continue }
-                let fate = fate(of: marker, in: partition, now: now, maximumHold: maximumHold)
+                let (fate, isRead) = fate(of: marker, in: partition, now: now, maximumHold: maximumHold)
                 mirrors[partition]?.markers[index].fate = fate
                 switch fate {
                 case .unknown: waiting.insert(producer)
                 case .free: break
                 case .of(let id): matched(id, marker, in: partition)
                 }
+                guard fate != .unknown, !isRead else { continue }
+                incompleteTransactions += 1
+                mirrors[partition]?.sequenced = []
+                lost.insert(partition)
             }
         }
+        return lost
     }
 
     private mutating func matched(_ id: DecisionID, _ marker: Marker, in partition: TopicPartition) {
@@ -34,15 +43,17 @@ extension TransactionGate {
         mirrors[partition]?.sequenced?.insert(producer)
     }
 
-    private mutating func fate(of marker: Marker, in partition: TopicPartition, now: Int64, maximumHold: Int64) -> Marker.Fate {
+    /// - Returns: with whether all has been read that the marker may be of.
+    private func fate(
+        of marker: Marker, in partition: TopicPartition, now: Int64, maximumHold: Int64
+    ) -> (fate: Marker.Fate, isRead: Bool) {
         let match = decision(of: marker.marker, in: partition)
-        if case .found(let id) = match { return .of(id) }
+        if case .found(let id) = match { return (.of(id), true) }
         // What has not been observed yet may be what the marker is of, or fit it better.
-        let hasRead = marker.reportedAt <= readThrough
-        guard hasRead || now - marker.reportedAt > maximumHold else { return .unknown }
-        if !hasRead { incompleteTransactions += 1 }
-        if case .likely(let id) = match { return .of(id) }
-        return .free
+        let isRead = marker.reportedAt <= readThrough
+        guard isRead || now - marker.reportedAt > maximumHold else { return (.unknown, false) }
+        if case .likely(let id) = match { return (.of(id), isRead) }
+        return (.free, isRead)
     }
 
     private enum Match {

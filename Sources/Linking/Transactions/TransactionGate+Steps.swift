@@ -6,13 +6,22 @@ extension TransactionGate {
     ///
     /// - Returns: mirrors that are not waited for any longer.
     public mutating func evaluate(now: Int64) -> [TopicPartition] {
-        match(now: now, maximumHold: maximumHold)
+        let lost = match(now: now, maximumHold: maximumHold)
+        for partition in lost { loseOrder(in: partition, now: now) }
         passCovered()
-        let left = leaveBehind(now: now)
+        let left = leaveBehind(now: now).union(lost)
         joinMirrors()
         settle()
         forgetDone(now: now)
-        return left
+        return left.sorted()
+    }
+
+    /// A marker counts though nobody knows of which decision: its mirror is waited for again once all that was decided by now is known to be
+    /// carried out in it.
+    private mutating func loseOrder(in partition: TopicPartition, now: Int64) {
+        free(partition, now: now)
+        mirrors[partition]?.heardAt = now
+        mirrors[partition]?.firstDecision = nil
     }
 
     /// Whether mirrors have got on since the last step.
@@ -27,7 +36,7 @@ extension TransactionGate {
     }
 
     /// A mirror that does not get on is not waited for.
-    private mutating func leaveBehind(now: Int64) -> [TopicPartition] {
+    private mutating func leaveBehind(now: Int64) -> Set<TopicPartition> {
         var left: Set<TopicPartition> = []
         for entry in decisions.values where entry.decision.isCommit {
             guard let first = entry.firstMarkerAt, now - first > maximumHold else { continue }
@@ -37,7 +46,7 @@ extension TransactionGate {
             left.formUnion(missing)
         }
         for partition in left { free(partition, now: now) }
-        return left.sorted()
+        return left
     }
 
     mutating func free(_ partition: TopicPartition, now: Int64) {

@@ -18,6 +18,8 @@ final class LinkLedger {
     private var announced: Set<Place> = []
     /// Since when mirrors are being promoted, in milliseconds.
     private var promotedSince: [Place: Int64] = [:]
+    /// Mirrors that were promoted and have everything, of topics that are no mirrors themselves.
+    private var drained: Set<Place> = []
     private var kept: Set<UInt64> = []
     /// How often the history of some partition has changed.
     private(set) var changes = 0
@@ -167,13 +169,18 @@ final class LinkLedger {
             forget(place)
             promoted = promoted.filter { $0.value != place }
         case .pendingStopped: if former?.state != .pendingStopped { promotedSince[place] = world.now }
-        case .stopping where mirror.reason == "promoted": checkPromoted(cluster, mirror, source)
+        case .stopping where mirror.reason == "promoted":
+            if isOriginal(Place(cluster: source, topic: mirror.sourceName), mirror.sourceID) { drained.insert(place) }
+            checkPromoted(cluster, mirror, source)
         case .stopped:
             announced.remove(place)
-            if mirror.reason == "promoted" {
+            // A source that was a mirror itself may have gone on since.
+            if mirror.reason == "promoted", drained.remove(place) != nil {
                 checkPromoted(cluster, mirror, source)
                 let other = Place(cluster: source, topic: mirror.sourceName)
-                if former?.state == .stopping, isOriginal(other, mirror.sourceID) { promoted[other] = place }
+                // Somebody may have opened the source again.
+                let isClosed = unfencedAt[other] ?? -1 < promotedSince[place] ?? 0
+                if former?.state == .stopping, isClosed, isOriginal(other, mirror.sourceID) { promoted[other] = place }
             }
             transactions.stopped(cluster, mirror)
         default: break

@@ -90,17 +90,17 @@ extension ModelBroker {
         }
         if world.mutation != .appendWhileEnding { stop(partition.name) }
         let link = mirror.link
-        world.call(self, cluster) { [cluster] (answer: @escaping (Offset??) -> Void) in
+        world.call(self, cluster) { [cluster] (answer: @escaping (SettledMirror??) -> Void) in
             guard let coordinator = cluster.coordinator, coordinator.isActive else { return answer(nil) }
-            var settled: Offset?
+            var settled: SettledMirror?
             // By way of the log: what is settled counts once it is committed.
             coordinator.change {
-                settled = $0.transactions[link]?.mirrors[partition.name]?.end
+                settled = $0.transactions[link]?.mirrors[partition.name]
                 return []
             } _: { _ in
                 answer(.some(settled))
             }
-        } _: { [self] (answer: Offset??) in
+        } _: { [self] (answer: SettledMirror??) in
             guard let settled = answer else { return endLater(partition) }
             later(0...30) { [self] in finish(partition, settled) }
         }
@@ -111,10 +111,10 @@ extension ModelBroker {
         reconcileLater(100...130)
     }
 
-    private func finish(_ partition: ModelPartition, _ settled: Offset?) {
+    private func finish(_ partition: ModelPartition, _ settled: SettledMirror?) {
         guard partition.leader == id, let replica = partition.leading, replica.access == .ending || world.mutation == .appendWhileEnding
         else { return endLater(partition) }
-        guard let settled, world.mutation != .keepUnsettled, let first = replica.log.firstCommit(from: settled) else {
+        guard let settled, world.mutation != .keepUnsettled, let first = replica.log.firstCommit(behind: settled) else {
             return abort(partition, replica)
         }
         let epoch = partition.epoch
@@ -159,8 +159,18 @@ extension ModelLog {
         }
     }
 
-    fileprivate func firstCommit(from offset: Offset) -> Offset? {
-        batches[index(at: offset)...].first { $0.base >= offset && $0.marker == .commit }?.base
+    /// As `MirroredMarkers.firstCommit`.
+    fileprivate func firstCommit(behind settled: SettledMirror) -> Offset? {
+        var open: Set<ProducerID> = []
+        for batch in batches[index(at: min(settled.stable, settled.end))...] {
+            guard let producer = batch.producer?.id else { continue }
+            if batch.marker == nil {
+                open.insert(producer)
+            } else if open.remove(producer) != nil, batch.base >= settled.end, batch.marker == .commit {
+                return batch.base
+            }
+        }
+        return nil
     }
 }
 

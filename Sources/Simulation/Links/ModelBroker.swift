@@ -158,7 +158,10 @@ final class ModelBroker {
         if own.log.end < leader.log.start || own.log.end > leader.log.end { own.log.restart(at: leader.log.start) }
         leader.followers[id] = own.log.end
         broker.lead(partition)
-        for batch in leader.log.batches(from: own.log.end, to: .max, count: 5) where batch.base >= own.log.end { own.log.append(batch) }
+        let batches = leader.log.batches(from: own.log.end, to: .max, count: 5)
+        // An empty log begins where the leader's first batch does, though that is before what was let go of.
+        if own.log.isEmpty, let first = batches.first, first.base < own.log.end { own.log.restart(at: first.base) }
+        for batch in batches where batch.base >= own.log.end { own.log.append(batch) }
         if leader.log.end > own.log.end, leader.log.batches(from: own.log.end, to: .max, count: 1).isEmpty {
             own.log.restart(at: leader.log.end)
         }

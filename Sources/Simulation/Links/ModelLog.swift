@@ -224,7 +224,7 @@ final class ModelPartition {
 
     /// As the leader's `mayCutMirror`.
     var mayCut: Bool {
-        guard placed.count > 1, let log = leading?.log, let latest = log.epochs.last else { return true }
+        guard let log = leading?.log, let latest = log.epochs.last else { return true }
         return latest.epoch < epoch || latest.start >= log.end
     }
 }

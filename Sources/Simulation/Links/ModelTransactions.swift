@@ -35,6 +35,13 @@ final class ModelTransactions {
     enum Entry {
         case decided(TransactionDecision)
         case completed(String, Timestamp)
+
+        var timestamp: Timestamp {
+            switch self {
+            case .decided(let decision): decision.decidedAt
+            case .completed(_, let time): time
+            }
+        }
     }
 
     private static let producerCount = 6

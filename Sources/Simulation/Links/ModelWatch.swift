@@ -8,6 +8,7 @@ final class ModelWatch {
     private static let recordMilliseconds: Int64 = 5_000
     private static let idleMilliseconds: Int64 = 250
     private static let patienceMilliseconds: Int64 = 50
+    private static let backMilliseconds: Int64 = 60_000
 
     private let link: LinkDefinition
     private let coordinator: ModelCoordinator
@@ -102,12 +103,13 @@ final class ModelWatch {
 
     private func begin() {
         let unknown = source?.transactions.log.indices.filter { gate.position(of: Int32($0)) == nil } ?? []
+        let time = world.now - Self.backMilliseconds
         ask {
-            $0.ends()
-        } _: { [self] ends in
-            guard let ends else { return later(200...300) { [self] in begin() } }
-            if !unknown.isEmpty { world.ledger.transactions.begins(cluster, link.name) }
-            for partition in unknown { gate.begin(Int32(partition), at: ends[Int32(partition)] ?? 0) }
+            $0.places(since: time)
+        } _: { [self] places in
+            guard let places else { return later(200...300) { [self] in begin() } }
+            if !unknown.isEmpty { world.ledger.transactions.begins(cluster, link.name, at: time) }
+            for partition in unknown { gate.begin(Int32(partition), at: places[Int32(partition)] ?? 0) }
             read()
         }
     }
@@ -230,6 +232,15 @@ extension ModelTransactions {
     func ends() -> [Int32: Offset]? {
         guard log.indices.allSatisfy({ isAvailable($0) }) else { return nil }
         return Dictionary(uniqueKeysWithValues: log.indices.map { (Int32($0), Offset(log[$0].count)) })
+    }
+
+    /// Where decisions since a time begin.
+    fileprivate func places(since time: Timestamp) -> [Int32: Offset]? {
+        guard let ends = ends() else { return nil }
+        return Dictionary(
+            uniqueKeysWithValues: ends.map { partition, end in
+                (partition, log[Int(partition)].firstIndex { $0.timestamp >= time }.map { Offset($0) } ?? end)
+            })
     }
 
     fileprivate func entries(from positions: [Int32: Offset]) -> [(DecisionID, Entry)] {

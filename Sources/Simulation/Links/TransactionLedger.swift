@@ -46,8 +46,8 @@ final class TransactionLedger {
 
     func origin(of transaction: UInt64) -> String? { known[transaction]?.cluster.name }
 
-    /// A link begins to read what its source decides from now on.
-    func begins(_ cluster: ModelCluster, _ link: String) { begun[Place(cluster: cluster.name, link: link)] = world.now }
+    /// A link begins to read what its source has decided since a time.
+    func begins(_ cluster: ModelCluster, _ link: String, at time: Int64) { begun[Place(cluster: cluster.name, link: link)] = time }
 
     /// The source has other records: where the mirror is settled to counts for nothing until it is waited for anew.
     func wasCut(_ partition: TopicPartition, _ cluster: ModelCluster) { cut[cluster.name, default: []].insert(partition) }
@@ -195,14 +195,12 @@ final class TransactionLedger {
                 joined[Place(cluster: cluster.name, link: mirror.link, partition: partition.name)] != nil,
                 !isCut(partition.name, cluster)
             else { continue }
-            for batch in partition.committed.batches where batch.marker == .commit {
-                guard let transaction = batch.transaction else { continue }
-                guard batch.base < settled.end else {
-                    return world.fail(
-                        .mirroredTransactionsAreWhole,
-                        "\(cluster.name)'s \(partition.name) is taken over with transaction \(transaction) committed at \(batch.base), and "
-                            + "was settled to \(settled.end)")
-                }
+            // Of one whose records were all deleted nothing is there.
+            if let early = partition.committed.ended(by: settled.end).first(where: { $0.marker == .commit }) {
+                return world.fail(
+                    .mirroredTransactionsAreWhole,
+                    "\(cluster.name)'s \(partition.name) is taken over with transaction \(early.number) committed, which ends behind "
+                        + "\(settled.end)")
             }
         }
     }

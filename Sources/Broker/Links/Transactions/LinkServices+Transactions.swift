@@ -46,7 +46,7 @@ extension LinkServices {
         ]
         askCoordinator(.endTransactions, body) { [self] answer in
             guard let answer, let services else { return endLater(name) }
-            let settled = answer["settled"]?.integerValue
+            let settled = answer["settled"]?.integerValue.map { SettledMirror(end: $0, stable: answer["stable"]?.integerValue ?? 0) }
             services.backgroundWork.run { [self] in finish(partition, settled: settled, link: link) }
         }
     }
@@ -62,11 +62,11 @@ extension LinkServices {
         }
     }
 
-    /// - Parameter settled: where the mirror's records are cut off at the next transaction that was committed; nil when none are.
-    private func finish(_ partition: Partition, settled: Offset?, link: String) {
+    /// - Parameter settled: what comes behind is cut off from the next transaction on that was committed; nil when nothing is.
+    private func finish(_ partition: Partition, settled: SettledMirror?, link: String) {
         let name = partition.topicPartition
         do throws(PartitionError) {
-            if let settled, try !cutUnsettled(partition, from: settled) { return endLater(name) }
+            if let settled, try !cutUnsettled(partition, behind: settled) { return endLater(name) }
             let count = try partition.abortMirroredTransactions(now: SystemClock.now())
             state.withLock { state in
                 state.ending.remove(name)
@@ -87,12 +87,12 @@ extension LinkServices {
     /// Cuts a mirror at the first transaction that is not committed on all mirrors, and keeps what is cut off aside.
     ///
     /// - Returns: false when that takes another leader epoch first.
-    private func cutUnsettled(_ partition: Partition, from settled: Offset) throws(PartitionError) -> Bool {
+    private func cutUnsettled(_ partition: Partition, behind settled: SettledMirror) throws(PartitionError) -> Bool {
         guard let position = partition.endingPosition else { throw .notLeader }
         let path: String
         let offset: Offset
         do throws(StorageError) {
-            guard let first = try MirroredMarkers.firstCommit(in: partition, from: settled) else { return true }
+            guard let first = try MirroredMarkers.firstCommit(in: partition, behind: settled) else { return true }
             guard position.mayCut else {
                 needsNewEpoch(partition, position.leaderEpoch)
                 return false
@@ -144,8 +144,10 @@ extension LinkServices {
     private func settledEnd(_ link: String, _ body: JSONValue) async throws(LinkCallFailure) -> ManageLinksResponse {
         let partition = TopicPartition(body["topic"]?.stringValue ?? "", Int32(clamping: body["partition"]?.integerValue ?? -1))
         // By way of the log: what is settled counts once it is committed.
-        let settled = try await change { coordinator in (coordinator.transactions[link]?.mirrors[partition]?.end, []) }
-        return ManageLinksResponse(["settled": settled.map { .integer($0) } ?? .null])
+        let settled = try await change { coordinator in (coordinator.transactions[link]?.mirrors[partition], []) }
+        return ManageLinksResponse([
+            "settled": settled.map { .integer($0.end) } ?? .null, "stable": settled.map { .integer($0.stable) } ?? .null,
+        ])
     }
 
     private func hasCommittedAll(_ link: String, in topics: Set<String>?) async -> Bool {

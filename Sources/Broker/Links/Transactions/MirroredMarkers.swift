@@ -96,23 +96,45 @@ final class MirroredMarkers: Sendable {
         return (found, min(next, end))
     }
 
-    /// The first transaction that was committed at an offset or behind it; nil when there is none. Takes as long as that takes.
-    static func firstCommit(in partition: Partition, from offset: Offset) throws(StorageError) -> Offset? {
-        var next = offset
+    /// The first commit that is not settled, of a transaction of which something is there: readers have not seen that, and may have seen
+    /// what is around the marker of one whose records were all deleted. Takes as long as it takes to read on from where such transactions
+    /// begin.
+    ///
+    /// - Returns: nil when there is none.
+    static func firstCommit(in partition: Partition, behind settled: SettledMirror) throws(StorageError) -> Offset? {
+        var open: Set<ProducerID> = []
+        var next = min(settled.stable, settled.end)
         while true {
-            let batches = try batches(in: partition, from: next)
-            if let first = batches.markers.first(where: { $0.isCommit && $0.offset >= offset }) { return first.offset }
-            guard let behind = batches.nextOffset, behind > next else { return nil }
-            next = behind
+            let bytes = try bytes(in: partition, from: next)
+            var position = bytes.readerIndex
+            let former = next
+            while let header = try? RecordBatchHeader(from: bytes, at: position), position + header.sizeInBytes <= bytes.writerIndex {
+                defer { position += header.sizeInBytes }
+                next = header.nextOffset
+                guard header.hasProducerId, header.isTransactional else { continue }
+                guard header.isControl else {
+                    open.insert(header.producerId)
+                    continue
+                }
+                if open.remove(header.producerId) != nil, header.baseOffset >= settled.end,
+                    MirroredMarker(header, in: bytes, at: position)?.isCommit == true
+                {
+                    return header.baseOffset
+                }
+            }
+            if next == former { return nil }
         }
     }
 
     private static func batches(in partition: Partition, from offset: Offset) throws(StorageError) -> FetchedBatches {
-        let bytes = try partition.withLog { log throws(StorageError) in
+        FetchedBatches(try bytes(in: partition, from: offset), readingMarkers: true)
+    }
+
+    private static func bytes(in partition: Partition, from offset: Offset) throws(StorageError) -> ByteBuffer {
+        try partition.withLog { log throws(StorageError) in
             let start = max(offset, log.logStartOffset)
             return start < log.logEndOffset
                 ? try log.readBytes(from: start, maxBytes: chunkBytes, minOneBatch: true, isolation: .logEnd) : ByteBuffer()
         }
-        return FetchedBatches(bytes, readingMarkers: true)
     }
 }

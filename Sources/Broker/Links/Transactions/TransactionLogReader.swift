@@ -20,6 +20,8 @@ struct TransactionLogReader: Sendable {
     private static let admittedMilliseconds: Int64 = 3_000
     /// Decisions mostly come before the markers.
     private static let patienceMilliseconds: Int64 = 50
+    /// How far back a new link reads: what was decided before it was made may have markers to come yet.
+    private static let backMilliseconds: Int64 = 60_000
 
     let watch: TransactionWatch
 
@@ -90,7 +92,7 @@ struct TransactionLogReader: Sendable {
         try? await consumer.close()
     }
 
-    /// Goes on where the record says that everything before is done with; without one, with what is decided from now on.
+    /// Goes on where the record says that everything before is done with; without one, with what has been decided of late.
     private func begin(
         _ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource, fromBeginning: Bool
     ) async throws {
@@ -100,6 +102,7 @@ struct TransactionLogReader: Sendable {
             for partition in unknown { begins[partition.partition] = 0 }
         } else {
             begins = try await ends(of: unknown, source)
+            begins.merge(try await places(of: unknown, source)) { min($0, $1) }
         }
         let found = begins
         watch.take { gate in
@@ -125,6 +128,18 @@ struct TransactionLogReader: Sendable {
             ends[outcome.item.partition] = try outcome.result.get().offset
         }
         return ends
+    }
+
+    /// Where the decisions of late begin, in partitions that have any.
+    private func places(of partitions: [TopicPartition], _ source: LinkSource) async throws -> [Int32: Offset] {
+        var places: [Int32: Offset] = [:]
+        guard !partitions.isEmpty else { return places }
+        let time = SystemClock.now() - Self.backMilliseconds
+        for outcome in try await source.cluster.listOffsets(partitions.map { ($0, .timestamp(time)) }) {
+            let offset = try outcome.result.get().offset
+            if offset >= 0 { places[outcome.item.partition] = offset }
+        }
+        return places
     }
 
     private func follow(_ consumer: KafkaConsumer, _ partitions: [TopicPartition], _ source: LinkSource) async throws {

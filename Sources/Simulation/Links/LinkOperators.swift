@@ -54,6 +54,7 @@ final class LinkOperators {
 
     private func action(_ route: Route, _ cluster: ModelCluster, _ mirrors: [MirrorTopic]) -> () -> Void {
         guard cluster.committedImage.links[route.name] != nil else { return { [self] in createLink(route, cluster) } }
+        if world.plan.takesTurns, world.random.chance(700) { return turn(route, cluster, mirrors) }
         let topics: [String]? = mirrors.isEmpty || world.random.chance(300) ? nil : [world.random.pick(mirrors).name]
         func verb(_ verb: MirrorVerb) -> () -> Void { { [self] in change(verb, route.name, topics, cluster) } }
         switch world.random.below(100) {
@@ -68,6 +69,15 @@ final class LinkOperators {
             return { [self] in pause(route, isPaused, cluster) }
         default: return { [self] in deleteLink(route, cluster) }
         }
+    }
+
+    /// What comes next when clusters take over from each other in turns.
+    private func turn(_ route: Route, _ cluster: ModelCluster, _ mirrors: [MirrorTopic]) -> () -> Void {
+        if let mirror = mirrors.first(where: { $0.state == .active }) {
+            return { [self] in change(.promote, route.name, [mirror.name], cluster) }
+        }
+        let isRestoring = !cluster.topics.isEmpty && mirrors.allSatisfy(\.state.isWritable)
+        return { [self] in mirror(route, cluster, isRestoring: isRestoring) }
     }
 
     private func createLink(_ route: Route, _ cluster: ModelCluster) {

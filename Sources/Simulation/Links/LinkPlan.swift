@@ -53,6 +53,9 @@ struct LinkPlan: CustomStringConvertible {
     /// How long mirrors wait for one that does not get on, in milliseconds.
     var transactionHold: Int64 = 10_000
 
+    /// Whether operators mostly take over and give back, one after the other.
+    var takesTurns = false
+
     init(seed: UInt64, isBrief: Bool) {
         var random = SeededRandom(seed: seed)
         shape = random.pick([.pair, .pair, .pair, .chain, .prefixed])
@@ -70,11 +73,12 @@ struct LinkPlan: CustomStringConvertible {
         transactionHold = random.pick([1_000, 10_000, 10_000])
         fetchInterval = random.pick([25, 25, 300])
         duration = .seconds(isBrief ? random.between(10...20) : random.between(20...60))
+        takesTurns = shape == .pair && random.chance(500)
     }
 
     var description: String {
         let kinds = LinkFaultKind.allCases.filter { faults.contains($0) }.map { "\($0)" }.joined(separator: " ")
-        return "\(shape.rawValue), \(replication) of \(brokers) brokers, \(topics) topics of \(partitions) partitions, "
+        return "\(shape.rawValue)\(takesTurns ? " taking turns" : ""), \(replication) of \(brokers) brokers, \(topics) topics of \(partitions) partitions, "
             + "\(skipsGaps ? "gaps skipped, " : "")\(keepsEpochs ? "epochs kept, " : "")transactions held for \(transactionHold) ms, \(duration / 1_000_000) s, faults: \(kinds)"
     }
 }

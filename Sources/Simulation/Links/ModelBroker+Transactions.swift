@@ -63,10 +63,12 @@ extension ModelBroker {
                 let place = partition.name
                 let breaks = breaks[place] ?? (0, .min)
                 let former = known.reported[place]
-                let isBroken = former.map { $0.breaks != breaks.count } ?? (breaks.count > 0 && world.now - breaks.at < 60_000)
+                var isBroken = former.map { $0.breaks != breaks.count } ?? (breaks.count > 0 && world.now - breaks.at < 60_000)
                 let reported = former.flatMap { $0.epoch == partition.epoch ? $0.upTo : nil }
-                let from = isBroken ? replica.highWatermark : reported ?? known.mirrors[place]?.end ?? replica.highWatermark
+                var from = isBroken ? replica.highWatermark : reported ?? known.mirrors[place]?.end ?? replica.highWatermark
                 let upTo = max(from, replica.highWatermark)
+                // Markers may have been deleted before anybody knew of them.
+                if replica.log.start > from { (isBroken, from) = (true, upTo) }
                 let markers = replica.log.markers(from: from, to: upTo)
                 guard isFull || !markers.isEmpty else { continue }
                 known.reported[place] = (partition.epoch, upTo, breaks.count)

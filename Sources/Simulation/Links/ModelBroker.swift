@@ -230,6 +230,7 @@ final class ModelBroker {
                     continue
                 }
                 if mirror.state == .stopping { endOpenTransactions(partition, mirror) }
+                if mirror.state == .stopping, world.mutation == .appendWhileEnding { wanted.insert(partition.name) }
                 guard mirror.state.fetches, let link = image.links[mirror.link], !ModelWorker.isPaused(link) else { continue }
                 wanted.insert(partition.name)
                 begin(partition, mirror, link)

@@ -69,10 +69,10 @@ final class MirroredMarkers: Sendable {
 
     /// The markers from an offset on, in what is committed. May read the log: not for event loops.
     ///
-    /// - Returns: and where what was looked at ends.
+    /// - Returns: and where what was looked at ends; nil when some may have been deleted before anybody knew of them.
     func markers(
         of partition: Partition, from offset: Offset, upTo end: Offset, leaderEpoch: LeaderEpoch
-    ) throws(StorageError) -> (markers: [MirroredMarker], upTo: Offset) {
+    ) throws(StorageError) -> (markers: [MirroredMarker], upTo: Offset)? {
         let noted = stretches.withLock { stretches -> Stretch? in
             guard let stretch = stretches[partition.topicPartition], stretch.leaderEpoch == leaderEpoch, stretch.from <= offset else {
                 return nil
@@ -88,12 +88,16 @@ final class MirroredMarkers: Sendable {
         while next < end, read < Self.maximumReadBytes {
             let batches = try Self.batches(in: partition, from: next)
             // Nothing there, or not any more.
-            guard let behind = batches.nextOffset, behind > next else { return (found, end) }
+            guard let behind = batches.nextOffset, behind > next else {
+                next = end
+                break
+            }
             found += batches.markers.filter { $0.offset >= offset && $0.offset < end }
             next = behind
             read += batches.bytes
         }
-        return (found, min(next, end))
+        let start = try partition.withLog { log throws(StorageError) in log.logStartOffset }
+        return start > offset ? nil : (found, min(next, end))
     }
 
     /// The first commit that is not settled, of a transaction of which something is there: readers have not seen that, and may have seen

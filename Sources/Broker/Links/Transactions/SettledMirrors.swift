@@ -96,8 +96,8 @@ extension LinkServices {
     }
 
     private func reports(_ name: String, _ session: Int64) -> [JSONValue] {
-        guard let services, let settled = state.withLock({ $0.settled[name] }), settled.session == session else { return [] }
-        let source = source(of: name)
+        guard let services, let source = source(of: name), let settled = state.withLock({ $0.settled[name] }), settled.session == session
+        else { return [] }
         let now = SystemClock.monotonicMilliseconds()
         let isFull = now - Self.reportMilliseconds >= settled.allReportedAt
         if isFull { state.withLock { $0.settled[name]?.allReportedAt = now } }
@@ -105,28 +105,37 @@ extension LinkServices {
         for mirror in image.mirrors(of: name) where mirror.state.fetches {
             for partition in services.partitions.topic(mirror.name)?.all ?? [] where partition.leadership.leader == nodeID {
                 let place = partition.topicPartition
-                let epoch = partition.leadership.leaderEpoch
-                guard let standing = try? partition.withLog({ ($0.highWatermark, $0.lastStableOffset, $0.stableLimit) }) else { continue }
-                let breaks = source?.board.breaks(of: place) ?? MirrorBreak()
-                let former = settled.reported[place]
-                let isBroken = former.map { $0.breaks != breaks.count } ?? (breaks.count > 0 && now - breaks.at < Self.breakMilliseconds)
-                let known = former.flatMap { $0.epoch == epoch ? $0.upTo : nil }
-                let from = isBroken ? standing.0 : known ?? settled.mirrors[place]?.end ?? standing.0
-                let end = max(from, standing.0)
-                guard
-                    let (markers, upTo) = try? source?.markers.markers(of: partition, from: from, upTo: end, leaderEpoch: epoch)
+                let breaks = source.board.breaks(of: place)
+                guard let report = try? report(of: partition, settled, source, breaks, now: now), isFull || !report.markers.isEmpty
                 else { continue }
-                guard isFull || !markers.isEmpty else { continue }
-                state.withLock { $0.settled[name]?.reported[place] = (epoch, upTo, breaks.count) }
-                let coveredAt = source?.board.entry(place)?.coveredAt(standing.0)
-                reports.append([
-                    .string(place.topic), .integer(Int64(place.partition)), .integer(Int64(epoch)), .integer(from), .integer(upTo),
-                    .integer(standing.1), .bool(standing.2 != .none), coveredAt.map { .integer(now - $0) } ?? .null,
-                    .array(markers.map(\.json)), .bool(isBroken),
-                ])
+                state.withLock { $0.settled[name]?.reported[place] = (report.leaderEpoch, report.upTo, breaks.count) }
+                reports.append(report.json(of: place, now: now))
             }
         }
         return reports
+    }
+
+    /// What is new in a mirror that this broker leads.
+    private func report(
+        of partition: Partition, _ settled: SettledMirrors, _ source: LinkSource, _ breaks: MirrorBreak, now: Int64
+    ) throws(StorageError) -> MirrorReport {
+        let place = partition.topicPartition
+        let epoch = partition.leadership.leaderEpoch
+        let (highWatermark, stableOffset, limit) = try partition.withLog { log throws(StorageError) in
+            (log.highWatermark, log.lastStableOffset, log.stableLimit)
+        }
+        let former = settled.reported[place]
+        var isBroken = former.map { $0.breaks != breaks.count } ?? (breaks.count > 0 && now - breaks.at < Self.breakMilliseconds)
+        let known = former.flatMap { $0.epoch == epoch ? $0.upTo : nil }
+        var from = isBroken ? highWatermark : known ?? settled.mirrors[place]?.end ?? highWatermark
+        let end = max(from, highWatermark)
+        let found = try source.markers.markers(of: partition, from: from, upTo: end, leaderEpoch: epoch)
+        if found == nil { (isBroken, from) = (true, end) }
+        var report = MirrorReport(
+            leaderEpoch: epoch, from: from, upTo: found?.upTo ?? end, markers: found?.markers ?? [], stableOffset: stableOffset,
+            isHeld: limit != .none, coveredAt: source.board.entry(place)?.coveredAt(highWatermark))
+        report.isBroken = isBroken
+        return report
     }
 }
 
@@ -145,6 +154,14 @@ extension MirroredMarker {
 }
 
 extension MirrorReport {
+    fileprivate func json(of partition: TopicPartition, now: Int64) -> JSONValue {
+        [
+            .string(partition.topic), .integer(Int64(partition.partition)), .integer(Int64(leaderEpoch)), .integer(from), .integer(upTo),
+            .integer(stableOffset), .bool(isHeld), coveredAt.map { .integer(now - $0) } ?? .null, .array(markers.map(\.json)),
+            .bool(isBroken),
+        ]
+    }
+
     /// Reads one entry of a broker's answer.
     ///
     /// - Parameter askedAt: monotonic milliseconds: what was so long ago then was so longer ago.

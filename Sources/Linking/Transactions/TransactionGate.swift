@@ -341,6 +341,13 @@ public struct TransactionGate: Sendable {
         for (id, mirrors) in recorded.partial where id.offset >= nextOffsets[id.partition] ?? 0 { settled.partial[id] = mirrors }
     }
 
+    /// Mirrors that nobody waits for do not keep the record long: once the source has written all markers, those come with what is there.
+    private func isRecordedAsDone(_ entry: Decision) -> Bool {
+        guard waiting(entry).isEmpty else { return false }
+        let own = mirrored(entry.decision.partitions)
+        return entry.completedAt != nil || own.count == entry.decision.partitions.count && own.allSatisfy { entry.passed.contains($0) }
+    }
+
     /// What the mirrors' settled offsets stand for.
     var settledDecisions: SettledDecisions {
         var settled = SettledDecisions()
@@ -350,8 +357,7 @@ public struct TransactionGate: Sendable {
             var isFirst = true
             for id in ids {
                 guard let entry = decisions[id] else { continue }
-                // Those that are not waited for do not keep the record long; after a change of coordinators they are taken by their time.
-                if waiting(entry).isEmpty {
+                if isRecordedAsDone(entry) {
                     if !isFirst { run = (run?.lowerBound ?? id.offset)...id.offset }
                     continue
                 }

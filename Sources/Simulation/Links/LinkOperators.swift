@@ -82,6 +82,7 @@ final class LinkOperators {
 
     private func createLink(_ route: Route, _ cluster: ModelCluster) {
         var configuration: OrderedDictionary<String, String> = ["bootstrap.servers": "\(route.source):9092"]
+        if !world.plan.isAtomic { configuration["mirror.transactions.atomic.enable"] = "false" }
         if !route.prefix.isEmpty {
             configuration["cluster.link.prefix"] = route.prefix
             configuration["auto.create.mirror.topics.enable"] = "true"

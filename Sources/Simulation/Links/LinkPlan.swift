@@ -50,6 +50,8 @@ struct LinkPlan: CustomStringConvertible {
     var transactional: Int64 = 300
     /// Whether producers use one epoch for all of their transactions, as before transaction.version 2.
     var keepsEpochs = false
+    /// Whether links keep transactions whole (`mirror.transactions.atomic.enable`).
+    var isAtomic = true
     /// How long mirrors wait for one that does not get on, in milliseconds.
     var transactionHold: Int64 = 10_000
 
@@ -74,11 +76,12 @@ struct LinkPlan: CustomStringConvertible {
         fetchInterval = random.pick([25, 25, 300])
         duration = .seconds(isBrief ? random.between(10...20) : random.between(20...60))
         takesTurns = shape == .pair && random.chance(500)
+        isAtomic = !random.chance(200)
     }
 
     var description: String {
         let kinds = LinkFaultKind.allCases.filter { faults.contains($0) }.map { "\($0)" }.joined(separator: " ")
         return "\(shape.rawValue)\(takesTurns ? " taking turns" : ""), \(replication) of \(brokers) brokers, \(topics) topics of \(partitions) partitions, "
-            + "\(skipsGaps ? "gaps skipped, " : "")\(keepsEpochs ? "epochs kept, " : "")transactions held for \(transactionHold) ms, \(duration / 1_000_000) s, faults: \(kinds)"
+            + "\(skipsGaps ? "gaps skipped, " : "")\(keepsEpochs ? "epochs kept, " : "")\(isAtomic ? "transactions held for \(transactionHold) ms" : "transactions not kept whole"), \(duration / 1_000_000) s, faults: \(kinds)"
     }
 }

@@ -25,7 +25,7 @@ extension ModelBroker {
     private static let reportMilliseconds: Int64 = 100
 
     func limit(of partition: TopicPartition, _ link: LinkDefinition?) -> ModelLimit {
-        guard let link else { return .none }
+        guard let link, world.plan.isAtomic else { return .none }
         if world.mutation == .showUnsettled { return .settled(SettledMirror(end: .max, stable: 0)) }
         guard let known = settledMirrors[link.name] else { return .unknown }
         return known.mirrors[partition].map { .settled($0) } ?? .none

@@ -35,6 +35,7 @@ final class ModelWorker {
 
     /// As `TransactionWatch.run`.
     private func keepWatch() {
+        guard world.plan.isAtomic else { return }
         var recorded = SettledTransactions()
         let name = link.name
         // By way of the log: nothing that an earlier coordinator recorded may be missing.
@@ -144,7 +145,7 @@ final class ModelWorker {
                     if let topic = cluster.topics[growth.topic] { cluster.grow(topic, to: growth.partitions) }
                 }
                 let drained = steps.drained(mirrors, topics: topics, survey).filter { step in
-                    watch?.isSettled(step.mirror.name, before: steps.ends(of: step.mirror.name)) ?? false
+                    watch?.isSettled(step.mirror.name, before: steps.ends(of: step.mirror.name)) ?? !world.plan.isAtomic
                 }
                 awaitTransactions(drained) { [self] drained in
                     synchronize(drained.isEmpty ? nil : survey, changes) { [self] in
@@ -162,7 +163,7 @@ final class ModelWorker {
 
     /// Mirrors have everything once all that the source has decided by now is settled.
     private func awaitTransactions(_ drained: [MirrorStep], _ done: @escaping ([MirrorStep]) -> Void) {
-        guard !drained.isEmpty else { return done(drained) }
+        guard !drained.isEmpty, world.plan.isAtomic else { return done(drained) }
         ask({ $0.transactions.ends() }) { [self] ends in
             guard let ends else { return done([]) }
             awaitSettled(ends, Set(drained.map(\.mirror.name)), until: world.now + 5_000) { done($0 ? drained : []) }

@@ -170,6 +170,7 @@ final class TransactionLedger {
     ///
     /// - Parameter offset: nil when nothing is cut off.
     func ends(_ cluster: ModelCluster, _ partition: ModelPartition, _ replica: ModelReplica, from offset: Offset?) {
+        guard world.plan.isAtomic else { return }
         if isCut(partition.name, cluster) { return }
         if let offset {
             guard offset < partition.shown else { return }
@@ -207,7 +208,7 @@ final class TransactionLedger {
 
     /// What was decided at the source before it took no more writes is there.
     func promoted(_ cluster: ModelCluster, _ mirror: MirrorTopic, since: Int64, fencedAt: Int64) {
-        guard let topic = cluster.topics[mirror.name] else { return }
+        guard world.plan.isAtomic, let topic = cluster.topics[mirror.name] else { return }
         for transaction in known.values.sorted(by: { $0.number < $1.number }) where transaction.isCommit == true {
             guard let decidedAt = transaction.decidedAt, decidedAt <= fencedAt else { continue }
             for partition in transaction.partitions where partition.topicID == mirror.sourceID {

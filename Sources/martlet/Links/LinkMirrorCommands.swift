@@ -121,9 +121,10 @@ struct MirrorVerbRun {
             show(changes, states)
             if !refused.isEmpty { throw ExitCode.failure }
             if let awaited, let late = states.first(where: { $0.state != awaited.rawValue }) {
+                let reason = late.reason.isEmpty ? "" : ": \(late.reason)"
+                if late.state == MirrorState.failed.rawValue { throw CommandFailure("'\(late.topic)' has failed\(reason)") }
                 throw CommandFailure(
-                    "'\(late.topic)' is \(late.state) still\(late.reason.isEmpty ? "" : ": \(late.reason)"). It goes on by itself; "
-                        + "`martlet link mirrors` shows how far it is")
+                    "'\(late.topic)' is \(late.state) still\(reason). It goes on by itself; `martlet link mirrors` shows how far it is")
             }
         }
     }
@@ -132,7 +133,9 @@ struct MirrorVerbRun {
         let deadline = SystemClock.monotonicMilliseconds() + Int64(cluster.timeout * 1000)
         while true {
             let mirrors = try await LinkView(admin).mirrors.filter { topics.contains($0.topic) }
-            if mirrors.allSatisfy({ $0.state == state.rawValue }) || SystemClock.monotonicMilliseconds() > deadline { return mirrors }
+            // One that has failed comes to nothing else by itself.
+            let isOver = mirrors.allSatisfy { $0.state == state.rawValue || $0.state == MirrorState.failed.rawValue }
+            if isOver || SystemClock.monotonicMilliseconds() > deadline { return mirrors }
             try await Task.sleep(for: .milliseconds(20))
         }
     }

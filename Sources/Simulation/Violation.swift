@@ -83,6 +83,7 @@ public enum Invariant: String, Sendable, CaseIterable {
     case mirroredOffsetsFit
     /// What the source's transactions left open is ended before any client writes.
     case mirroredTransactionsEnd
+    case stoppedMirrorsFollowNobody
     /// A transaction is shown as committed in all of its mirrored partitions or in none, at any time and after a failover.
     case mirroredTransactionsAreWhole
     /// What a reader of committed transactions has seen in a mirror is there after a failover, too.

@@ -52,8 +52,15 @@ extension LinkCoordinator {
         return groupOffsets(of: link, become: known.mapValues { $0.filter { !topics.contains($0.key.topic) } })
     }
 
+    /// What a gate begins with: what is recorded of mirrors that fetch, and the records by which the rest is forgotten.
+    public func beginSettling(link: String) -> (recorded: SettledTransactions, records: [LinkRecord]) {
+        var recorded = transactions[link] ?? SettledTransactions()
+        recorded.mirrors = recorded.mirrors.filter { $0.key.topic == OffsetsLog.topic || isFollowed($0.key.topic, by: link) }
+        return (recorded, forgetStoppedMirrors(link: link))
+    }
+
     /// Lets go of what is recorded of mirrors that are none any more, or that the others do not wait for. One that stops still needs it.
-    public func forgetStoppedMirrors(link: String) -> [LinkRecord] {
+    func forgetStoppedMirrors(link: String) -> [LinkRecord] {
         let known = transactions[link] ?? SettledTransactions()
         let free = Set(known.mirrors.keys.map(\.topic)).filter { topic in
             topic != OffsetsLog.topic

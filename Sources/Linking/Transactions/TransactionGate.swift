@@ -230,12 +230,16 @@ public struct TransactionGate: Sendable {
             forgetMarkers(of: partition)
             if mirrors.removeValue(forKey: partition)?.settled != nil { pending.mirrors[partition] = .some(nil) }
         }
-        for (partition, settled) in recordedMirrors where sources[partition.topic] != nil {
+        for (partition, settled) in recordedMirrors {
+            // One that does not fetch any more is waited for when it has caught up again.
+            guard sources[partition.topic] != nil else {
+                pending.mirrors[partition] = .some(nil)
+                continue
+            }
             var mirror = Mirror(settled: settled, freeSince: now)
             mirror.sequenced = nil
             mirrors[partition] = mirror
         }
-        // Of others that was recorded in a life before: if they come back they are waited for when they have caught up.
         recordedMirrors = [:]
     }
 

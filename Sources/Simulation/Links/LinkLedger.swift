@@ -75,7 +75,16 @@ final class LinkLedger {
         where batch.base >= partition.committed.end {
             partition.committed.append(batch)
             acknowledged += 1
+            if batch.marker == nil { acknowledges(partition) }
         }
+    }
+
+    /// A client is told that its write is committed.
+    private func acknowledges(_ partition: ModelPartition) {
+        guard let cluster = world.clusters.first(where: { $0.topic(id: partition.topicID) != nil }) else { return }
+        let place = Place(cluster: cluster.name, topic: partition.name.topic)
+        guard fenced.contains(place), let time = fencedAt[place], partition.uncleanAt < time else { return }
+        world.fail(.oneClusterTakesWrites, "\(cluster.name)'s \(partition.name) acknowledges a write although it is fenced")
     }
 
     /// The history of a partition goes on from another point.
@@ -93,6 +102,14 @@ final class LinkLedger {
     }
 
     // MARK: Mirrors
+
+    /// A mirror takes records of its source.
+    func follows(_ cluster: ModelCluster, _ partition: ModelPartition) {
+        guard let mirror = cluster.committedImage.mirrors[partition.name.topic], mirror.topicID == partition.topicID,
+            mirror.state == .stopped
+        else { return }
+        world.fail(.stoppedMirrorsFollowNobody, "\(cluster.name)'s \(partition.name) takes records of its source and is STOPPED")
+    }
 
     /// A mirror goes on at an offset; if that is behind its end, the source must not have let go of anything between.
     func goesOn(_ partition: ModelPartition, _ replica: ModelReplica, at offset: Offset, sourceStart: Offset) {

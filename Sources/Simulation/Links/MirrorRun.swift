@@ -161,6 +161,7 @@ final class MirrorRun {
 
     private func append(_ batches: [ModelBatch], start: Offset, _ highWatermark: Offset, _ sentAt: Int64) {
         guard let replica, position?.leaderEpoch == session.leaderEpoch else { return broker.forget(self) }
+        if !batches.isEmpty { world.ledger.follows(broker.cluster, partition) }
         for batch in batches where batch.last >= replica.log.end {
             if replica.log.isEmpty, batch.base != replica.log.end { begin(replica, at: batch.base, sourceStart: start) }
             guard batch.base >= replica.log.end else {

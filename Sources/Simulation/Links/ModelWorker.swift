@@ -40,8 +40,9 @@ final class ModelWorker {
         let name = link.name
         // By way of the log: nothing that an earlier coordinator recorded may be missing.
         coordinator.change {
-            recorded = $0.transactions[name] ?? SettledTransactions()
-            return $0.forgetStoppedMirrors(link: name)
+            let beginning = $0.beginSettling(link: name)
+            recorded = beginning.recorded
+            return beginning.records
         } _: { [self] _ in
             guard coordinator.isActive, !isStopped else { return }
             watch = ModelWatch(link, coordinator, recorded) { [self] in

@@ -79,7 +79,8 @@ final class TransactionWatch: Sendable {
             // By way of the log: nothing that an earlier coordinator recorded may be missing.
             let name = link.name
             let recorded = try? await links.change { coordinator in
-                (coordinator.transactions[name] ?? SettledTransactions(), coordinator.forgetStoppedMirrors(link: name))
+                let beginning = coordinator.beginSettling(link: name)
+                return (beginning.recorded, beginning.records)
             }
             if let recorded {
                 let watch = TransactionWatch(link, settings, recorded, links: links, logger: logger)

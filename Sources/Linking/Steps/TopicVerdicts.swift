@@ -37,6 +37,14 @@ public struct TopicVerdicts: Sendable, Equatable {
                         + "mirrored so far: delete the mirror topic and mirror it anew, or fail over to keep what is here")
                 continue
             }
+            // Not by what one of the source's brokers has not heard yet.
+            if mirror.state == .pendingRestore, topic.partitions > theirs.partitions, now - mirror.since > LinkSteps.announcementMilliseconds {
+                fail(
+                    mirror,
+                    "it has \(topic.partitions) partitions here and \(theirs.partitions) at the source: add partitions there and resume, or "
+                        + "fail over to keep what is here")
+                continue
+            }
             guard mirror.state == .active else { continue }
             living.append(mirror)
             if theirs.partitions > topic.partitions { growing.append(TopicGrowth(topic: mirror.name, partitions: theirs.partitions)) }

@@ -62,8 +62,10 @@ final class LinkLedger {
 
     func committed(_ partition: ModelPartition, by replica: ModelReplica) {
         let end = partition.committed.end
-        if end < replica.log.start || partition.committed.isEmpty && end != replica.log.start && end > replica.highWatermark {
-            partition.committed.restart(at: replica.log.start)
+        // A log may begin in the midst of a batch.
+        let start = min(replica.log.start, replica.log.batches.first?.base ?? .max)
+        if end < start || partition.committed.isEmpty && end != start && end > replica.highWatermark {
+            partition.committed.restart(at: start)
         }
         if let last = partition.committed.batch(at: partition.committed.end - 1), last.last < replica.highWatermark,
             let own = replica.log.batch(at: last.base), !own.isSame(last)

@@ -81,7 +81,9 @@ struct LinkPlan: CustomStringConvertible {
 
     var description: String {
         let kinds = LinkFaultKind.allCases.filter { faults.contains($0) }.map { "\($0)" }.joined(separator: " ")
-        return "\(shape.rawValue)\(takesTurns ? " taking turns" : ""), \(replication) of \(brokers) brokers, \(topics) topics of \(partitions) partitions, "
-            + "\(skipsGaps ? "gaps skipped, " : "")\(keepsEpochs ? "epochs kept, " : "")\(isAtomic ? "transactions held for \(transactionHold) ms" : "transactions not kept whole"), \(duration / 1_000_000) s, faults: \(kinds)"
+        let transactions = isAtomic ? "held for \(transactionHold) ms" : "not kept whole"
+        return "\(shape.rawValue)\(takesTurns ? " taking turns" : ""), \(replication) of \(brokers) brokers, \(topics) topics of "
+            + "\(partitions) partitions, \(skipsGaps ? "gaps skipped, " : "")\(keepsEpochs ? "epochs kept, " : "")transactions "
+            + "\(transactions), \(duration / 1_000_000) s, faults: \(kinds)"
     }
 }

@@ -112,7 +112,9 @@ final class TransactionLedger {
                 let joined = joined[Place(cluster: cluster.name, link: link, partition: other)], joined.step < since,
                 !isCut(other, cluster)
             else { continue }
-            if let marker = cluster.partition(other)?.committed.commit(of: number), marker < settled.end { continue }
+            // Somebody may have deleted the mirror topic.
+            guard let partition = cluster.partition(other) else { continue }
+            if let marker = partition.committed.commit(of: number), marker < settled.end { continue }
             guard isPresent(number, source) else { continue }
             world.fail(
                 .mirroredTransactionsAreWhole,

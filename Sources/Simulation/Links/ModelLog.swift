@@ -109,8 +109,6 @@ struct ModelLog {
         return open.values.sorted { $0.first < $1.first }
     }
 
-    func hasEnded(_ transaction: UInt64) -> Bool { batches.contains { $0.transaction == transaction && $0.marker != nil } }
-
     /// Where a transaction was committed; nil if it was not.
     func commit(of transaction: UInt64) -> Offset? {
         batches.last { $0.transaction == transaction && $0.marker == .commit }?.base

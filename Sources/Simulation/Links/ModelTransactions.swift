@@ -110,6 +110,14 @@ final class ModelTransactions {
         for partition in transaction.partitions { world.after(delays) { [self] in mark(transaction, partition) } }
     }
 
+    /// Whether its coordinator has written its marker: a mirror that stopped may have aborted it before.
+    private func isMarked(_ transaction: ModelTransaction, _ log: ModelLog) -> Bool {
+        let marker: ModelBatch.Marker = transaction.isCommit == true ? .commit : .abort
+        return log.batches.contains {
+            $0.transaction == transaction.number && $0.marker == marker && $0.timestamp >= transaction.decidedAt ?? .max
+        }
+    }
+
     /// Tries until the marker is there, or the partition is another one by now.
     private func mark(_ transaction: ModelTransaction, _ partition: ModelPartition) {
         guard cluster.topic(id: partition.topicID) != nil else { return marked(transaction, partition) }
@@ -117,7 +125,7 @@ final class ModelTransactions {
             replica.access != .undecided
         else { return world.after(50...300) { [self] in mark(transaction, partition) } }
         // What a mirror has comes from its source alone. Elsewhere the marker is written also where the transaction's records were lost.
-        if replica.access == .open || replica.access == .fenced, !replica.log.hasEnded(transaction.number) {
+        if replica.access == .open || replica.access == .fenced, !isMarked(transaction, replica.log) {
             replica.log.append(
                 ModelBatch(
                     base: replica.log.end, last: replica.log.end, id: world.fresh(), epoch: partition.epoch,
@@ -133,7 +141,7 @@ final class ModelTransactions {
     /// A marker counts once it is committed; one that got lost with its leader is written again.
     private func awaitMarker(_ transaction: ModelTransaction, _ partition: ModelPartition, _ end: Offset) {
         guard cluster.topic(id: partition.topicID) != nil else { return marked(transaction, partition) }
-        guard let replica = partition.leading, replica.log.end >= end, replica.log.hasEnded(transaction.number) else {
+        guard let replica = partition.leading, replica.log.end >= end, isMarked(transaction, replica.log) else {
             return mark(transaction, partition)
         }
         if replica.highWatermark >= end { return marked(transaction, partition) }

@@ -276,24 +276,31 @@ final class LinkLedger {
         return nil
     }
 
-    func checkAtEnd() {
+    /// Where a mirror is not what its source is.
+    func difference() -> String? {
         for cluster in world.clusters {
             for mirror in cluster.committedImage.mirrors.values where mirror.state == .active {
                 guard let link = cluster.committedImage.links[mirror.link], let source = world.cluster(link.sourceClusterID),
                     let own = cluster.topics[mirror.name], let theirs = source.topics[mirror.sourceName]
                 else { continue }
-                for (left, right) in zip(own.partitions, theirs.partitions) { compare(cluster, left.committed, right.committed, left.name) }
+                for (left, right) in zip(own.partitions, theirs.partitions) {
+                    guard let base = difference(left.committed, right.committed) else { continue }
+                    return "\(cluster.name)'s \(left.name) has another batch at \(base) than its source"
+                }
             }
-            for partition in cluster.partitions { checkReplicas(cluster, partition) }
         }
+        return nil
     }
 
-    private func compare(_ cluster: ModelCluster, _ own: ModelLog, _ theirs: ModelLog, _ name: TopicPartition) {
-        for batch in theirs.batches where batch.base >= own.start && batch.base >= theirs.start {
-            guard let same = own.batch(at: batch.base), same.isSame(batch) else {
-                return world.fail(
-                    .mirrorsEqualTheirSource, "\(cluster.name)'s \(name) has another batch at \(batch.base) than its source")
-            }
+    private func difference(_ own: ModelLog, _ theirs: ModelLog) -> Offset? {
+        theirs.batches.first { batch in
+            batch.base >= own.start && batch.base >= theirs.start && own.batch(at: batch.base)?.isSame(batch) != true
+        }?.base
+    }
+
+    func checkAtEnd() {
+        for cluster in world.clusters {
+            for partition in cluster.partitions { checkReplicas(cluster, partition) }
         }
     }
 

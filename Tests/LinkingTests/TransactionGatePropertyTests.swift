@@ -81,12 +81,18 @@ private struct GateWorld {
     var leaderEpochs: [TopicPartition: LeaderEpoch] = [:]
     var reported: [TopicPartition: Offset] = [:]
     var told: [TopicPartition: SettledMirror] = [:]
+    var isFirst = true
+    /// A broker that has heard nothing yet shows nothing.
+    var hasListened = false
+    /// How far readers of committed transactions have seen them.
+    var shown: [TopicPartition: Offset] = [:]
     // What is read of the source's offsets, and what groups have here.
     var offsetsLog: OffsetsLog?
     var given: GroupOffsets = [:]
     // The coordinator.
     var coordinator = LinkCoordinator()
     var gate: TransactionGate
+    var news = MirrorNews([:])
     var goal: (time: Int64, ends: [Int32: Offset])?
     var committed = 0
     var isFinishing = false
@@ -281,6 +287,7 @@ private struct GateWorld {
 
     /// Up to where readers of committed transactions see the mirror, by what its leader has been told.
     private func stableOffset(_ partition: TopicPartition) -> Offset {
+        guard hasListened else { return 0 }
         let limit = told[partition]?.end ?? .max
         let end = fetched[partition]!
         let begins = transactions.compactMap { transaction -> Offset? in
@@ -291,15 +298,25 @@ private struct GateWorld {
         return begins.min() ?? end
     }
 
+    /// The mirrors' brokers, of which there is one, hear the news.
+    private mutating func listen() {
+        let changes = news.tell(1, isFirst: isFirst)
+        if isFirst { told = [:] }
+        (isFirst, hasListened) = (false, true)
+        for (partition, mirror) in changes { told[partition] = mirror }
+        news.heard(changes, by: 1)
+    }
+
     private mutating func report(_ partition: TopicPartition) {
-        if Bool.random(using: &generator) || isFinishing { told[partition] = coordinator.transactions["l"]?.mirrors[partition] }
+        shown[partition] = max(shown[partition] ?? 0, stableOffset(partition))
+        if Bool.random(using: &generator) || isFinishing { listen() }
         let from = reported[partition] ?? coordinator.transactions["l"]?.mirrors[partition]?.end ?? fetched[partition]!
         let upTo = max(from, fetched[partition]!)
         let fits = gate.report(
             MirrorReport(
                 leaderEpoch: leaderEpochs[partition]!, from: from, upTo: upTo,
                 markers: (logs[partition] ?? []).filter { $0.offset >= from && $0.offset < upTo },
-                stableOffset: stableOffset(partition), isHeld: told[partition] != nil, coveredAt: fetchedAt[partition]),
+                stableOffset: stableOffset(partition), isHeld: !hasListened || told[partition] != nil, coveredAt: fetchedAt[partition]),
             of: partition, now: now)
         reported[partition] = fits ? upTo : nil
     }
@@ -314,6 +331,8 @@ private struct GateWorld {
         reported = [:]
         offsetsLog = nil
         goal = nil
+        news = MirrorNews(coordinator.transactions["l"]?.mirrors ?? [:])
+        isFirst = true
     }
 
     private mutating func read() {
@@ -336,7 +355,9 @@ private struct GateWorld {
 
     /// - Parameter dies: before anything is recorded; or right after.
     private mutating func record(dies: Bool) throws {
+        gate.areHeldByAll(news.takeHeld(by: [1]))
         _ = gate.evaluate(now: now)
+        news.hold(gate.takeHolds(), by: [1])
         if gate.hasStep || dies, Bool.random(using: &generator) || !dies {
             var step = gate.takeStep()
             if Bool.random(using: &generator) {
@@ -345,6 +366,7 @@ private struct GateWorld {
             }
             guard let records = coordinator.settle(step, link: "l") else { throw Broken(description: "a step is refused") }
             for record in records { coordinator.replay(record) }
+            news.recorded(step.mirrors)
             committed += step.committed
             try check()
         }
@@ -366,6 +388,9 @@ private struct GateWorld {
                 guard let settled = mirrors[partition] else { continue }
                 let marker = transaction.markers[partition] ?? .max
                 shown[partition] = marker < settled.end
+                if marker >= settled.end, marker < self.shown[partition] ?? 0, transaction.decision?.isCommit == true {
+                    throw Broken(description: "\(partition) was read up to \(self.shown[partition]!), and is cut at \(marker)")
+                }
                 if marker >= settled.end, let first = transaction.begins[partition], first < settled.stable {
                     throw Broken(description: "\(transaction) is not settled, and begins before \(settled) in \(partition)")
                 }

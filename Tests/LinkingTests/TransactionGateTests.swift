@@ -52,12 +52,22 @@ struct TransactionGateTests {
         #expect(fits)
     }
 
+    /// Decides, with brokers that hold mirrors at once.
+    @discardableResult
+    private static func evaluate(_ gate: inout TransactionGate, now: Int64) -> [TopicPartition] {
+        let left = gate.evaluate(now: now)
+        let holds = gate.takeHolds().filter { $0.value != nil }
+        guard !holds.isEmpty else { return left }
+        gate.areHeldByAll(Array(holds.keys))
+        return left + gate.evaluate(now: now)
+    }
+
     /// The settled offsets that a step brings; nil for a mirror that is not waited for any longer.
     private static func expect(
         _ gate: inout TransactionGate, now: Int64 = 1, _ expected: [TopicPartition: Offset?], _ comment: Comment? = nil,
         at location: SourceLocation = #_sourceLocation
     ) {
-        _ = gate.evaluate(now: now)
+        Self.evaluate(&gate, now: now)
         let ends = gate.hasStep ? gate.takeStep().mirrors.mapValues { $0?.end } : [:]
         #expect(ends == expected, comment, sourceLocation: location)
     }
@@ -98,7 +108,7 @@ struct TransactionGateTests {
         Self.report(&gate, Self.a0, from: 13, upTo: 21, [Self.marker(20)], now: 100)
         Self.expect(&gate, now: 10_100, [:])
         #expect(gate.incompleteTransactions == 0)
-        #expect(gate.evaluate(now: 10_101) == [Self.a0], "what comes next in the mirror is not known any longer")
+        #expect(Self.evaluate(&gate, now: 10_101) == [Self.a0], "what comes next in the mirror is not known any longer")
         #expect(gate.takeStep().mirrors == [Self.a0: nil] as [TopicPartition: SettledMirror?])
         #expect(gate.incompleteTransactions == 1)
     }
@@ -116,7 +126,7 @@ struct TransactionGateTests {
         Self.report(&gate, Self.a0, from: 13, upTo: 13, now: 10_012, coveredAt: 12_010)
         Self.expect(&gate, now: 12_011, [:], "whether that decision's marker is still to come is not known")
         Self.report(&gate, Self.a0, from: 13, upTo: 13, now: 12_012, coveredAt: 12_011)
-        _ = gate.evaluate(now: 12_012)
+        Self.evaluate(&gate, now: 12_012)
         let step = gate.takeStep()
         #expect(step.mirrors[Self.a0]??.end == 13)
         #expect(step.decisions.isDone(DecisionID(partition: 1, offset: 5)))
@@ -152,7 +162,7 @@ struct TransactionGateTests {
         let other = Self.marker(11, by: TransactionProducer(id: 9, epoch: 0))
         Self.report(&gate, Self.a0, from: 10, upTo: 15, [other, Self.marker(12), Self.marker(14, commits: false)])
         Self.report(&gate, Self.b0, from: 20, upTo: 30, [Self.marker(25)])
-        _ = gate.evaluate(now: 1)
+        Self.evaluate(&gate, now: 1)
         let step = gate.takeStep()
         #expect(step.decisions.positions == [1: 6, 2: 4])
         #expect(step.decisions.partial == [DecisionID(partition: 1, offset: 6): [Self.a0]])
@@ -225,7 +235,7 @@ struct TransactionGateTests {
         gate.observe(Self.decision(6, by: other))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(11), Self.marker(12, by: other)])
         Self.report(&gate, Self.b0, from: 20, upTo: 21, [Self.marker(20, by: other)])
-        _ = gate.evaluate(now: 1)
+        Self.evaluate(&gate, now: 1)
         #expect(!gate.hasStep)
         do {
             let step = gate.takeStep()
@@ -249,8 +259,8 @@ struct TransactionGateTests {
         gate.observe(Self.decision(5))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
         Self.report(&gate, Self.b0, from: 20, upTo: 21, coveredAt: 1)
-        let early = gate.evaluate(now: 10_001)
-        let left = gate.evaluate(now: 10_002)
+        let early = Self.evaluate(&gate, now: 10_001)
+        let left = Self.evaluate(&gate, now: 10_002)
         #expect(early == [] && left == [Self.b0])
         do {
             let step = gate.takeStep()
@@ -262,7 +272,7 @@ struct TransactionGateTests {
         Self.expect(&gate, now: 11_000, [:])
         gate.observe(Self.decision(6))
         Self.report(&gate, Self.b0, from: 26, upTo: 30, now: 11_001, stable: 28, coveredAt: 10_003)
-        _ = gate.evaluate(now: 11_001)
+        Self.evaluate(&gate, now: 11_001)
         do {
             let step = gate.takeStep()
             #expect(step.mirrors == [Self.b0: SettledMirror(end: 30, stable: 28)])
@@ -334,7 +344,7 @@ struct TransactionGateTests {
         Self.report(&gate, Self.a0, from: 10, upTo: 10, now: 22)
         gate.readThrough(22)
         Self.report(&gate, Self.a0, from: 10, upTo: 10, now: 30, coveredAt: 2_021)
-        _ = gate.evaluate(now: 30)
+        Self.evaluate(&gate, now: 30)
         let step = gate.takeStep()
         #expect(step.mirrors[Self.a0] == SettledMirror(end: 10, stable: 10))
         #expect(step.decisions.isDone(DecisionID(partition: 1, offset: 5)))
@@ -349,13 +359,89 @@ struct TransactionGateTests {
         Self.expect(&next, [Self.a0: 13, Self.b0: 29])
     }
 
+    /// Brokers show no more of a mirror first; what its leader has then is its end, so that nobody has seen more.
+    @Test func mirrorsAreHeldBeforeTheyAreWaitedFor() {
+        var settled = SettledTransactions()
+        settled.decisions.positions = [1: 0]
+        var gate = TransactionGate(settled, maximumHoldMilliseconds: 10_000)
+        var news = MirrorNews([:])
+        #expect(news.tell(1, isFirst: true).isEmpty && news.tell(2, isFirst: true).isEmpty)
+        gate.setMirrors(["a": "a"], now: 0)
+        gate.readThrough(10)
+        func report(upTo: Offset, isHeld: Bool, now: Int64) {
+            var report = MirrorReport(leaderEpoch: 1, from: 10, upTo: upTo, stableOffset: upTo, coveredAt: now + 1)
+            report.isHeld = isHeld
+            let fits = gate.report(report, of: Self.a0, now: now)
+            #expect(fits)
+        }
+        func advance(now: Int64) -> [TopicPartition: SettledMirror?] {
+            gate.areHeldByAll(news.takeHeld(by: [1, 2]))
+            _ = gate.evaluate(now: now)
+            news.hold(gate.takeHolds(), by: [1, 2])
+            return gate.hasStep ? gate.takeStep().mirrors : [:]
+        }
+        report(upTo: 10, isHeld: false, now: 5)
+        gate.readThrough(11)
+        #expect(advance(now: 12).isEmpty && gate.isBusy)
+        for broker in [1, 2] as [NodeID] {
+            report(upTo: Offset(10 + broker), isHeld: false, now: 12)
+            #expect(advance(now: 13).isEmpty, "not all brokers have heard")
+            #expect(news.hasNews(for: broker))
+            let told = news.tell(broker, isFirst: false)
+            #expect(told == [Self.a0: SettledMirror(end: 10, stable: 10)] as [TopicPartition: SettledMirror?])
+            news.heard(told, by: broker)
+        }
+        #expect(advance(now: 14).isEmpty, "its leader has not said since how far it had shown it")
+        report(upTo: 15, isHeld: true, now: 15)
+        let joined = advance(now: 15)
+        #expect(joined == [Self.a0: SettledMirror(end: 15, stable: 15)] as [TopicPartition: SettledMirror?])
+        news.recorded(joined)
+        #expect(news.settled == [Self.a0: SettledMirror(end: 15, stable: 15)])
+        #expect(news.tell(3, isFirst: true) == joined && news.tell(1, isFirst: false) == joined)
+    }
+
+    /// A broker that does not hear keeps readers waiting for a while, not for ever.
+    @Test func mirrorsAreNotHeldForEver() {
+        var gate = TransactionGate(SettledTransactions(), maximumHoldMilliseconds: 10_000)
+        gate.setMirrors(["a": "a"], now: 0)
+        Self.report(&gate, Self.a0, from: 10, upTo: 10, now: 5, coveredAt: 6)
+        gate.readThrough(6)
+        #expect(gate.evaluate(now: 7) == [])
+        #expect(gate.takeHolds() == [Self.a0: SettledMirror(end: 10, stable: 10)] as [TopicPartition: SettledMirror?])
+        #expect(gate.evaluate(now: 10_007) == [])
+        #expect(gate.takeHolds().isEmpty)
+        #expect(gate.evaluate(now: 10_008) == [])
+        #expect(gate.takeHolds() == [Self.a0: nil] as [TopicPartition: SettledMirror?])
+        Self.report(&gate, Self.a0, from: 10, upTo: 12, now: 10_009, coveredAt: 10_009)
+        Self.expect(&gate, now: 10_010, [Self.a0: 12], "it is tried again")
+    }
+
+    /// Mirrors that were held are told again to whoever begins anew, and not to those who are told that they are not any longer.
+    @Test func newsIsToldOnce() {
+        var news = MirrorNews([Self.b0: SettledMirror(end: 20, stable: 20)])
+        #expect(news.tell(1, isFirst: true).keys.sorted() == [Self.b0])
+        let hold = SettledMirror(end: 5, stable: 5)
+        news.hold([Self.a0: hold], by: [1])
+        let told = news.tell(1, isFirst: false)
+        #expect(told == [Self.a0: hold] as [TopicPartition: SettledMirror?] && !news.hasNews(for: 1))
+        news.hold([Self.a0: nil], by: [1])
+        news.hold([Self.a0: hold], by: [1])
+        news.heard([Self.a0: nil], by: 1)
+        #expect(news.takeHeld(by: [1]).isEmpty, "what it heard is that it is not held")
+        #expect(news.tell(1, isFirst: true).count == 2)
+        news.heard(told, by: 1)
+        #expect(news.takeHeld(by: [1]) == [Self.a0] && news.takeHeld(by: [1]).isEmpty)
+        news.hold([Self.a0: hold], by: [1, 2])
+        #expect(news.takeHeld(by: [3]) == [Self.a0], "those that are gone are not waited for")
+    }
+
     /// A mirror that comes back has been written to and cut meanwhile: where it was settled to before says nothing about it.
     @Test func whatAMirrorWasSettledToEndsWithIt() {
         var gate = Self.gate(topics: ["a": "a"])
         gate.setMirrors(["a": "a", "b": "b"], now: 5)
         gate.observe(Self.decision(5))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
-        Self.expect(&gate, [Self.a0: 13], "nobody waits for the other before it has caught up")
+        Self.expect(&gate, [Self.a0: 13, Self.b0: nil], "nobody waits for the other before it has caught up")
 
         var coordinator = LinkCoordinator()
         let configuration: OrderedDictionary<String, String> = ["bootstrap.servers": "a:9092"]
@@ -364,6 +450,13 @@ struct TransactionGateTests {
         let paused = MirrorTopic(name: "a", link: "l", sourceName: "a", sourceID: .zero, state: .paused, since: 0)
         for record in [LinkRecord.mirror(stopped), .mirror(paused)] { coordinator.replay(record) }
         for topic in ["a", "b"] { coordinator.replay(.settledMirror("l", topic, [SettledMirror(end: 10, stable: 8)])) }
+        var (beginning, records) = coordinator.beginSettling(link: "l")
+        #expect(beginning.recorded.mirrors.isEmpty && beginning.news.settled.isEmpty && records.count == 2, "neither fetches")
+        coordinator.replay(.mirror(paused.entering(.stopping, at: 1)))
+        (beginning, records) = coordinator.beginSettling(link: "l")
+        #expect(beginning.recorded.mirrors.isEmpty && records.count == 1, "what stops is not settled further")
+        #expect(beginning.news.tell(1, isFirst: true).keys.sorted() == [Self.a0], "nor shown further")
+        coordinator.replay(.mirror(paused))
         let restored = stopped.entering(.pendingRestore, at: 1)
         #expect(throws: Never.self) {
             let records = try coordinator.addMirror(restored)
@@ -385,11 +478,11 @@ struct TransactionGateTests {
         // What is waited for no longer may still come.
         gate.observe(Self.decision(7))
         Self.report(&gate, Self.a0, from: 10, upTo: 20, [Self.marker(12)], now: 50)
-        let left = gate.evaluate(now: 20_000)
+        let left = Self.evaluate(&gate, now: 20_000)
         #expect(left == [Self.b0] && gate.hasSettled(before: [1: 8]))
         #expect(!gate.hasSettled(before: [1: 8], in: ["b"]))
         Self.report(&gate, Self.b0, from: 30, upTo: 40, [Self.marker(35)], now: 20_001)
-        _ = gate.evaluate(now: 20_001)
+        Self.evaluate(&gate, now: 20_001)
         #expect(gate.hasSettled(before: [1: 8], in: ["b"]))
     }
 
@@ -409,7 +502,7 @@ struct TransactionGateTests {
         var gate = Self.gate()
         gate.observe(Self.decision(5))
         Self.report(&gate, Self.a0, from: 10, upTo: 13, [Self.marker(12)])
-        _ = gate.evaluate(now: 1)
+        Self.evaluate(&gate, now: 1)
         let late = MirrorReport(leaderEpoch: 2, from: 13, upTo: 15)
         let fits = gate.report(late, of: Self.a0, now: 2)
         #expect(!fits, "what lies before may be another one here")
@@ -430,7 +523,7 @@ struct TransactionGateTests {
             leaderEpoch: 1, from: 10, upTo: 19, markers: [Self.marker(12), Self.marker(18)], stableOffset: 19, isHeld: false)
         let fits = gate.report(open, of: Self.a0, now: 1)
         #expect(fits)
-        _ = gate.evaluate(now: 1)
+        Self.evaluate(&gate, now: 1)
         do {
             let step = gate.takeStep()
             #expect(step.mirrors == [Self.a0: SettledMirror(end: 18, stable: 8)])
@@ -525,13 +618,13 @@ struct TransactionGateTests {
         let open = log.takeReport(settledEnd: 100, coveredAt: nil)
         #expect(open?.markers.isEmpty == true && open?.stableOffset == 101)
         _ = gate.report(open!, of: Self.offsets, now: 1)
-        _ = gate.evaluate(now: 1)
+        Self.evaluate(&gate, now: 1)
         #expect(gate.takeStep().groupOffsets.isEmpty, "its end has not come")
 
         log.end(Self.marker(103))
         log.pass(before: 104)
         _ = gate.report(log.takeReport(settledEnd: 100, coveredAt: nil)!, of: Self.offsets, now: 2)
-        _ = gate.evaluate(now: 2)
+        Self.evaluate(&gate, now: 2)
         let step = gate.takeStep()
         #expect(step.groupOffsets == ["g": [mirror: GroupOffset(8, metadata: "m")]], "by the mirror's name, and of mirrors only")
         #expect(step.mirrors[mirror]??.end == 16 && step.mirrors[Self.offsets]??.end == 104 && step.committed == 1)
@@ -548,7 +641,7 @@ struct TransactionGateTests {
         log.pass(before: 102)
         _ = gate.report(log.takeReport(settledEnd: 100, coveredAt: nil)!, of: Self.offsets, now: 1)
         Self.report(&gate, TopicPartition("x.a", 0), from: 10, upTo: 20, [Self.marker(15, commits: false)])
-        _ = gate.evaluate(now: 1)
+        Self.evaluate(&gate, now: 1)
         let step = gate.takeStep()
         #expect(step.groupOffsets.isEmpty && step.mirrors[Self.offsets]??.end == 102)
     }

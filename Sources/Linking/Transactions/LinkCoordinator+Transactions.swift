@@ -52,11 +52,15 @@ extension LinkCoordinator {
         return groupOffsets(of: link, become: known.mapValues { $0.filter { !topics.contains($0.key.topic) } })
     }
 
-    /// What a gate begins with: what is recorded of mirrors that fetch, and the records by which the rest is forgotten.
-    public func beginSettling(link: String) -> (recorded: SettledTransactions, records: [LinkRecord]) {
-        var recorded = transactions[link] ?? SettledTransactions()
-        recorded.mirrors = recorded.mirrors.filter { $0.key.topic == OffsetsLog.topic || isFollowed($0.key.topic, by: link) }
-        return (recorded, forgetStoppedMirrors(link: link))
+    /// How a watch over a link's transactions begins.
+    public func beginSettling(link: String) -> (beginning: SettlingBeginning, records: [LinkRecord]) {
+        let records = forgetStoppedMirrors(link: link)
+        var after = self
+        for record in records { after.replay(record) }
+        let known = after.transactions[link] ?? SettledTransactions()
+        var recorded = known
+        recorded.mirrors = known.mirrors.filter { $0.key.topic == OffsetsLog.topic || isFollowed($0.key.topic, by: link) }
+        return (SettlingBeginning(recorded: recorded, news: MirrorNews(known.mirrors)), records)
     }
 
     /// Lets go of what is recorded of mirrors that are none any more, or that the others do not wait for. One that stops still needs it.

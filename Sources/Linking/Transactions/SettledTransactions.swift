@@ -28,6 +28,14 @@ public struct SettledTransactions: Sendable, Hashable {
     public init() {}
 }
 
+/// What a watch over a link's transactions begins with.
+public struct SettlingBeginning: Sendable {
+    /// For its gate, of mirrors that fetch.
+    public var recorded: SettledTransactions
+    /// For brokers, of those that are being stopped, too.
+    public var news: MirrorNews
+}
+
 /// Which of the source's decisions have been carried out before the settled offsets.
 public struct SettledDecisions: Sendable, Hashable {
     /// By partition of the source's `__transaction_state`: all decisions before.

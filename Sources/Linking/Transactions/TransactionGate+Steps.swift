@@ -10,7 +10,7 @@ extension TransactionGate {
         for partition in lost { loseOrder(in: partition, now: now) }
         passCovered()
         let left = leaveBehind(now: now).union(lost)
-        joinMirrors()
+        joinMirrors(now: now)
         settle()
         forgetDone(now: now)
         return left.sorted()
@@ -52,6 +52,7 @@ extension TransactionGate {
     mutating func free(_ partition: TopicPartition, now: Int64) {
         guard let mirror = mirrors[partition] else { return }
         mirrors[partition]?.freeSince = now
+        release(partition)
         guard mirror.settled != nil else { return }
         // All of its markers since it is waited for have been reported.
         if mirror.upTo >= 0 {
@@ -60,36 +61,6 @@ extension TransactionGate {
         }
         mirrors[partition]?.settled = nil
         pending.mirrors[partition] = .some(nil)
-    }
-
-    /// Mirrors that have caught up are waited for from now on.
-    private mutating func joinMirrors() {
-        guard !isOpen else { return }
-        for (partition, mirror) in mirrors where mirror.settled == nil && mirror.upTo >= 0 {
-            guard let coveredAt = mirror.coveredAt, coveredAt > mirror.freeSince else { continue }
-            // What is in the mirror so far has been shown. One whose decision is to come may begin anywhere.
-            passAll(of: partition)
-            guard mirrors[partition]?.markers.isEmpty == true, isClear(partition, coveredAt) else { continue }
-            mirrors[partition]?.heardAt = nil
-            mirrors[partition]?.firstDecision = nil
-            let settled = SettledMirror(end: mirror.upTo, stable: min(mirror.stableOffset, mirror.upTo))
-            mirrors[partition]?.settled = settled
-            pending.mirrors[partition] = settled
-        }
-    }
-
-    /// Whether it is known of every decision on which side of a mirror's end it is carried out: behind it are those that were made since all
-    /// markers are reported, before it those that were complete before that. The next coordinator goes by it.
-    private mutating func isClear(_ partition: TopicPartition, _ coveredAt: Int64) -> Bool {
-        guard let first = mirrors[partition]?.firstDecision else { return false }
-        var passed: [DecisionID] = []
-        for (id, entry) in decisions where entry.number < first && !entry.passed.contains(partition) {
-            guard mirrored(entry.decision.partitions).contains(partition) else { continue }
-            guard let completedAt = entry.completedAt, coveredAt > completedAt + Self.coverageMilliseconds else { return false }
-            passed.append(id)
-        }
-        for id in passed { decisions[id]?.passed.insert(partition) }
-        return true
     }
 
     /// Takes all mirrors as far as whole transactions go. Transactions whose markers stand in different orders in different mirrors go
@@ -145,7 +116,7 @@ extension TransactionGate {
     }
 
     /// Of a mirror that is not waited for: markers count as they come, but those whose decisions are still to come are matched first.
-    private mutating func passAll(of partition: TopicPartition) {
+    mutating func passAll(of partition: TopicPartition) {
         guard let markers = mirrors[partition]?.markers else { return }
         for marker in markers where marker.fate != .unknown { carriedOut(marker, in: partition) }
         mirrors[partition]?.markers.removeAll { $0.fate != .unknown }

@@ -55,6 +55,12 @@ public struct TransactionGate: Sendable {
         var heardAt: Int64?
         /// Decisions from this one on were made since.
         var firstDecision: Int?
+        /// Since when brokers are asked to show no more of it, before it is waited for; monotonic milliseconds.
+        var heldSince: Int64?
+        /// Whether all of them have heard.
+        var isHeldByAll = false
+        /// Whether its leader held it when it reported last.
+        var isHeldByLeader = false
         /// Producers whose next marker is known to be of their next decision; nil for all of them.
         var sequenced: Set<ProducerID>? = []
     }
@@ -91,6 +97,7 @@ public struct TransactionGate: Sendable {
     var isOpen = false
     /// Changes since the last step.
     var pending = SettlingStep()
+    var pendingHolds: [TopicPartition: SettledMirror?] = [:]
     /// Transactions shown though a mirror's marker had not come.
     public var incompleteTransactions = 0
 
@@ -124,7 +131,7 @@ public struct TransactionGate: Sendable {
 
     /// Whether something is under way, so that news of mirrors is wanted soon.
     public var isBusy: Bool {
-        decisions.values.contains { !waiting($0).isEmpty } || mirrors.values.contains { !$0.markers.isEmpty }
+        decisions.values.contains { !waiting($0).isEmpty } || mirrors.values.contains { !$0.markers.isEmpty || $0.heldSince != nil }
     }
 
     public var mirrorTopics: Int { sources.count - (sources[OffsetsLog.topic] == nil ? 0 : 1) }
@@ -228,6 +235,7 @@ public struct TransactionGate: Sendable {
         if !withOffsets { offsetsToBegin = [:] }
         for partition in Array(mirrors.keys) where sources[partition.topic] == nil {
             forgetMarkers(of: partition)
+            release(partition)
             if mirrors.removeValue(forKey: partition)?.settled != nil { pending.mirrors[partition] = .some(nil) }
         }
         for (partition, settled) in recordedMirrors {
@@ -250,6 +258,7 @@ public struct TransactionGate: Sendable {
         guard sources[partition.topic] != nil else { return true }
         var mirror = mirrors[partition] ?? Mirror(settled: nil, freeSince: now)
         guard report.leaderEpoch >= mirror.leaderEpoch else { return true }
+        mirror.isHeldByLeader = report.isHeld
         if report.isBroken || report.leaderEpoch > mirror.leaderEpoch && mirror.leaderEpoch >= 0 {
             // Another leader, too, may have cut the log.
             forgetMarkers(of: partition)
@@ -263,6 +272,8 @@ public struct TransactionGate: Sendable {
             if mirror.settled != nil { pending.mirrors[partition] = .some(nil) }
             mirror.settled = nil
             mirror.freeSince = now
+            (mirror.heldSince, mirror.isHeldByAll) = (nil, false)
+            pendingHolds[partition] = .some(nil)
         }
         mirror.leaderEpoch = report.leaderEpoch
         let fits = mirror.upTo < 0 ? report.from <= mirror.settled?.end ?? .max : report.from <= mirror.upTo

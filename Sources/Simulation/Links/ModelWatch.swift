@@ -14,9 +14,7 @@ final class ModelWatch {
     private let coordinator: ModelCoordinator
     private let isStopped: () -> Bool
     private var gate: TransactionGate
-    /// What is recorded, and committed.
-    private var settled: [TopicPartition: SettledMirror]
-    private var untold: [NodeID: Set<TopicPartition>] = [:]
+    private var news: MirrorNews
     private var isRecording = false
     private var nextRecord: Int64 = 0
     private var hasFailed = false
@@ -27,12 +25,12 @@ final class ModelWatch {
     private var left: Set<TopicPartition> = []
     private var incomplete = 0
 
-    init(_ link: LinkDefinition, _ coordinator: ModelCoordinator, _ recorded: SettledTransactions, isStopped: @escaping () -> Bool) {
+    init(_ link: LinkDefinition, _ coordinator: ModelCoordinator, _ beginning: SettlingBeginning, isStopped: @escaping () -> Bool) {
         self.link = link
         self.coordinator = coordinator
         self.isStopped = isStopped
-        gate = TransactionGate(recorded, maximumHoldMilliseconds: coordinator.broker.world.plan.transactionHold)
-        settled = recorded.mirrors
+        gate = TransactionGate(beginning.recorded, maximumHoldMilliseconds: coordinator.broker.world.plan.transactionHold)
+        news = beginning.news
     }
 
     private var broker: ModelBroker { coordinator.broker }
@@ -56,31 +54,30 @@ final class ModelWatch {
 
     private func converse(with other: ModelBroker, _ session: UInt64?, lastAt: Int64) {
         guard cluster.liveBrokers.contains(other.id) else {
-            untold[other.id] = nil
+            news.forget(other.id)
             return later(100...250) { [self] in converse(with: other, nil, lastAt: .min) }
         }
-        let isDue = gate.isBusy || untold[other.id]?.isEmpty == false || world.now - Self.idleMilliseconds >= lastAt
+        let isDue = gate.isBusy || news.hasNews(for: other.id) || world.now - Self.idleMilliseconds >= lastAt
         guard isDue || session == nil else {
             return later(20...80) { [self] in converse(with: other, session, lastAt: lastAt) }
         }
         let isFirst = session == nil
         let number = session ?? world.fresh()
         let askedAt = world.now
-        var told: [TopicPartition: SettledMirror?] = [:]
-        if isFirst {
-            told = settled.mapValues { .some($0) }
-        } else {
-            for partition in untold[other.id] ?? [] { told[partition] = .some(settled[partition]) }
-        }
-        untold[other.id] = []
-        let news = ModelNews(link: link.name, epoch: coordinator.epoch, session: number, isFirst: isFirst, settled: told)
+        let told = news.tell(other.id, isFirst: isFirst)
+        let message = ModelNews(link: link.name, epoch: coordinator.epoch, session: number, isFirst: isFirst, settled: told)
         world.ask(broker, cluster) { () -> [(partition: TopicPartition, report: MirrorReport)]?? in
-            other.isRunning ? .some(other.settle(news)) : nil
+            other.isRunning ? .some(other.settle(message)) : nil
         } _: { [self] answer in
             guard !isOver else { return }
             var next: UInt64? = number
             if let answer {
-                if let reports = answer { next = take(reports, askedAt) ? number : nil } else { next = nil }
+                if let reports = answer {
+                    news.heard(told, by: other.id)
+                    next = take(reports, askedAt) ? number : nil
+                } else {
+                    next = nil
+                }
                 later(20...25) { [self] in converse(with: other, next, lastAt: askedAt) }
             } else {
                 later(100...105) { [self] in converse(with: other, nil, lastAt: askedAt) }
@@ -175,7 +172,9 @@ final class ModelWatch {
 
     private func advance() {
         guard !ModelWorker.isPaused(link), !isOver else { return }
+        gate.areHeldByAll(news.takeHeld(by: cluster.liveBrokers))
         let behind = gate.evaluate(now: world.now)
+        news.hold(gate.takeHolds(), by: cluster.liveBrokers)
         if !behind.isEmpty { broker.note("\(behind.map { "\($0)" }.joined(separator: " ")) of \(link.name) are left behind") }
         left.formUnion(behind)
         guard !isRecording, gate.hasStep || world.now >= nextRecord else { return }
@@ -200,8 +199,7 @@ final class ModelWatch {
                 return
             }
             isRecording = false
-            for (partition, mirror) in step.mirrors { settled[partition] = mirror }
-            for broker in Array(untold.keys) { untold[broker]?.formUnion(step.mirrors.keys) }
+            news.recorded(step.mirrors)
             later(0...1) { [self] in advance() }
         }
     }
@@ -209,7 +207,7 @@ final class ModelWatch {
     private func mutated(_ step: SettlingStep) -> SettlingStep {
         guard world.mutation == .settleOneByOne else { return step }
         var step = step
-        for (partition, former) in settled where step.mirrors[partition] == nil {
+        for (partition, former) in news.settled where step.mirrors[partition] == nil {
             guard let topic = cluster.topics[partition.topic], Int(partition.partition) < topic.partitions.count else { continue }
             let end = topic.partitions[Int(partition.partition)].committed.end
             guard end > former.end else { continue }

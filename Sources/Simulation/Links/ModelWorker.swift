@@ -36,16 +36,16 @@ final class ModelWorker {
     /// As `TransactionWatch.run`.
     private func keepWatch() {
         guard world.plan.isAtomic else { return }
-        var recorded = SettledTransactions()
+        var beginning: SettlingBeginning?
         let name = link.name
         // By way of the log: nothing that an earlier coordinator recorded may be missing.
         coordinator.change {
-            let beginning = $0.beginSettling(link: name)
-            recorded = beginning.recorded
-            return beginning.records
+            let found = $0.beginSettling(link: name)
+            beginning = found.beginning
+            return found.records
         } _: { [self] _ in
-            guard coordinator.isActive, !isStopped else { return }
-            watch = ModelWatch(link, coordinator, recorded) { [self] in
+            guard coordinator.isActive, !isStopped, let beginning else { return }
+            watch = ModelWatch(link, coordinator, beginning) { [self] in
                 guard !isStopped else { return true }
                 return !coordinator.isActive
             }

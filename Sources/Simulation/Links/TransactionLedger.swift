@@ -153,8 +153,6 @@ final class TransactionLedger {
             mirror.topicID == partition.topicID
         else { return }
         let settled = cluster.committedLinks.transactions[mirror.link]?.mirrors[partition.name]
-        // A mirror that the others do not wait for shows what comes, until its leader has heard that they do.
-        if replica.limit == .none { return }
         let end = replica.lastStableOffset
         guard end > partition.shown else { return }
         partition.shown = end

@@ -38,7 +38,7 @@ struct MirrorTeller: Sendable {
             let now = SystemClock.monotonicMilliseconds()
             let isDue =
                 watch.state.withLock { state in
-                    state.gate.isBusy || state.untold[broker]?.isEmpty == false || now - Self.idleMilliseconds >= lastAt
+                    state.gate.isBusy || state.news.hasNews(for: broker) || now - Self.idleMilliseconds >= lastAt
                 } || watch.hasOffsetsToGive
             guard isDue || session == nil else {
                 try? await Task.sleep(for: .milliseconds(Self.busyMilliseconds))
@@ -57,7 +57,7 @@ struct MirrorTeller: Sendable {
                 try? await Task.sleep(for: .milliseconds(Self.failureMilliseconds))
             }
         }
-        watch.state.withLock { $0.untold[broker] = nil }
+        watch.state.withLock { $0.news.forget(broker) }
     }
 
     /// Has the groups that a broker coordinates get what settled transactions committed.
@@ -71,16 +71,7 @@ struct MirrorTeller: Sendable {
 
     /// - Returns: whether the conversation goes on; else it begins anew.
     private func exchange(with broker: NodeID, session: Int64, isFirst: Bool) async throws(LinkCallFailure) -> Bool {
-        let told = watch.state.withLock { state -> [TopicPartition: SettledMirror?] in
-            defer { state.untold[broker] = [] }
-            // Of the source's offsets brokers have no mirror.
-            if isFirst { return state.settled.filter { $0.key.topic != OffsetsLog.topic }.mapValues { .some($0) } }
-            var told: [TopicPartition: SettledMirror?] = [:]
-            for partition in state.untold[broker] ?? [] where partition.topic != OffsetsLog.topic {
-                told[partition] = .some(state.settled[partition])
-            }
-            return told
-        }
+        let told = watch.state.withLock { $0.news.tell(broker, isFirst: isFirst) }
         let body: JSONValue = [
             "link": .string(watch.link.name), "epoch": .integer(Int64(coordinatorEpoch)), "session": .integer(session),
             "isFirst": .bool(isFirst),
@@ -93,6 +84,7 @@ struct MirrorTeller: Sendable {
         let askedAt = SystemClock.monotonicMilliseconds()
         let answer = try await watch.links.ask(broker, .settleMirrors, body)
         guard let entries = answer["partitions"]?.arrayValue else { return false }
+        watch.state.withLock { $0.news.heard(told, by: broker) }
         let reports = entries.compactMap { MirrorReport.read($0, askedAt: askedAt) }
         var fits = true
         // Not when it was asked: what has been decided by then may not be all that the markers are of.

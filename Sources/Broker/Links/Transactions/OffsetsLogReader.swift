@@ -153,7 +153,7 @@ struct OffsetsLogReader: Sendable {
 
     /// - Returns: whether it fits what the gate knows; if not, reading begins anew.
     private func report(_ logs: inout [Int32: OffsetsLog], _ coverage: OffsetsCoverage) throws -> Bool {
-        let settled = watch.state.withLock { $0.settled }
+        let settled = watch.state.withLock { $0.news.settled }
         var reports: [(TopicPartition, MirrorReport)] = []
         for partition in Array(logs.keys) {
             let name = TopicPartition(OffsetsLog.topic, partition)

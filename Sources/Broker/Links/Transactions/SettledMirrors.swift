@@ -131,9 +131,12 @@ extension LinkServices {
         let end = max(from, highWatermark)
         let found = try source.markers.markers(of: partition, from: from, upTo: end, leaderEpoch: epoch)
         if found == nil { (isBroken, from) = (true, end) }
+        let upTo = found?.upTo ?? end
+        // What was shown before it was held is all in the report.
+        let isHeld = limit != .none && upTo >= highWatermark
         var report = MirrorReport(
-            leaderEpoch: epoch, from: from, upTo: found?.upTo ?? end, markers: found?.markers ?? [], stableOffset: stableOffset,
-            isHeld: limit != .none, coveredAt: source.board.entry(place)?.coveredAt(highWatermark))
+            leaderEpoch: epoch, from: from, upTo: upTo, markers: found?.markers ?? [], stableOffset: stableOffset, isHeld: isHeld,
+            coveredAt: source.board.entry(place)?.coveredAt(highWatermark))
         report.isBroken = isBroken
         return report
     }

@@ -28,10 +28,8 @@ final class TransactionWatch: Sendable {
 
     struct State {
         var gate: TransactionGate
-        /// What is recorded, and committed.
-        var settled: [TopicPartition: SettledMirror]
-        /// What each broker has not been told of that.
-        var untold: [NodeID: Set<TopicPartition>] = [:]
+        /// What brokers are told, of that what is recorded and committed.
+        var news: MirrorNews
         /// What groups are to have that settled transactions committed, and what of that they have.
         fileprivate var groupOffsets: GroupOffsets = [:]
         fileprivate var givenOffsets: GroupOffsets = [:]
@@ -61,15 +59,15 @@ final class TransactionWatch: Sendable {
     /// What is to be read before more is known of the markers that wait.
     let goal = Mutex<Goal?>(nil)
 
-    private init(_ link: LinkDefinition, _ settings: LinkSettings, _ recorded: SettledTransactions, links: LinkServices, logger: Logger) {
+    private init(_ link: LinkDefinition, _ settings: LinkSettings, _ beginning: SettlingBeginning, links: LinkServices, logger: Logger) {
         self.link = link
         self.settings = settings
         self.links = links
         self.logger = logger
         state = Mutex(
             State(
-                gate: TransactionGate(recorded, maximumHoldMilliseconds: settings.transactionHoldMilliseconds), settled: recorded.mirrors,
-                groupOffsets: recorded.groupOffsets))
+                gate: TransactionGate(beginning.recorded, maximumHoldMilliseconds: settings.transactionHoldMilliseconds),
+                news: beginning.news, groupOffsets: beginning.recorded.groupOffsets))
     }
 
     /// Watches until the task is cancelled.
@@ -78,12 +76,12 @@ final class TransactionWatch: Sendable {
         while !Task.isCancelled {
             // By way of the log: nothing that an earlier coordinator recorded may be missing.
             let name = link.name
-            let recorded = try? await links.change { coordinator in
-                let beginning = coordinator.beginSettling(link: name)
-                return (beginning.recorded, beginning.records)
+            let beginning = try? await links.change { coordinator in
+                let (beginning, records) = coordinator.beginSettling(link: name)
+                return (beginning, records)
             }
-            if let recorded {
-                let watch = TransactionWatch(link, settings, recorded, links: links, logger: logger)
+            if let beginning {
+                let watch = TransactionWatch(link, settings, beginning, links: links, logger: logger)
                 links.watches.withLock { $0[name] = watch }
                 await watch.run()
                 links.watches.withLock { watches in
@@ -132,9 +130,12 @@ final class TransactionWatch: Sendable {
         // What cannot be read is not given up for lost.
         guard !settings.isPaused else { return }
         let now = SystemClock.monotonicMilliseconds()
+        let brokers = links.liveBrokers
         let (left, step) = state.withLock { state -> ([TopicPartition], SettlingStep?) in
             guard !state.isOver else { return ([], nil) }
+            state.gate.areHeldByAll(state.news.takeHeld(by: brokers))
             let left = state.gate.evaluate(now: now)
+            state.news.hold(state.gate.takeHolds(), by: brokers)
             guard !state.isRecording, state.gate.hasStep || now >= state.nextRecord else { return (left, nil) }
             state.isRecording = true
             state.nextRecord = now + Self.recordMilliseconds
@@ -167,8 +168,7 @@ final class TransactionWatch: Sendable {
                 state.committed += step.committed
                 state.groupOffsets = offsets
                 state.givenOffsets.remove(step.givenOffsets)
-                for (partition, settled) in step.mirrors { state.settled[partition] = settled }
-                for broker in Array(state.untold.keys) { state.untold[broker]?.formUnion(step.mirrors.keys) }
+                state.news.recorded(step.mirrors)
             }
             links.tasks.begin { self.advance() }
         }

@@ -266,6 +266,8 @@ public struct TransactionGate: Sendable {
             mirror.upTo = -1
             mirror.coveredAt = nil
             (mirror.heardAt, mirror.firstDecision) = (nil, nil)
+            // Markers that nobody has reported may lie between.
+            if report.isBroken || mirror.settled == nil { mirror.sequenced = [] }
         }
         if report.isBroken {
             // It is waited for again once it has caught up.

@@ -121,7 +121,8 @@ public struct LinkCoordinator: Sendable {
     /// The records of a plan's changes that nothing speaks against, and that change anything.
     public func records(_ verb: MirrorVerb, _ plan: [MirrorChange], reason: String, now: Timestamp) -> [LinkRecord] {
         plan.compactMap { change in
-            guard change.refusal == nil, let target = verb.target(from: change.mirror.state) else { return nil }
+            guard change.refusal == nil, var target = verb.target(from: change.mirror.state) else { return nil }
+            if target == .active, change.mirror.isRestoring { target = .pendingRestore }
             let reversal = change.mirror.reversal.after(verb)
             guard target != change.mirror.state || reversal != change.mirror.reversal else { return nil }
             var changed = target == change.mirror.state ? change.mirror : change.mirror.entering(target, reason, at: now)

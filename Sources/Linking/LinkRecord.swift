@@ -135,7 +135,7 @@ public enum LinkRecord: Sendable, Hashable {
             "sourceTopic": .string(mirror.sourceName), "sourceTopicId": .string("\(mirror.sourceID)"),
             "state": .string(mirror.state.rawValue), "reason": .string(mirror.reason), "since": .integer(mirror.since),
             "replicationFactor": .integer(Int64(mirror.replicationFactor)),
-            "reversal": .string(mirror.reversal.rawValue),
+            "reversal": .string(mirror.reversal.rawValue), "restoring": .bool(mirror.isRestoring),
             "origins": .array(mirror.origins.map { .string($0) }),
         ]
     }
@@ -164,6 +164,7 @@ extension MirrorTopic {
             reason: value["reason"]?.stringValue ?? "", since: value["since"]?.integerValue ?? 0)
         replicationFactor = Int16(clamping: value["replicationFactor"]?.integerValue ?? -1)
         reversal = value["reversal"]?.stringValue.flatMap { MirrorReversal(rawValue: $0) } ?? .none
+        isRestoring = value["restoring"]?.boolValue ?? false
         origins = (value["origins"]?.arrayValue ?? []).compactMap(\.stringValue)
     }
 }

@@ -50,6 +50,8 @@ public struct MirrorTopic: Sendable, Hashable {
     public var since: Timestamp
     /// Of the topic when it is created; -1 for this cluster's default.
     public var replicationFactor: Int16 = -1
+    /// Whether it was being restored when it failed or was paused: not all brokers may know that it is a mirror again.
+    public var isRestoring = false
     /// Whether the source's topic is to follow this one once it is writable.
     public var reversal = MirrorReversal.none
 
@@ -73,6 +75,7 @@ public struct MirrorTopic: Sendable, Hashable {
         changed.state = state
         changed.reason = reason
         changed.since = now
+        changed.isRestoring = (self.state == .pendingRestore || isRestoring) && (state == .failed || state == .paused)
         return changed
     }
 }
@@ -98,6 +101,7 @@ public enum MirrorVerb: String, Sendable, Hashable, CaseIterable {
         return switch (self, state) {
         case (.pause, .active), (.pause, .sourceUnavailable), (.pause, .paused): .paused
         case (.resume, .paused), (.resume, .failed), (.resume, .active): .active
+        case (.resume, .pendingRestore): .pendingRestore
         case (.promote, .active), (.promote, .sourceUnavailable), (.promote, .pendingStopped), (.reverse, .active),
             (.reverse, .sourceUnavailable), (.reverse, .pendingStopped):
             .pendingStopped

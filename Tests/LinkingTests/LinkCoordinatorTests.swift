@@ -97,6 +97,24 @@ struct LinkCoordinatorTests {
         #expect(records(Self.mirror("t", .paused)).count == 1)
     }
 
+    /// Brokers that have not heard of it may take writes: it is a mirror only when all of them know, whatever comes between.
+    @Test(arguments: [MirrorState.failed, .paused])
+    func whatFailsWhileItIsRestoredIsRestoredAgain(_ state: MirrorState) throws {
+        var coordinator = try coordinator([Self.mirror("a", .pendingRestore), Self.mirror("b")])
+        for name in ["a", "b"] {
+            let entered = try #require(coordinator.image.mirrors[name]).entering(state, at: 2)
+            let record = try #require(LinkRecord(key: LinkRecord.mirror(entered).encoded.key, value: LinkRecord.mirror(entered).encoded.value))
+            coordinator.replay(record)
+        }
+        let resumed = coordinator.records(.resume, try coordinator.plan(.resume, link: "dr", topics: nil), reason: "", now: 3)
+        for record in resumed { coordinator.replay(record) }
+        #expect(coordinator.image.mirrors["a"]?.state == .pendingRestore && coordinator.image.mirrors["b"]?.state == .active)
+        let again = coordinator.records(.resume, try coordinator.plan(.resume, link: "dr", topics: nil), reason: "", now: 4)
+        #expect(again.isEmpty)
+        coordinator.replay(.mirror(try #require(coordinator.image.mirrors["a"]).entering(.active, at: 5).entering(.failed, at: 6)))
+        #expect(coordinator.image.mirrors["a"]?.isRestoring == false)
+    }
+
     @Test func restoringTakesAFenceAway() throws {
         var coordinator = try coordinator()
         for record in coordinator.fence(["t"], by: "other", now: 1) { coordinator.replay(record) }

@@ -80,4 +80,23 @@ struct NamedSourceTests {
         mirror.sourceID = .random()
         #expect(fails(.zero) && fails(.random()) && !fails(mirror.sourceID))
     }
+
+    /// It would never have all that its source has not; a source's broker that has not heard of new partitions yet is no reason.
+    @Test func aMirrorIsNotRestoredWithMorePartitionsThanItsSource() {
+        let id = KafkaUUID.random()
+        let mirror = MirrorTopic(name: "a", topicID: id, link: "l", sourceName: "a", sourceID: id, state: .pendingRestore, since: 0)
+        func steps(own: Int, source: Int, now: Timestamp) -> [MirrorStep] {
+            TopicVerdicts(
+                [mirror], own: ["a": LinkedTopic(name: "a", id: id, partitions: own)],
+                source: ["a": LinkedTopic(name: "a", id: id, partitions: source)], now: now
+            ).steps
+        }
+        let late = LinkSteps.announcementMilliseconds + 1
+        #expect(steps(own: 3, source: 3, now: late).isEmpty && steps(own: 3, source: 2, now: late - 1).isEmpty)
+        guard case .enter(.failed, let reason) = steps(own: 3, source: 2, now: late).first?.outcome else {
+            Issue.record("it goes on")
+            return
+        }
+        #expect(reason.contains("3 partitions here and 2 at the source"))
+    }
 }

@@ -103,8 +103,8 @@ struct LinkCoordinatorTests {
         var coordinator = try coordinator([Self.mirror("a", .pendingRestore), Self.mirror("b")])
         for name in ["a", "b"] {
             let entered = try #require(coordinator.image.mirrors[name]).entering(state, at: 2)
-            let record = try #require(LinkRecord(key: LinkRecord.mirror(entered).encoded.key, value: LinkRecord.mirror(entered).encoded.value))
-            coordinator.replay(record)
+            let (key, value) = LinkRecord.mirror(entered).encoded
+            coordinator.replay(try #require(LinkRecord(key: key, value: value)))
         }
         let resumed = coordinator.records(.resume, try coordinator.plan(.resume, link: "dr", topics: nil), reason: "", now: 3)
         for record in resumed { coordinator.replay(record) }

@@ -38,7 +38,8 @@ public struct TopicVerdicts: Sendable, Equatable {
                 continue
             }
             // Not by what one of the source's brokers has not heard yet.
-            if mirror.state == .pendingRestore, topic.partitions > theirs.partitions, now - mirror.since > LinkSteps.announcementMilliseconds {
+            let isLate = now - mirror.since > LinkSteps.announcementMilliseconds
+            if mirror.state == .pendingRestore, topic.partitions > theirs.partitions, isLate {
                 fail(
                     mirror,
                     "it has \(topic.partitions) partitions here and \(theirs.partitions) at the source: add partitions there and resume, or "

@@ -56,6 +56,9 @@ extension TransactionGate {
         return (.free, isRead)
     }
 
+    /// How far the clocks of a source's brokers may differ.
+    private static let clockMilliseconds: Int64 = 10_000
+
     private enum Match {
         case found(DecisionID)
         /// The one that fits best so far.
@@ -76,7 +79,12 @@ extension TransactionGate {
             $0.decision.producer.epoch == marker.producer.epoch && $0.decision.isCommit == marker.isCommit
         }
         guard let first = fitting.first else { return .toCome }
-        if mirrors[partition]?.sequenced?.contains(marker.producer.id) ?? true { return .found(first.decision.id) }
+        if mirrors[partition]?.sequenced?.contains(marker.producer.id) ?? true {
+            // Long before this one was written all markers of some may have been, but for those that never come: what the source has lost in an
+            // unclean election, or written to a topic that it has given away since.
+            let next = fitting.first { ($0.completionTimestamp ?? .max) > marker.timestamp - Self.clockMilliseconds }
+            return next.map { .found($0.decision.id) } ?? .likely(first.decision.id)
+        }
         var best = first
         var bestDistance = Int64.max
         for entry in fitting {

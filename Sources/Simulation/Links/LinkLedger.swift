@@ -94,8 +94,8 @@ final class LinkLedger {
         changes += 1
         guard let log = partition.leading?.log else { return }
         var common = max(partition.committed.start, log.start)
-        for batch in partition.committed.batches where batch.base >= common {
-            guard let own = log.batch(at: batch.base), own.isSame(batch) else { break }
+        for batch in partition.committed.batches where batch.last >= common {
+            guard let own = log.batch(at: max(batch.base, log.start)), own.isSame(batch) else { break }
             common = batch.last + 1
         }
         partition.committed.truncate(to: min(common, log.end))

@@ -14,7 +14,8 @@ public struct LinkReport: Sendable {
     /// What each broker has fetched over each link.
     public private(set) var traffic: [JSONValue] = []
 
-    private static let paused = "LINK_PAUSED"
+    /// The state of mirrors that would fetch, and of a link, while the link is paused.
+    public static let paused = "LINK_PAUSED"
 
     /// - Parameters:
     ///   - described: the coordinator's answer to `describe`.
@@ -37,11 +38,20 @@ public struct LinkReport: Sendable {
             connections += (answer["connections"]?.arrayValue ?? []).map { $0.with("broker", broker) }
             traffic += (answer["traffic"]?.arrayValue ?? []).map { $0.with("broker", broker) }
         }
+        links = links.map { Self.link($0, described["mirrors"]?.arrayValue ?? []) }
         for mirror in described["mirrors"]?.arrayValue ?? [] {
             let isPaused = pausedLinks.contains(mirror["link"]?.stringValue ?? "")
             mirrors.append(Self.mirror(mirror, partitions[mirror["topic"]?.stringValue ?? ""] ?? [], isLinkPaused: isPaused))
         }
         synchronizations = SynchronizationReport.all(answers)
+    }
+
+    /// With what its mirrors say of its source, in its state.
+    private static func link(_ value: JSONValue, _ mirrors: [JSONValue]) -> JSONValue {
+        guard value["state"]?.stringValue != paused else { return value }
+        let own = mirrors.filter { $0["link"]?.stringValue == value["name"]?.stringValue }.compactMap { $0["state"]?.stringValue }
+        let cutOff = [MirrorState.linkFailed, .sourceUnavailable].first { own.contains($0.rawValue) }
+        return cutOff.map { value.with("state", .string($0.rawValue)) } ?? value
     }
 
     // MARK: Mirrors

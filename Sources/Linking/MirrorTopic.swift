@@ -11,6 +11,8 @@ public enum MirrorState: String, Sendable, Hashable, CaseIterable {
     case stopped = "STOPPED"
     /// Is being promoted: the source is fenced, what is left is fetched.
     case pendingStopped = "PENDING_STOPPED"
+    /// Is being promoted and has all records; what the source's transactions and groups have come to is brought over.
+    case pendingSynchronize = "PENDING_SYNCHRONIZE"
     /// Nothing is fetched any more; leaders end what the source's transactions left open, before anybody may write.
     case stopping = "STOPPING"
     /// A topic that was written to here is being cut back to where it agrees with its source.
@@ -19,17 +21,28 @@ public enum MirrorState: String, Sendable, Hashable, CaseIterable {
     case failed = "FAILED"
     /// Fetching goes on being tried.
     case sourceUnavailable = "SOURCE_UNAVAILABLE"
+    /// The source answers, and refuses the link; it goes on being tried.
+    case linkFailed = "LINK_FAILED"
 
     /// Whether leaders fetch from the source.
     public var fetches: Bool {
         switch self {
-        case .active, .pendingStopped, .pendingRestore, .sourceUnavailable: true
+        case .active, .pendingStopped, .pendingSynchronize, .pendingRestore, .sourceUnavailable, .linkFailed: true
         case .pendingMirror, .paused, .stopping, .stopped, .failed: false
         }
     }
 
     /// Whether clients may write.
     public var isWritable: Bool { self == .stopped }
+
+    /// Whether it is being promoted, and follows its source still.
+    public var isPromoting: Bool { self == .pendingStopped || self == .pendingSynchronize }
+
+    /// Whether something is under way that ends by itself.
+    public var isPassing: Bool { isPromoting || self == .pendingMirror || self == .stopping || self == .pendingRestore }
+
+    /// Whether it follows its source as soon as that lets it.
+    public var isCutOff: Bool { self == .sourceUnavailable || self == .linkFailed }
 }
 
 /// A mirror topic of this cluster.
@@ -99,17 +112,18 @@ public enum MirrorVerb: String, Sendable, Hashable, CaseIterable {
     public func target(from state: MirrorState) -> MirrorState? {
         if self == .reverseAndPause { return MirrorVerb.reverse.target(from: state) }
         return switch (self, state) {
-        case (.pause, .active), (.pause, .sourceUnavailable), (.pause, .paused): .paused
+        case (.pause, .active), (.pause, .sourceUnavailable), (.pause, .linkFailed), (.pause, .paused): .paused
         case (.resume, .paused), (.resume, .failed), (.resume, .active): .active
         case (.resume, .pendingRestore): .pendingRestore
-        case (.promote, .active), (.promote, .sourceUnavailable), (.promote, .pendingStopped), (.reverse, .active),
-            (.reverse, .sourceUnavailable), (.reverse, .pendingStopped):
+        case (.promote, .active), (.promote, .sourceUnavailable), (.promote, .linkFailed), (.promote, .pendingStopped), (.reverse, .active),
+            (.reverse, .sourceUnavailable), (.reverse, .linkFailed), (.reverse, .pendingStopped):
             .pendingStopped
         // Said again, a verb changes nothing.
+        case (.promote, .pendingSynchronize), (.reverse, .pendingSynchronize): .pendingSynchronize
         case (.promote, .stopped), (.failover, .stopped), (.reverse, .stopped): .stopped
         case (.promote, .stopping), (.failover, .stopping), (.reverse, .stopping): .stopping
-        case (.failover, .active), (.failover, .paused), (.failover, .pendingStopped), (.failover, .failed),
-            (.failover, .sourceUnavailable), (.failover, .pendingRestore):
+        case (.failover, .active), (.failover, .paused), (.failover, .pendingStopped), (.failover, .pendingSynchronize),
+            (.failover, .failed), (.failover, .sourceUnavailable), (.failover, .linkFailed), (.failover, .pendingRestore):
             .stopping
         default: nil
         }

@@ -125,6 +125,27 @@ def test_a_source_that_is_gone_is_said_to_be_and_failed_over(source, destination
     source.start_nodes()
 
 
+def test_a_source_that_refuses_the_link_is_said_to(source, destination):
+    source.create("refused", 1)
+    produce(source, "refused", range(100))
+    martlet(destination, "link", "mirror", "link", "refused")
+    wait_end(destination, "refused", 100)
+    login = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": "u", "sasl.password": "p"}
+    martlet(destination, "link", "config", "link", *(f"{name}={value}" for name, value in login.items()))
+    try:
+        assert "refuses the link" in wait_mirror(destination, "refused", "LINK_FAILED", None, 60)["reason"]
+        assert "LINK_FAILED" in martlet(destination, "link", "list").stdout
+        counted = 'martlet_link_mirror_topics{link="link",state="LINK_FAILED"} 0'
+        for node in destination.brokers:
+            wait_until(lambda: counted not in node.get("/metrics")[1], f"{node} counts it", 30)
+    finally:
+        martlet(destination, "link", "config", "link", *(argument for name in login for argument in ("--delete", name)))
+    wait_mirror(destination, "refused", "ACTIVE")
+    assert "LINK_FAILED" not in martlet(destination, "link", "list").stdout
+    produce(source, "refused", range(10))
+    wait_end(destination, "refused", 110)
+
+
 def test_the_old_primary_comes_back_as_a_mirror(source, destination):
     """What it had and the other had not is cut off, on all of its replicas, and kept; nothing else is copied again."""
     source.create("back", 1)

@@ -42,6 +42,43 @@ struct LinkStepsTests {
         #expect(steps.growing(["t": Self.topic]) == [TopicGrowth(topic: "t", partitions: 2)])
     }
 
+    /// First it is known to have all records, then what goes with them is brought over.
+    @Test func aPromotedMirrorIsSynchronizedBeforeItStops() {
+        func after(_ state: MirrorState) -> [MirrorState] {
+            var steps = LinkSteps()
+            steps.fenced(Self.mirror(state), ends: [10], at: 0)
+            let survey = Self.survey(MirrorSurvey.Entry(logEndOffset: 10, highWatermark: 10, revision: 1))
+            return steps.drained([Self.mirror(state)], topics: ["t": Self.topic], survey).compactMap { step in
+                guard case .enter(let state, _) = step.outcome else { return nil }
+                return state
+            }
+        }
+        #expect(after(.pendingStopped) == [.pendingSynchronize] && after(.pendingSynchronize) == [.stopping] && after(.active).isEmpty)
+        var steps = LinkSteps()
+        #expect(steps.toFence([Self.mirror(.pendingSynchronize)], now: 0).count == 1, "the fence is looked after")
+        let failed = steps.fencingFailed([Self.mirror(.pendingSynchronize)], "gone")
+        guard case .enter(.pendingStopped, _) = failed.first?.outcome else {
+            Issue.record("\(failed)")
+            return
+        }
+    }
+
+    /// A source that answers and refuses is another matter than one that does not answer.
+    @Test func aLinkThatIsRefusedHasFailed() {
+        var steps = LinkSteps()
+        func states(_ found: [MirrorStep]) -> [MirrorState] {
+            found.compactMap { step in
+                guard case .enter(let state, let reason) = step.outcome, state == .active || reason.contains("not you") else { return nil }
+                return state
+            }
+        }
+        let mirrors = [MirrorState.active, .sourceUnavailable, .linkFailed, .pendingStopped, .paused].map { Self.mirror($0) }
+        #expect(states(steps.sourceFailed(mirrors, threshold: 2, "not you", isRefused: true)) == [.linkFailed, .linkFailed, .linkFailed])
+        #expect(states(steps.sourceFailed(mirrors, threshold: 2, "not you")) == [.sourceUnavailable, .sourceUnavailable])
+        #expect(states(steps.sourceAnswered(mirrors)) == [.active, .active])
+        #expect(states(steps.sourceFailed(mirrors, threshold: 2, "not you")).isEmpty)
+    }
+
     @Test func aFenceHoldsForOneTakeOver() {
         let mirror = Self.mirror(.pendingStopped)
         var steps = LinkSteps()

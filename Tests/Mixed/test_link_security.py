@@ -208,7 +208,7 @@ def test_what_is_wrong_is_said_and_can_be_mended(source, destination, linked, tm
     topic = linked(name, way)
     taken_away = [argument for key in wrong if key not in changed for argument in ("--delete", key)]
     martlet(destination, "link", "config", name, "--config", wrong_file, *taken_away)
-    reason = wait_mirror(destination, topic, "SOURCE_UNAVAILABLE", None)["reason"]
+    reason = wait_mirror(destination, topic, "LINK_FAILED", None)["reason"]
     assert words in reason and "wrong-one" not in reason
     assert reason in " ".join(martlet(destination, "link", "describe", name).stdout.split()), "people are told, too"
     fill(source, topic, "meanwhile", 10)

@@ -20,10 +20,13 @@ extension LinkServices {
     private func writeStates(_ image: LinkImage, to text: inout PrometheusText) {
         text.family("martlet_link_mirror_topics", .gauge, help: "Mirror topics of each link by state, the same on every broker.")
         for link in image.links.values {
-            var counts: [MirrorState: Int] = [:]
-            for mirror in image.mirrors(of: link.name) { counts[mirror.state, default: 0] += 1 }
-            for state in MirrorState.allCases {
-                text.sample("martlet_link_mirror_topics", ["link": link.name, "state": state.rawValue], counts[state] ?? 0)
+            var counts: [String: Int] = [:]
+            let isPaused = link.configuration["cluster.link.paused"] == "true"
+            for mirror in image.mirrors(of: link.name) {
+                counts[isPaused && mirror.state.fetches ? LinkReport.paused : mirror.state.rawValue, default: 0] += 1
+            }
+            for state in MirrorState.allCases.map(\.rawValue) + [LinkReport.paused] {
+                text.sample("martlet_link_mirror_topics", ["link": link.name, "state": state], counts[state] ?? 0)
             }
         }
         text.single(

@@ -35,7 +35,7 @@ struct LinkWorker: Sendable {
             await attempt { try await createPending(rounds.steps) }
             await attempt { try await advancePending(&rounds) }
             if rounds.surveyIsDue(now, every: Self.surveyMilliseconds) { await attempt { try await takeFailures(rounds.steps) } }
-            let isBusy = mirrors.contains { [.pendingMirror, .pendingStopped, .stopping, .pendingRestore].contains($0.state) }
+            let isBusy = mirrors.contains { $0.state.isPassing }
             try? await Task.sleep(for: isBusy ? Self.busyPause : Self.idlePause)
         }
     }
@@ -76,7 +76,7 @@ struct LinkWorker: Sendable {
     private func advancePending(_ rounds: inout LinkRounds) async throws {
         let mirrors = mirrors
         let unfenced = rounds.steps.toFence(mirrors, now: SystemClock.monotonicMilliseconds())
-        guard mirrors.contains(where: { [.pendingStopped, .stopping, .pendingRestore].contains($0.state) }),
+        guard mirrors.contains(where: { $0.state.isPassing && $0.state != .pendingMirror }),
             let image = links.services?.image
         else { return }
         if !unfenced.isEmpty { try await fence(unfenced, &rounds) }
@@ -85,7 +85,9 @@ struct LinkWorker: Sendable {
         let survey = await links.gatherProgress()
         let topics = image.linkedTopics(mirrors.map(\.name))
         for growth in rounds.steps.growing(topics) { await grow(growth.topic, to: Int32(growth.partitions)) }
-        let drained = rounds.steps.drained(mirrors, topics: topics, survey).filter { isSettled($0.mirror.name, rounds.steps) }
+        let caughtUp = rounds.steps.drained(mirrors, topics: topics, survey)
+        try await record(caughtUp.filter { $0.mirror.state == .pendingStopped })
+        let drained = caughtUp.filter { $0.mirror.state == .pendingSynchronize && isSettled($0.mirror.name, rounds.steps) }
         // What the source decided before it was fenced may still be carried out there: its markers come behind the ends that count.
         if !drained.isEmpty, await haveCarriedOutAll(drained.map(\.mirror.name)) {
             await synchronizeOffsets()

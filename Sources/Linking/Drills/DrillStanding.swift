@@ -99,7 +99,7 @@ public struct DrillStanding: Sendable, Hashable {
             switch self.source {
             // The source's topic was given back before and handed over again since: only then is it fenced.
             case .stopped: return isFencedHere && !isFencedAtSource ? [.restoreHere] : [.restoreSource, .promoteSource, .restoreHere]
-            case .pendingStopped, .stopping: return [.promoteSource, .restoreHere]
+            case .pendingStopped, .pendingSynchronize, .stopping: return [.promoteSource, .restoreHere]
             default: return [.restoreSource, .promoteSource, .restoreHere]
             }
         }
@@ -115,7 +115,7 @@ public struct DrillStanding: Sendable, Hashable {
         }
         if here == .stopped { return nil }
         if kind == .failover, here == .stopping { return nil }
-        if kind == .switchover, here == .pendingStopped || here == .stopping { return nil }
+        if kind == .switchover, here.isPromoting || here == .stopping { return nil }
         guard here == .active else {
             return "the mirror is \(here.rawValue)\(because); a drill on real topics begins with mirrors that are ACTIVE"
         }

@@ -43,7 +43,7 @@ public struct LinkSteps: Sendable {
 
     /// Mirrors that are being promoted and whose sources are to be fenced: first, or again because that was a while ago.
     public mutating func toFence(_ mirrors: [MirrorTopic], now: Int64) -> [MirrorTopic] {
-        let promoted = mirrors.filter { $0.state == .pendingStopped }
+        let promoted = mirrors.filter(\.state.isPromoting)
         // What was fenced for a take-over that is over may be open again by the next.
         fencings = fencings.filter { name, fencing in promoted.contains { $0.name == name && $0.topicID == fencing.mirror } }
         return promoted.filter { mirror in
@@ -81,17 +81,20 @@ public struct LinkSteps: Sendable {
         }
     }
 
-    /// Promoted mirrors that have everything, on all replicas that count.
+    /// Promoted mirrors that have all records, on all replicas that count: they are synchronised then, and stopped.
     public func drained(_ mirrors: [MirrorTopic], topics: [String: LinkedTopic], _ survey: MirrorSurvey) -> [MirrorStep] {
         mirrors.filter { mirror in
-            guard mirror.state == .pendingStopped, let topic = topics[mirror.name], let fencing = fencings[mirror.name] else {
+            guard mirror.state.isPromoting, let topic = topics[mirror.name], let fencing = fencings[mirror.name] else {
                 return false
             }
             return topic.partitions >= fencing.ends.count
                 && fencing.ends.indices.allSatisfy { index in
                     (survey.entries[TopicPartition(topic.name, Int32(index))]?.highWatermark ?? -1) >= fencing.ends[index]
                 }
-        }.map { MirrorStep($0, .enter(.stopping, reason: "promoted")) }
+        }.map { mirror in
+            if mirror.state == .pendingStopped { return MirrorStep(mirror, .enter(.pendingSynchronize, reason: mirror.reason)) }
+            return MirrorStep(mirror, .enter(.stopping, reason: "promoted"))
+        }
     }
 
     /// Mirrors that are done with stopping, or with going back to being mirrors.
@@ -133,9 +136,10 @@ public struct LinkSteps: Sendable {
             guard let (partition, entry) = failed.min(by: { $0.key < $1.key }) else { return nil }
             let reason = "partition \(partition.partition): \(entry.failure ?? "")"
             switch mirror.state {
-            case .active, .sourceUnavailable, .pendingRestore: return MirrorStep(mirror, .enter(.failed, reason: reason))
+            case .active, .sourceUnavailable, .linkFailed, .pendingRestore: return MirrorStep(mirror, .enter(.failed, reason: reason))
             // Only failing over ends that now, which is for people to say.
-            case .pendingStopped: return MirrorStep(mirror, .enter(.pendingStopped, reason: reason + "; fail over"))
+            case .pendingStopped, .pendingSynchronize:
+                return MirrorStep(mirror, .enter(.pendingStopped, reason: reason + "; fail over"))
             case .pendingMirror, .paused, .stopping, .stopped, .failed: return nil
             }
         }
@@ -146,13 +150,22 @@ public struct LinkSteps: Sendable {
     /// - Returns: what becomes of mirrors, now that the source answers.
     public mutating func sourceAnswered(_ mirrors: [MirrorTopic]) -> [MirrorStep] {
         failuresOfSource = 0
-        return mirrors.filter { $0.state == .sourceUnavailable }.map { MirrorStep($0, .enter(.active, reason: "")) }
+        return mirrors.filter(\.state.isCutOff).map { MirrorStep($0, .enter(.active, reason: "")) }
     }
 
-    public mutating func sourceFailed(_ mirrors: [MirrorTopic], threshold: Int64, _ explanation: String) -> [MirrorStep] {
+    /// - Parameter isRefused: whether the source answers and refuses the link, which does not get better by being asked again.
+    public mutating func sourceFailed(
+        _ mirrors: [MirrorTopic], threshold: Int64, _ explanation: String, isRefused: Bool = false
+    ) -> [MirrorStep] {
         failuresOfSource += 1
+        if isRefused {
+            let reason = "the source refuses the link: \(explanation)"
+            return mirrors.filter { $0.state == .active || $0.state.isCutOff }.map { MirrorStep($0, .enter(.linkFailed, reason: reason)) }
+        }
         guard failuresOfSource >= threshold else { return [] }
         let reason = "the source has not answered \(failuresOfSource) times in a row: \(explanation)"
-        return mirrors.filter { $0.state == .active }.map { MirrorStep($0, .enter(.sourceUnavailable, reason: reason)) }
+        return mirrors.filter { $0.state == .active || $0.state == .linkFailed }.map {
+            MirrorStep($0, .enter(.sourceUnavailable, reason: reason))
+        }
     }
 }

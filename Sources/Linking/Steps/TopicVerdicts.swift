@@ -24,7 +24,7 @@ public struct TopicVerdicts: Sendable, Equatable {
                 if now - mirror.since > LinkSteps.announcementMilliseconds { steps.append(MirrorStep(mirror, .removed)) }
                 continue
             }
-            guard [.active, .pendingStopped, .pendingRestore].contains(mirror.state) else { continue }
+            guard [.active, .pendingRestore].contains(mirror.state) || mirror.state.isPromoting else { continue }
             guard let theirs = source[mirror.sourceName] else {
                 fail(mirror, "the source topic '\(mirror.sourceName)' is gone")
                 continue
@@ -54,7 +54,7 @@ public struct TopicVerdicts: Sendable, Equatable {
 
     private mutating func fail(_ mirror: MirrorTopic, _ reason: String) {
         // What is being promoted is ended by failing over alone, which is for people to say.
-        let isPromoted = mirror.state == .pendingStopped
+        let isPromoted = mirror.state.isPromoting
         steps.append(
             MirrorStep(mirror, isPromoted ? .enter(.pendingStopped, reason: reason + "; fail over") : .enter(.failed, reason: reason)))
     }

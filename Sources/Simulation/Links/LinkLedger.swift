@@ -187,7 +187,7 @@ final class LinkLedger {
             announced.remove(place)
             forget(place)
             promoted = promoted.filter { $0.value != place }
-        case .pendingStopped: if former?.state != .pendingStopped { promotedSince[place] = world.now }
+        case .pendingStopped: if former?.state.isPromoting != true { promotedSince[place] = world.now }
         case .stopping where mirror.reason == "promoted":
             if isOriginal(Place(cluster: source, topic: mirror.sourceName), mirror.sourceID) { drained.insert(place) }
             checkPromoted(cluster, mirror, source)

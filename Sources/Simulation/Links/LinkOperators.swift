@@ -181,7 +181,7 @@ final class LinkOperators {
                 switch mirror.state {
                 case .paused: change(.resume, route.name, [mirror.name], cluster)
                 case .failed: change(.failover, route.name, [mirror.name], cluster)
-                case .pendingStopped where isLate: change(.failover, route.name, [mirror.name], cluster)
+                case .pendingStopped where isLate, .pendingSynchronize where isLate: change(.failover, route.name, [mirror.name], cluster)
                 default: break
                 }
             }

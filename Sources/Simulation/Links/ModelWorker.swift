@@ -67,9 +67,7 @@ final class ModelWorker {
                 followTopics { [self] in
                     takeFailures { [self] in
                         copyOffsets { [self] in
-                            let isBusy = mirrors.contains {
-                                [.pendingMirror, .pendingStopped, .stopping, .pendingRestore].contains($0.state)
-                            }
+                            let isBusy = mirrors.contains { $0.state.isPassing }
                             later(isBusy ? 10...40 : 100...300) { [self] in round() }
                         }
                     }
@@ -135,7 +133,7 @@ final class ModelWorker {
     private func advancePending(_ done: @escaping () -> Void) {
         let mirrors = mirrors
         let unfenced = steps.toFence(mirrors, now: world.now)
-        guard mirrors.contains(where: { [.pendingStopped, .stopping, .pendingRestore].contains($0.state) }) else { return done() }
+        guard mirrors.contains(where: { $0.state.isPassing && $0.state != .pendingMirror }) else { return done() }
         fence(unfenced) { [self] in
             let revision = coordinator.revision
             let changes = world.ledger.changes
@@ -145,16 +143,20 @@ final class ModelWorker {
                 for growth in steps.growing(topics) {
                     if let topic = cluster.topics[growth.topic] { cluster.grow(topic, to: growth.partitions) }
                 }
-                let drained = steps.drained(mirrors, topics: topics, survey).filter { step in
-                    watch?.isSettled(step.mirror.name, before: steps.ends(of: step.mirror.name)) ?? !world.plan.isAtomic
+                let caughtUp = steps.drained(mirrors, topics: topics, survey)
+                let drained = caughtUp.filter { step in
+                    guard step.mirror.state == .pendingSynchronize else { return false }
+                    return watch?.isSettled(step.mirror.name, before: steps.ends(of: step.mirror.name)) ?? !world.plan.isAtomic
                 }
-                awaitTransactions(drained) { [self] drained in
-                    synchronize(drained.isEmpty ? nil : survey, changes) { [self] in
-                        record(drained) { [self] in
-                            let settled = steps.settled(
-                                mirrors, topics: topics, survey, revision: revision,
-                                isAnnounced: isAnnounced || world.mutation == .restoreUnannounced, now: world.now)
-                            record(settled, done)
+                record(caughtUp.filter { $0.mirror.state == .pendingStopped }) { [self] in
+                    awaitTransactions(drained) { [self] drained in
+                        synchronize(drained.isEmpty ? nil : survey, changes) { [self] in
+                            record(drained) { [self] in
+                                let settled = steps.settled(
+                                    mirrors, topics: topics, survey, revision: revision,
+                                    isAnnounced: isAnnounced || world.mutation == .restoreUnannounced, now: world.now)
+                                record(settled, done)
+                            }
                         }
                     }
                 }

@@ -86,7 +86,7 @@ struct LinkListCommand: AsyncParsableCommand {
         for link in view.links {
             table.add(
                 link.name, link.sourceClusterID, link.configuration["bootstrap.servers"] ?? "",
-                "\(view.mirrors.count { $0.link == link.name })", link.isPaused ? "LINK_PAUSED" : "ACTIVE")
+                "\(view.mirrors.count { $0.link == link.name })", link.json["state"]?.stringValue ?? "")
         }
         output.show(.array(view.links.map(\.json)), view.links.isEmpty ? "There are no links." : table.text)
     }

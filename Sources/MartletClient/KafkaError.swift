@@ -39,6 +39,9 @@ public struct KafkaError: Error, Hashable, Sendable {
     public var code: Int16
     /// Whether the same operation may succeed later.
     public var isRetriable: Bool
+    /// Whether a server answered and cannot be spoken to with these settings: another protocol, a certificate or a login that is not accepted.
+    /// Nothing gets better before somebody changes something, here or there.
+    public var isRefusal = false
     /// What happened and, where it is known, what to do.
     public var explanation: String
     /// The broker's own words, without what they are about; the explanation for errors of the client itself.
@@ -52,6 +55,7 @@ public struct KafkaError: Error, Hashable, Sendable {
         self.explanation = explanation
         message = explanation
         self.isRetriable = isRetriable
+        isRefusal = kind == .authenticationFailed || kind == .protocolViolation
         code = 0
     }
 

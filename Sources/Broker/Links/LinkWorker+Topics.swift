@@ -74,8 +74,9 @@ extension LinkWorker {
             // Of this cluster: the source has nothing to do with it.
             logger.warning("mirror topics cannot follow their sources", metadata: ["link": "\(link.name)", "reason": "\(error)"])
         } catch {
+            let isRefused = (error as? KafkaError)?.refusesLink ?? false
             let steps = rounds.steps.sourceFailed(
-                mirrors, threshold: settings.availabilityFailureThreshold, "\(error)", isRefused: (error as? KafkaError)?.refusesLink ?? false)
+                mirrors, threshold: settings.availabilityFailureThreshold, "\(error)", isRefused: isRefused)
             if rounds.steps.failuresOfSource == 1 {
                 logger.warning("a link's source cannot be followed", metadata: ["link": "\(link.name)", "reason": "\(error)"])
             }
@@ -222,14 +223,6 @@ extension AdminClient {
 extension KafkaError {
     /// Whether a source has refused a link as it is, rather than not answered it.
     fileprivate var refusesLink: Bool {
-        switch kind {
-        case .authenticationFailed, .protocolViolation: true
-        case .broker:
-            [
-                .clusterAuthorizationFailed, .topicAuthorizationFailed, .saslAuthenticationFailed, .unsupportedSaslMechanism, .illegalSaslState,
-                .unsupportedVersion,
-            ].contains(errorCode)
-        default: false
-        }
+        isRefusal || [.clusterAuthorizationFailed, .topicAuthorizationFailed, .unsupportedVersion].contains(errorCode)
     }
 }

@@ -140,6 +140,7 @@ package final class ClusterClient: Sendable {
         guard !servers.isEmpty else { throw KafkaError(.invalidArgument, "the list of bootstrap servers is empty") }
         let start = state.withLock { $0.nextBootstrap }
         var reasons: [String] = []
+        var isRefusal = true
         for attempt in servers.indices {
             let position = (start + attempt) % servers.count
             let key = ConnectionPool.Key(endpoint: .bootstrap(servers[position]), purpose: purpose)
@@ -151,9 +152,13 @@ package final class ClusterClient: Sendable {
                 // Another server would refuse the same password.
                 if [.closed, .cancelled, .authenticationFailed].contains(error.kind) { throw error }
                 reasons.append(error.explanation)
+                isRefusal = isRefusal && error.isRefusal
             }
         }
-        throw KafkaError(.connectionFailed, "no bootstrap server can be used: " + reasons.joined(separator: "; "), isRetriable: true)
+        var error = KafkaError(
+            .connectionFailed, "no bootstrap server can be used: " + reasons.joined(separator: "; "), isRetriable: true)
+        error.isRefusal = isRefusal
+        throw error
     }
 
     // MARK: Requests

@@ -213,7 +213,10 @@ final class ConnectionHandler: ChannelInboundHandler, RemovableChannelHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        close(disconnected("failed: \(TLSPeer.explain(error, isServer: false, in: context.channel) ?? "\(error)")"))
+        let problem = TLSPeer.explain(error, isServer: false, in: context.channel)
+        var failure = disconnected("failed: \(problem ?? "\(error)")")
+        failure.isRefusal = problem != nil
+        close(failure)
     }
 
     private func disconnected(_ what: String) -> KafkaError {

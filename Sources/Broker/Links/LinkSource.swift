@@ -134,6 +134,8 @@ final class LinkSource: Sendable {
             return true
         }
         guard isNews else { return }
+        // Where its source ends has to be found out anew: it may be another one, which is to be compared with first.
+        board.forgetSource(of: partition.topicPartition)
         reporter.follow(partition, of: mirror)
         route([partition.topicPartition])
     }

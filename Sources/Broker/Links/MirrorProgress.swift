@@ -148,6 +148,9 @@ final class MirrorBoard: Sendable {
         entries.withLock { $0[partition]?.noteBreak() }
     }
 
+    /// The mirror is followed anew.
+    func forgetSource(of partition: TopicPartition) { entries.withLock { $0[partition]?.noteBreak() } }
+
     /// Also of a mirror that is not followed any more.
     func breaks(of partition: TopicPartition) -> MirrorBreak { breaks.withLock { $0[partition] ?? MirrorBreak() } }
 

@@ -238,10 +238,10 @@ final class ModelBroker {
         }
         for (name, run) in runs.sorted(by: { $0.key < $1.key }) where !wanted.contains(name) {
             runs[name] = nil
-            board[name] = nil
             // On the fetcher's own thread, a moment later.
             later(0...60) { run.isStopped = true }
         }
+        board = board.filter { wanted.contains($0.key) }
         ended = ended.filter { image.mirrors[$0.topic]?.state == .stopping }
         settledMirrors = settledMirrors.filter { image.links[$0.key] != nil }
         if mustAsk { askForImage(-1) {} }
@@ -276,7 +276,9 @@ final class ModelBroker {
         }
         guard let run = MirrorRun(self, partition, mirror, link) else { return }
         runs[partition.name] = run
+        // As `MirrorBoard.forgetSource`.
         board[partition.name] = board[partition.name] ?? ModelProgress()
+        board[partition.name]?.noteBreak()
         run.lookUp()
     }
 

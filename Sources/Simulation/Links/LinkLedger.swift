@@ -183,6 +183,14 @@ final class LinkLedger {
         switch mirror.state {
         case .active:
             announced.insert(place)
+            // Any of them may lead next.
+            let writable = cluster.brokers.first { broker in
+                guard broker.isRunning, !broker.isFenced, let image = broker.publication?.image else { return false }
+                return image.access(toTopic: mirror.name, id: mirror.topicID) == .open
+            }
+            if former?.state == .pendingRestore, let writable {
+                world.fail(.mirrorsTakeNoWrites, "\(cluster.name)'s \(mirror.name) is ACTIVE, and broker \(writable.id) would take writes")
+            }
         case .pendingRestore, .pendingMirror:
             announced.remove(place)
             forget(place)

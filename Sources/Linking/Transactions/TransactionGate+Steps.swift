@@ -7,9 +7,10 @@ extension TransactionGate {
     /// - Returns: mirrors that are not waited for any longer.
     public mutating func evaluate(now: Int64) -> [TopicPartition] {
         let lost = match(now: now, maximumHold: maximumHold)
+        var left = lost.filter { mirrors[$0]?.settled != nil }
         for partition in lost { loseOrder(in: partition, now: now) }
         passCovered()
-        let left = leaveBehind(now: now).union(lost)
+        left.formUnion(leaveBehind(now: now))
         joinMirrors(now: now)
         settle()
         forgetDone(now: now)

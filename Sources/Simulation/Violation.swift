@@ -83,6 +83,7 @@ public enum Invariant: String, Sendable, CaseIterable {
     case mirroredOffsetsFit
     /// What the source's transactions left open is ended before any client writes.
     case mirroredTransactionsEnd
+    /// A mirror that has become an ordinary topic takes nothing more of its source.
     case stoppedMirrorsFollowNobody
     /// A transaction is shown as committed in all of its mirrored partitions or in none, at any time and after a failover.
     case mirroredTransactionsAreWhole

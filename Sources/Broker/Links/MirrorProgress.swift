@@ -145,10 +145,10 @@ final class MirrorBoard: Sendable {
             breaks[partition, default: MirrorBreak()].count += 1
             breaks[partition]?.at = now
         }
-        entries.withLock { $0[partition]?.noteBreak() }
+        forgetSource(of: partition)
     }
 
-    /// The mirror is followed anew.
+    /// Where the source ends is not known any longer: the mirror is followed anew.
     func forgetSource(of partition: TopicPartition) { entries.withLock { $0[partition]?.noteBreak() } }
 
     /// Also of a mirror that is not followed any more.

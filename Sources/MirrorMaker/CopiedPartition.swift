@@ -27,8 +27,10 @@ struct CopiedPartition: Sendable {
     var sourceEnd: Int64?
     /// Whether it has to be looked up what the target has of each origin.
     var needsScan = false
-    /// Where records begin on the target of which it is not certain whether they are there; nil when it is not known.
-    var scanFrom: Int64?
+    /// Where that begins; nil when it is not known.
+    var scanFrom: ScanStart?
+    /// The end of what is written down of the target's origins, beside the stored position.
+    var storedOrigins: Int64?
     var figures = CopyFigures()
 
     init(source: TopicPartition, target: TopicPartition, maximumOffsetLag: Int64) {

@@ -22,6 +22,8 @@ final class CopyWorker: Sendable {
     /// Nil without exactly-once; shared by all lanes, one transaction after the other.
     private let transactions: TransactionWriting?
     private let lanes = Mutex(Lanes())
+    /// Monotonic milliseconds at which what the targets have is written down anew.
+    private let originsAreDue = Mutex<Int64>(0)
 
     init(_ state: FlowState, index: Int) {
         self.state = state
@@ -41,7 +43,7 @@ final class CopyWorker: Sendable {
         await withTaskGroup(of: Void.self) { group in
             while !Task.isCancelled {
                 await locate()
-                await state.scanOrigins(worker: index, source.view)
+                await lookUpOrigins()
                 for (node, lane) in newLanes() { group.addTask { await self.runLane(lane, node) } }
                 do throws(KafkaError) { try await ClusterClient.pause(milliseconds: 100) } catch { break }
             }
@@ -53,6 +55,33 @@ final class CopyWorker: Sendable {
     func close() {
         source.close()
         target.close()
+    }
+
+    // MARK: What the target has
+
+    /// Looks up what the target has of partitions that are taken up, and writes down anew, now and then, what would take long to look up.
+    private func lookUpOrigins() async {
+        guard state.flow.addsProvenance else { return }
+        do throws(KafkaError) {
+            try await transactions?.settle()
+        } catch {
+            state.report("ending a transaction on \(state.flow.target)", error)
+        }
+        await state.scanOrigins(worker: index, source.view) { partitions throws(KafkaError) in try await storePositions(of: partitions) }
+        let now = SystemClock.monotonicMilliseconds()
+        guard now >= originsAreDue.withLock({ $0 }) else { return }
+        originsAreDue.withLock { $0 = now + state.flow.positionsInterval }
+        do throws(KafkaError) {
+            let outdated = try await state.outdatedOrigins(worker: index)
+            if !outdated.isEmpty { try await storePositions(of: outdated) }
+        } catch {
+            state.report("writing down what \(state.flow.target) has", error)
+        }
+    }
+
+    private func storePositions(of partitions: Set<TopicPartition>) async throws(KafkaError) {
+        guard let transactions else { return try await state.storePositions(of: partitions) }
+        try await transactions.storePositions(of: partitions)
     }
 
     // MARK: Places to begin

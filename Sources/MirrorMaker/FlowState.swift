@@ -21,8 +21,8 @@ final class FlowState: Sendable {
         var storedPositions: [TopicPartition: Int64] = [:]
         /// Translations likewise, until their partitions are taken up.
         var storedTranslations: [TopicPartition: OffsetTranslation] = [:]
-        /// Where on the target copying went on behind the stored positions.
-        var storedEnds: [TopicPartition: Int64] = [:]
+        /// Where on the target it has to be looked up what was written behind the stored positions.
+        var scanStarts: [TopicPartition: ScanStart] = [:]
         /// The groups that checkpoints are made for.
         var checkpointFigures: [String: Spread] = [:]
         var heartbeats = 0
@@ -50,6 +50,8 @@ final class FlowState: Sendable {
     /// The flow the other way, when both write to topics of the same names.
     let reverse = Mutex(WeakFlow())
     let contents: Mutex<Contents>
+    /// Positions are stored one time after the other.
+    private let storing = Mutex<Task<Result<Void, KafkaError>, Never>?>(nil)
 
     init(_ flow: MirrorFlow, origins: TargetOrigins = TargetOrigins(), logger: Logger) throws(KafkaError) {
         self.flow = flow
@@ -105,7 +107,7 @@ final class FlowState: Sendable {
                 var copied = CopiedPartition(source: partition, target: target, maximumOffsetLag: flow.maximumOffsetLag)
                 copied.stored = state.storedPositions[partition]
                 copied.needsScan = flow.addsProvenance && !ReplicationPolicy.isHeartbeats(target.topic)
-                copied.scanFrom = state.storedEnds.removeValue(forKey: partition)
+                copied.scanFrom = state.scanStarts.removeValue(forKey: partition)
                 if let translation = state.storedTranslations.removeValue(forKey: partition) { copied.translation = translation }
                 state.partitions[partition] = copied
             }
@@ -158,7 +160,27 @@ final class FlowState: Sendable {
     }
 
     /// Stores what was copied since the last time: first the pairs of offsets, then the positions that lie behind them.
-    func storePositions() async throws(KafkaError) {
+    ///
+    /// - Parameter wanted: partitions whose positions are stored also when nothing was copied.
+    func storePositions(of wanted: Set<TopicPartition> = []) async throws(KafkaError) {
+        let task = storing.withLock { last in
+            let previous = last
+            let task = Task { () -> Result<Void, KafkaError> in
+                _ = await previous?.value
+                do throws(KafkaError) {
+                    try await self.storeNow(wanted)
+                    return .success(())
+                } catch {
+                    return .failure(error)
+                }
+            }
+            last = task
+            return task
+        }
+        try await task.value.get()
+    }
+
+    private func storeNow(_ wanted: Set<TopicPartition>) async throws(KafkaError) {
         let (changed, tails) = contents.withLock { state in
             var changed: [(partition: TopicPartition, next: Int64)] = []
             var tails: [(sync: OffsetSync, isRun: Bool)] = []
@@ -167,7 +189,9 @@ final class FlowState: Sendable {
                 state.partitions.values[index].figures.measure(now: now)
                 let copied = state.partitions.values[index]
                 guard copied.position != nil else { continue }
-                if copied.written > 0, copied.stored != copied.written { changed.append((copied.source, copied.written)) }
+                if (copied.written > 0 && copied.stored != copied.written) || wanted.contains(copied.source) {
+                    changed.append((copied.source, copied.written))
+                }
                 if let last = copied.lastCopied, copied.pace.isBehind(downstream: last.downstream) {
                     let sync = OffsetSync(partition: copied.source, upstreamOffset: last.upstream, downstreamOffset: last.downstream)
                     tails.append((sync, isRun: true))
@@ -180,9 +204,26 @@ final class FlowState: Sendable {
         try await syncs?.flush()
         if flow.isExactlyOnce { return }
         guard !changed.isEmpty else { return }
-        try await positions.store(changed)
+        let stored = stored(changed)
+        try await positions.store(stored)
+        isStored(stored)
+    }
+
+    /// Positions with what is known of their targets.
+    func stored(_ positions: [(partition: TopicPartition, next: Int64)]) -> [StoredPosition] {
+        positions.map { partition, next in
+            let target = contents.withLock { $0.partitions[partition]?.target }
+            return StoredPosition(partition: partition, next: next, origins: target.flatMap { origins.snapshot($0) })
+        }
+    }
+
+    /// Takes note of what is stored.
+    func isStored(_ positions: [StoredPosition]) {
         contents.withLock { state in
-            for (partition, next) in changed { state.partitions[partition]?.stored = next }
+            for position in positions {
+                state.partitions[position.partition]?.stored = position.next
+                state.partitions[position.partition]?.storedOrigins = position.origins?.end
+            }
         }
     }
 }

@@ -1,13 +1,25 @@
-// Before a partition is copied: what the target has of each origin, read from the end of its log. After a crash these are the records that
-// were written behind the last stored position.
+// Before a partition is copied: what the target has of each origin. That stands beside the positions; what was written after that is read from
+// the end of the target's log.
 import MartletClient
 import Mirroring
 import Primitives
 import RecordBatches
 
+/// Where on the target records begin of which it is not known whether they are there.
+enum ScanStart: Hashable, Sendable {
+    /// What is before it was written down.
+    case exactly(Int64)
+    /// This flow's own records behind its stored position begin there; those of others may be before it.
+    case behindPosition(Int64)
+}
+
 extension FlowState {
     /// Looks at the ends of partitions on the target, for those that a worker is about to copy.
-    func scanOrigins(worker: Int, _ view: ClusterView) async {
+    ///
+    /// - Parameter storing: writes down what is known of partitions that have no positions yet, before anything is written to them.
+    func scanOrigins(
+        worker: Int, _ view: ClusterView, storing: (Set<TopicPartition>) async throws(KafkaError) -> Void
+    ) async {
         let now = SystemClock.monotonicMilliseconds()
         let waiting = contents.withLock { state in
             state.partitions.values.filter {
@@ -18,18 +30,23 @@ extension FlowState {
         do throws(KafkaError) {
             var begins: [TopicPartition: Int64] = [:]
             var rules: [TopicPartition: ProvenanceRule] = [:]
+            var doubts: [TopicPartition: TargetOrigins.Doubt] = [:]
             let ends = try await targetAdmin.ends(waiting.map(\.target))
             for item in waiting {
                 guard let end = ends[item.target] else { continue }
                 rules[item.target] = records.rule(item.source, view.topics[item.source.topic]?.topicID ?? .zero)
-                let lookback = max(0, end - flow.provenanceLookback)
-                begins[item.target] = min(item.scanFrom ?? lookback, lookback)
+                doubts[item.target] = origins.doubt(about: item.target)
+                begins[item.target] = min(begin(of: item, end: end), doubts[item.target]?.from ?? end)
             }
             try await TopicReading.readTails(begins, clients.targetConsumer) { partition, headers in
-                if let (path, offset) = rules[partition]?.path(onTarget: headers) { origins.wrote(partition, path, offset...offset) }
+                if let (path, offset) = rules[partition]?.path(onTarget: headers) { origins.found(partition, path, offset) }
             }
+            for (partition, end) in ends where begins[partition] != nil { origins.scanned(partition, end: end, doubts[partition]) }
+            let scanned = waiting.filter { begins[$0.target] != nil }
+            let new = Set(scanned.filter { $0.stored == nil }.map(\.source))
+            if !new.isEmpty { try await storing(new) }
             contents.withLock { state in
-                for item in waiting where begins[item.target] != nil {
+                for item in scanned {
                     state.partitions[item.source]?.needsScan = false
                     state.partitions[item.source]?.scanFrom = nil
                 }
@@ -40,17 +57,27 @@ extension FlowState {
         }
     }
 
-    /// It is not certain what was written of these partitions.
-    func scanAgain(_ partitions: [TopicPartition]) {
-        guard flow.addsProvenance else { return }
+    private func begin(of item: CopiedPartition, end: Int64) -> Int64 {
+        let lookback = max(0, end - flow.provenanceLookback)
+        return switch item.scanFrom {
+        // The topic may have been made again since.
+        case .exactly(let offset): offset <= end ? offset : lookback
+        case .behindPosition(let offset): min(offset, lookback)
+        case nil: lookback
+        }
+    }
+
+    /// What is in doubt has to be looked up before any of these partitions goes on.
+    private func scanAgain(_ parts: [FetchedPart]) {
         contents.withLock { state in
-            for partition in partitions where !ReplicationPolicy.isHeartbeats(partition.topic) {
-                let last = state.partitions[partition]?.lastCopied?.downstream
-                state.partitions[partition]?.needsScan = true
-                state.partitions[partition]?.scanFrom = last.map { $0 + 1 }
+            for part in parts {
+                state.partitions[part.source]?.needsScan = true
+                state.partitions[part.source]?.scanFrom = origins.snapshot(part.target).map { .exactly($0.end) }
             }
         }
     }
+
+    // MARK: Writing
 
     /// Writes a round so that none of its records is written twice, whatever other flows write to the same partitions.
     ///
@@ -59,6 +86,13 @@ extension FlowState {
         guard flow.addsProvenance else { return await body(round) }
         return await origins.alone(with: Set(round.parts.map(\.target))) {
             var round = round
+            let stamped = round.parts.filter { $0.rule != nil }
+            if stamped.contains(where: { origins.doubt(about: $0.target) != nil }) {
+                // Another flow's write failed.
+                for part in round.parts { failed(part.source, "looking up what \(flow.target) has", pauseMilliseconds: 0) }
+                scanAgain(stamped)
+                return false
+            }
             do throws(KafkaError) {
                 for index in round.parts.indices { try removeKnown(&round.parts[index], produce) }
             } catch {
@@ -67,13 +101,13 @@ extension FlowState {
                 return false
             }
             guard await body(round) else {
-                scanAgain(round.parts.map(\.source))
+                for part in stamped { origins.doubt(part.target) }
+                scanAgain(stamped)
                 return false
             }
             for part in round.parts {
-                for (path, offsets) in part.passed {
-                    for range in offsets.ranges { origins.wrote(part.target, path, range) }
-                }
+                let last = contents.withLock { $0.partitions[part.source]?.lastCopied?.downstream }
+                origins.wrote(part.target, part.passed, end: last.map { $0 + 1 })
             }
             return true
         }
@@ -97,12 +131,37 @@ extension FlowState {
         part.copies = left
         contents.withLock { $0.partitions[part.source]?.figures.rewrites.known += removed }
     }
+
+    // MARK: Where nothing comes
+
+    /// Partitions of a worker of which too much would have to be read at the next start: others wrote to them since their positions were stored.
+    func outdatedOrigins(worker: Int) async throws(KafkaError) -> Set<TopicPartition> {
+        guard flow.addsProvenance else { return [] }
+        let items = contents.withLock { state in
+            state.partitions.values.filter {
+                $0.position != nil && !$0.needsScan && !ReplicationPolicy.isHeartbeats($0.target.topic)
+                    && state.distribution.worker(of: $0.source) == worker
+            }
+        }
+        guard !items.isEmpty else { return [] }
+        var rests: [TopicPartition: Int] = [:]
+        for item in items { rests[item.target] = origins.rest(of: item.target) }
+        for (partition, end) in try await targetAdmin.ends(rests.keys.sorted()) {
+            if let rest = rests[partition] { origins.passed(partition, to: end, since: rest) }
+        }
+        return Set(
+            items.filter { item in
+                guard let end = origins.snapshot(item.target)?.end else { return false }
+                return end - (item.storedOrigins ?? 0) > flow.provenanceLookback
+            }.map(\.source))
+    }
 }
 
 extension AdminClient {
     /// The ends of partitions; those without a leader are left out.
     fileprivate func ends(_ partitions: [TopicPartition]) async throws(KafkaError) -> [TopicPartition: Int64] {
         var ends: [TopicPartition: Int64] = [:]
+        guard !partitions.isEmpty else { return ends }
         for outcome in try await listOffsets(partitions.map { ($0, .latest) }) {
             if case .success(let listed) = outcome.result { ends[outcome.item] = listed.offset }
         }

@@ -7,6 +7,21 @@ import Primitives
 import RecordBatches
 import Synchronization
 
+/// The next offset to copy of a partition.
+struct StoredPosition: Sendable {
+    var partition: TopicPartition
+    var next: Int64
+    /// What its target's partition has of each origin; nil where origins do not matter.
+    var origins: OriginSnapshot?
+
+    fileprivate func record(_ sourceAlias: String) -> (position: SourcePosition, headers: RecordHeaders) {
+        // -1 for a partition of which nothing was copied yet; Kafka's own workers take that so, too.
+        let position = SourcePosition(sourceAlias: sourceAlias, partition: partition, offset: next - 1)
+        guard let origins else { return (position, RecordHeaders()) }
+        return (position, [RecordHeader(OriginSnapshot.header, origins.value)])
+    }
+}
+
 /// The positions of a flow.
 final class PositionStore: Sendable {
     let topic: String
@@ -26,24 +41,27 @@ final class PositionStore: Sendable {
     }
 
     /// The next offset to copy of every partition that was copied before.
-    func load() async throws(KafkaError) -> [TopicPartition: Int64] {
-        var found: [TopicPartition: (next: Int64, timestamp: Int64)] = [:]
+    func load() async throws(KafkaError) -> [TopicPartition: StoredPosition] {
+        var found: [TopicPartition: (position: StoredPosition, timestamp: Int64)] = [:]
         let alias = sourceAlias
         try await TopicReading.readAll(topic, client, isolation: .readCommitted) { record in
             guard let key = record.key, let position = try? SourcePosition(key: key, value: record.value), position.sourceAlias == alias
             else { return }
             // The same key can stand in two partitions, when another kind of worker spelled it in another order.
             if let known = found[position.partition], known.timestamp > record.timestamp { return }
-            found[position.partition] = (position.offset + 1, record.timestamp)
+            let origins = record.headers.first { $0.key == OriginSnapshot.header }?.value.flatMap { OriginSnapshot($0) }
+            found[position.partition] = (
+                StoredPosition(partition: position.partition, next: position.offset + 1, origins: origins), record.timestamp
+            )
         }
-        return found.mapValues(\.next)
+        return found.mapValues(\.position)
     }
 
     /// Stores positions and waits until they are.
-    func store(_ positions: [(partition: TopicPartition, next: Int64)]) async throws(KafkaError) {
-        for (partition, next) in positions {
-            let position = SourcePosition(sourceAlias: sourceAlias, partition: partition, offset: next - 1)
-            try await producer.enqueue(ProducerRecord(topic: topic, keyBytes: position.key, valueBytes: position.value))
+    func store(_ positions: [StoredPosition]) async throws(KafkaError) {
+        for stored in positions {
+            let (position, headers) = stored.record(sourceAlias)
+            try await producer.enqueue(ProducerRecord(topic: topic, keyBytes: position.key, valueBytes: position.value, headers: headers))
         }
         try await producer.flush()
     }
@@ -52,14 +70,15 @@ final class PositionStore: Sendable {
     ///
     /// - Parameter count: partitions of the topic.
     func batches(
-        _ positions: [(partition: TopicPartition, next: Int64)], partitions count: Int32
+        _ positions: [StoredPosition], partitions count: Int32
     ) throws(RecordBatchError) -> [(target: TopicPartition, batch: CopiedBatch)] {
         var builders: [Int32: RecordBatchBuilder] = [:]
         let now = SystemClock.now()
-        for (partition, next) in positions {
-            let position = SourcePosition(sourceAlias: sourceAlias, partition: partition, offset: next - 1)
+        for stored in positions {
+            let (position, headers) = stored.record(sourceAlias)
             let number = Murmur2.partition(forKey: position.key, count: count)
-            builders[number, default: RecordBatchBuilder()].append(timestamp: now, key: position.key, value: position.value)
+            builders[number, default: RecordBatchBuilder()].append(
+                timestamp: now, key: position.key, value: position.value, headers: headers)
         }
         var batches: [(target: TopicPartition, batch: CopiedBatch)] = []
         for (number, builder) in builders.sorted(by: { $0.key < $1.key }) {

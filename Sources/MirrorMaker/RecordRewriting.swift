@@ -86,6 +86,17 @@ struct RecordRewriting: Sendable {
     }
 }
 
+extension RecordRewriting {
+    /// What is passed on when the source was read from one offset to another. What it wrote first itself is without gaps then: markers and
+    /// records of others in between are nothing that could come on another way.
+    func passed(from start: Int64, to next: Int64) -> [RecordPath: OffsetRanges] {
+        guard let rule, refused == nil, counts.dropped == 0, start < next else { return passed }
+        var whole = passed
+        whole[rule.ownPath, default: OffsetRanges()].insert(start...(next - 1))
+        return whole
+    }
+}
+
 extension CopiedBatch {
     /// The batch without records that turned out to be on the target already.
     ///

@@ -140,7 +140,7 @@ struct SourceFetching {
                     source: item.source, target: item.target, start: item.position,
                     next: rewriting?.refused?.offset ?? last.nextOffset, copies: copies,
                     bytes: batches.reduce(0) { $0 + $1.storedBytes }, counts: rewriting?.counts ?? RewriteCounts(),
-                    passed: rewriting?.passed ?? [:], rule: rule))
+                    passed: rewriting?.passed(from: item.position, to: last.nextOffset) ?? [:], rule: rule))
         } catch {
             round.failures.append((item.source, KafkaError(.corruptRecords, "\(item.source) at offset \(item.position): \(error)")))
         }

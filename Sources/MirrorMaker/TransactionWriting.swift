@@ -61,16 +61,57 @@ final class TransactionWriting: Sendable {
     ///
     /// - Returns: whether it was committed.
     func write(_ round: FetchedRound) async -> Bool {
-        let task = queue.withLock { last -> Task<Bool, Never> in
+        await inTurn { await $0.perform(round) }
+    }
+
+    /// Stores positions of partitions without records, with what is known of their targets.
+    func storePositions(of partitions: Set<TopicPartition>) async throws(KafkaError) {
+        try await inTurn { writing -> Result<Void, KafkaError> in
+            do throws(KafkaError) {
+                if writing.identity.withLock({ $0 == nil }) { try await writing.recover() }
+                try await writing.commit(writing.round(at: partitions), [])
+                return .success(())
+            } catch {
+                writing.identity.withLock { $0 = nil }
+                return .failure(error)
+            }
+        }.get()
+    }
+
+    /// Ends a transaction of which nobody knows how it ended: what it wrote can be read, or never will be.
+    func settle() async throws(KafkaError) {
+        guard identity.withLock({ $0 == nil }) else { return }
+        try await inTurn { writing -> Result<Void, KafkaError> in
+            do throws(KafkaError) {
+                if writing.identity.withLock({ $0 == nil }) { try await writing.recover() }
+                return .success(())
+            } catch {
+                return .failure(error)
+            }
+        }.get()
+    }
+
+    private func inTurn<Outcome: Sendable>(_ body: @escaping @Sendable (TransactionWriting) async -> Outcome) async -> Outcome {
+        let task = queue.withLock { last -> Task<Outcome, Never> in
             let previous = last
             let task = Task { [self] in
                 await previous?.value
-                return await perform(round)
+                return await body(self)
             }
             last = Task { _ = await task.value }
             return task
         }
         return await task.value
+    }
+
+    private func round(at partitions: Set<TopicPartition>) -> FetchedRound {
+        var round = FetchedRound()
+        round.parts = state.contents.withLock { state in
+            partitions.compactMap { state.partitions[$0] }.map {
+                FetchedPart(source: $0.source, target: $0.target, start: $0.written, next: $0.written, copies: [], bytes: 0)
+            }
+        }
+        return round
     }
 
     private func perform(_ round: FetchedRound) async -> Bool {
@@ -85,7 +126,10 @@ final class TransactionWriting: Sendable {
             return false
         }
         do throws(KafkaError) {
-            if identity.withLock({ $0 == nil }) { try await recover() }
+            if identity.withLock({ $0 == nil }) {
+                try await recover()
+                throw KafkaError.retryLater("the transactional producer was started again")
+            }
             try await commit(round, parts)
             for part in round.parts { state.finished(part.source, next: part.next) }
             return true
@@ -110,19 +154,19 @@ final class TransactionWriting: Sendable {
         try await begin()
         let committed = try await state.positions.load()
         state.contents.withLock { state in
-            for (partition, next) in committed {
-                guard let copied = state.partitions[partition], copied.position != nil, next > copied.written else { continue }
+            for (partition, stored) in committed {
+                guard let copied = state.partitions[partition], copied.position != nil, stored.next > copied.written else { continue }
                 // A commit whose answer was lost.
-                state.partitions[partition]?.written = next
-                state.partitions[partition]?.position = next
+                state.partitions[partition]?.written = stored.next
+                state.partitions[partition]?.position = stored.next
             }
         }
-        throw KafkaError.retryLater("the transactional producer was started again")
     }
 
     private func commit(_ round: FetchedRound, _ parts: [FetchedPart]) async throws(KafkaError) {
         guard let identity = identity.withLock({ $0 }) else { return }
-        let positions = try await positionWorks(round)
+        let stored = state.stored(round.parts.map { ($0.source, $0.next) })
+        let positions = try await positionWorks(stored)
         try await add(parts.map(\.target) + positions.map(\.target), identity)
         let works = parts.map { SendWork(target: $0.target, batches: $0.copies) }
         let sent = try await sender.send(works, transaction: identity)
@@ -136,16 +180,16 @@ final class TransactionWriting: Sendable {
             try await state.write(pairs)
             try await state.syncs?.flush()
         }
-        let stored = try await sender.send(positions, transaction: identity)
-        if let error = stored.lazy.compactMap(\.error).first { throw error }
+        let sentPositions = try await sender.send(positions, transaction: identity)
+        if let error = sentPositions.lazy.compactMap(\.error).first { throw error }
         try await end(identity)
+        state.isStored(stored)
     }
 
-    private func positionWorks(_ round: FetchedRound) async throws(KafkaError) -> [SendWork] {
+    private func positionWorks(_ stored: [StoredPosition]) async throws(KafkaError) -> [SendWork] {
         let topic = try await cluster.topic(state.positions.topic)
         do throws(RecordBatchError) {
-            let batches = try state.positions.batches(
-                round.parts.map { ($0.source, $0.next) }, partitions: Int32(topic.partitions.count))
+            let batches = try state.positions.batches(stored, partitions: Int32(topic.partitions.count))
             return batches.map { SendWork(target: $0.target, batches: [$0.batch]) }
         } catch {
             throw KafkaError.retryLater("\(error)")

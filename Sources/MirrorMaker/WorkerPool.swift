@@ -76,7 +76,7 @@ final class WorkerPool: Sendable {
             for partition in old {
                 state.storedPositions[partition] = nil
                 state.storedTranslations[partition] = nil
-                state.storedEnds[partition] = nil
+                state.scanStarts[partition] = nil
             }
         }
     }
@@ -106,16 +106,24 @@ final class WorkerPool: Sendable {
     /// Reads positions and translations of partitions.
     private func load(_ isWanted: (TopicPartition) -> Bool) async throws(KafkaError) {
         let positions = try await state.positions.load().filter { isWanted($0.key) }
-        let (translations, ends) = try await loadTranslations(positions)
+        let (translations, ends) = try await loadTranslations(positions.mapValues(\.next))
+        for position in positions.values {
+            guard let snapshot = position.origins else { continue }
+            let target = TopicPartition(flow.policy.remoteTopic(position.partition.topic), position.partition.partition)
+            state.origins.load(target, snapshot)
+        }
         state.contents.withLock { state in
-            for (partition, next) in positions { state.storedPositions[partition] = next }
+            for (partition, position) in positions { state.storedPositions[partition] = position.next }
             for (partition, translation) in translations where isWanted(partition) { state.storedTranslations[partition] = translation }
-            for (partition, end) in ends { state.storedEnds[partition] = end }
+            for (partition, end) in ends { state.scanStarts[partition] = .behindPosition(end) }
+            for (partition, position) in positions {
+                if let snapshot = position.origins { state.scanStarts[partition] = .exactly(snapshot.end) }
+            }
             for index in state.partitions.values.indices {
                 let partition = state.partitions.values[index].source
                 guard state.partitions.values[index].position == nil, isWanted(partition) else { continue }
                 state.partitions.values[index].stored = state.storedPositions[partition]
-                state.partitions.values[index].scanFrom = state.storedEnds.removeValue(forKey: partition)
+                state.partitions.values[index].scanFrom = state.scanStarts.removeValue(forKey: partition)
                 if let translation = state.storedTranslations.removeValue(forKey: partition) {
                     state.partitions.values[index].translation = translation
                 }

@@ -118,20 +118,27 @@ def test_a_ring(three, mirror):
     wait_whole(three, "ring", written)
 
 
-def test_every_cluster_copies_from_every_other(three, mirror):
+# What the target has is found beside the positions, however little of its log is looked at, and however seldom positions are stored.
+SELDOM = {"replication.provenance.lookback.records": "20", "offset.flush.interval.ms": "600000"}
+
+
+@pytest.mark.parametrize(("topic", "own"), [
+    ("mesh", {}), ("mesh-seldom", SELDOM), ("mesh-transactions", {**SELDOM, "exactly.once.source.support": "enabled"})])
+def test_every_cluster_copies_from_every_other(three, mirror, topic, own):
     """Six flows: each record comes on two ways and is written once, also when the mirror is killed."""
     for cluster in three.values():
-        cluster.create("mesh", 2)
-    settings = {f"{source}->{target}.enabled": "true" for source in "ABC" for target in "ABC" if source != target}
-    running = mirror("ABC", {**settings, "topics": "mesh"})
-    streams = {alias: Stream(cluster.bootstrap, "mesh", 2, first=1_000_000 * index) for index, (alias, cluster) in enumerate(three.items())}
+        cluster.create(topic, 2)
+    flows = {f"{source}->{target}.enabled": "true" for source in "ABC" for target in "ABC" if source != target}
+    settings = {**flows, **own, "topics": topic}
+    running = mirror("ABC", settings)
+    streams = {alias: Stream(cluster.bootstrap, topic, 2, first=1_000_000 * index) for index, (alias, cluster) in enumerate(three.items())}
     with streams["A"], streams["B"], streams["C"]:
         for seconds in (3, 2):
             time.sleep(seconds)
             running.kill()
-            running = mirror("ABC", {**settings, "topics": "mesh"})
+            running = mirror("ABC", settings)
         time.sleep(2)
-    wait_whole(three, "mesh", {alias: stream.expected for alias, stream in streams.items()})
+    wait_whole(three, topic, {alias: stream.expected for alias, stream in streams.items()})
     status, text = ask(running.metrics_port, "/metrics")
     assert status == 200 and "martlet_mirror_known_records_total" in text
 

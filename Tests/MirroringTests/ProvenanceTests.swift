@@ -62,6 +62,66 @@ struct ProvenanceTests {
         #expect(few.ranges == [70...70, 80...80, 90...90])
     }
 
+    @Test("What is known of a target is written down and read again; the oldest gaps are forgotten, and damage is noticed")
+    func snapshots() throws {
+        let origins = ["A", "B"].map { RecordOrigin(clusterID: "id-\($0)", topicID: Self.topicID) }
+        var known = KnownOrigins()
+        known.wrote(RecordPath(origins[0]), 0...99)
+        known.wrote(RecordPath(origins[1], clusters: ["id-A", "id-C"]), 7...7)
+        known.wrote(RecordPath(origins[1]), 9...12)
+        let snapshot = OriginSnapshot(known, end: 1234)
+        #expect(OriginSnapshot(snapshot.value) == snapshot)
+        #expect(OriginSnapshot(OriginSnapshot(KnownOrigins(), end: 0).value) == OriginSnapshot(KnownOrigins(), end: 0))
+        for number in Int64(0)..<500 { known.wrote(RecordPath(origins[1]), number * 10...number * 10 + 1) }
+        let short = try #require(OriginSnapshot(OriginSnapshot(known, end: 1).value)).known
+        let path = RecordPath(origins[1], clusters: ["id-X"])
+        #expect(short.has(path, 4990) && short.has(path, 3721) && !short.has(path, 3719) && !short.has(path, 3711))
+        #expect(short.has(RecordPath(origins[1]), 3), "ways are kept whole")
+        var merged = KnownOrigins()
+        merged.wrote(RecordPath(origins[0]), 200...210)
+        merged.formUnion(snapshot.known)
+        #expect(merged.has(RecordPath(origins[0]), 210) && merged.has(path, 9) && !merged.has(path, 8))
+        let text = String(buffer: snapshot.value)
+        for damaged in ["", "{}", "[]", text.replacing("1234", with: "-1"), text.replacing("[0,99]", with: "[99,0]"), text + "}"] {
+            #expect(OriginSnapshot(ByteBuffer(string: damaged)) == nil, "\(damaged)")
+        }
+        #expect(OriginSnapshot(ByteBuffer(string: text.replacing("id-A", with: String(repeating: "x", count: 300_000)))) == nil)
+    }
+
+    @Test("What failed is in doubt for all flows until somebody has looked it up")
+    func doubts() async {
+        let (origins, partition) = (TargetOrigins(), TopicPartition("t", 0))
+        let path = RecordPath(RecordOrigin(clusterID: "id-A", topicID: Self.topicID))
+        #expect(origins.snapshot(partition) == nil, "nobody has looked yet")
+        origins.scanned(partition, end: 50, nil)
+        await origins.alone(with: [partition]) {
+            #expect(origins.rest(of: partition) == nil, "somebody writes")
+            origins.wrote(partition, [path: Self.ranges(0...9)], end: 60)
+        }
+        #expect(origins.snapshot(partition)?.end == 60 && origins.known(partition).has(path, 9))
+        // Applications wrote behind it, and nobody of us did.
+        let rest = origins.rest(of: partition)
+        origins.passed(partition, to: 80, since: rest ?? -1)
+        #expect(origins.snapshot(partition)?.end == 80)
+        await origins.alone(with: [partition]) { origins.doubt(partition) }
+        origins.passed(partition, to: 90, since: rest ?? -1)
+        #expect(origins.snapshot(partition)?.end == 80, "what is in doubt begins there")
+        let doubt = origins.doubt(about: partition)
+        #expect(doubt?.from == 80)
+        // Something else failed while that was looked up.
+        origins.doubt(partition)
+        origins.scanned(partition, end: 90, doubt)
+        #expect(origins.doubt(about: partition) != nil)
+        origins.scanned(partition, end: 95, origins.doubt(about: partition))
+        #expect(origins.doubt(about: partition) == nil && origins.snapshot(partition)?.end == 95)
+    }
+
+    private static func ranges(_ range: ClosedRange<Int64>) -> OffsetRanges {
+        var ranges = OffsetRanges()
+        ranges.insert(range)
+        return ranges
+    }
+
     @Test("The header's text, and what is none")
     func text() {
         let stage = Provenance(
@@ -112,6 +172,8 @@ struct ProvenanceTests {
         let copies = try BatchCopying.copies(of: CopiedBatchTests.fetched([stored], from: 10), ProduceSettings(), &rewriting)
         #expect(rewriting?.counts == RewriteCounts(known: 3) && rewriting?.passed[RecordPath(origin)]?.ranges == [13...19])
         #expect(copies.flatMap(\.segments) == [CopiedBatch.Segment(upstream: 13, count: 7)])
+        // What the source has not written there first cannot come on another way.
+        #expect(rewriting?.passed(from: 10, to: 25)[RecordPath(origin)]?.ranges == [10...24])
         let (left, removed) = try copies[0].without(Self.known(origin, 15), rule, nil)
         let rest = try #require(left)
         #expect(removed == 3 && rest.segments == [CopiedBatch.Segment(upstream: 16, count: 4)])
@@ -130,6 +192,7 @@ struct ProvenanceTests {
         var rewriting = RecordRewriting([transform], nil, known: KnownOrigins())
         var copies = try BatchCopying.copies(of: CopiedBatchTests.fetched([stored], from: 0), ProduceSettings(), &rewriting)
         #expect(copies.isEmpty && rewriting?.refused?.offset == 0)
+        #expect(rewriting?.passed(from: 0, to: 4).isEmpty == true)
         // Offset 4 is a tombstone, and passes.
         let later = try CopiedBatchTests.batch(at: 4, offsets: [4, 5])
         rewriting = RecordRewriting([transform], nil, known: KnownOrigins())

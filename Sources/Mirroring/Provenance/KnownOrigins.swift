@@ -54,8 +54,8 @@ public struct OffsetRanges: Hashable, Sendable {
 
 /// What is known of a partition of the target.
 public struct KnownOrigins: Hashable, Sendable {
-    private var highest: [RecordPath: Int64] = [:]
-    private var offsets: [RecordOrigin: OffsetRanges] = [:]
+    private(set) var highest: [RecordPath: Int64] = [:]
+    private(set) var offsets: [RecordOrigin: OffsetRanges] = [:]
 
     public init() {}
 
@@ -73,8 +73,26 @@ public struct KnownOrigins: Hashable, Sendable {
 
     /// Records are on the target.
     public mutating func wrote(_ path: RecordPath, _ range: ClosedRange<Int64>) {
-        highest[path] = max(highest[path] ?? -1, range.upperBound)
-        offsets[path.origin, default: OffsetRanges()].insert(range)
+        passed(path, to: range.upperBound)
+        has(path.origin, range)
+    }
+
+    /// Everything that came on a way up to an offset is on the target.
+    mutating func passed(_ path: RecordPath, to offset: Int64) {
+        highest[path] = max(highest[path] ?? -1, offset)
+    }
+
+    /// Records of an origin are on the target, on whatever way they came.
+    mutating func has(_ origin: RecordOrigin, _ range: ClosedRange<Int64>) {
+        offsets[origin, default: OffsetRanges()].insert(range)
+    }
+
+    /// What others know, too.
+    public mutating func formUnion(_ other: KnownOrigins) {
+        for (path, offset) in other.highest { passed(path, to: offset) }
+        for (origin, offsets) in other.offsets {
+            for range in offsets.ranges { has(origin, range) }
+        }
     }
 
     /// The origin lost records and counts anew: nothing is known of it any more.

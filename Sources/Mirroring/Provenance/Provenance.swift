@@ -96,6 +96,9 @@ public struct ProvenanceRule: Sendable {
         originalTopic = policy.originalTopic(topic)
     }
 
+    /// The way of what is first written on the source.
+    public var ownPath: RecordPath { RecordPath(RecordOrigin(clusterID: sourceID, topicID: topicID)) }
+
     /// The stages that are this record's own. An application that reads a record and writes another one with the same headers elsewhere
     /// makes a new record.
     private func stages(_ headers: RecordHeaders) -> [Provenance] {
@@ -113,9 +116,7 @@ public struct ProvenanceRule: Sendable {
     public func judge(_ headers: RecordHeaders, offset: Int64) -> Verdict {
         let stages = stages(headers)
         if stages.contains(where: { $0.clusterID == targetID }) { return .returns }
-        guard let first = stages.first else {
-            return .comes(RecordPath(RecordOrigin(clusterID: sourceID, topicID: topicID)), at: offset)
-        }
+        guard let first = stages.first else { return .comes(ownPath, at: offset) }
         return .comes(RecordPath(first.origin, clusters: stages.dropFirst().map(\.clusterID) + [sourceID]), at: first.offset)
     }
 

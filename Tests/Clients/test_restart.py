@@ -1,11 +1,15 @@
 """A broker of its own, stopped and started again: everything is as it was."""
 
+import threading
+
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from kafka.protocol.metadata import MetadataRequest, MetadataResponse
 
-from broker import Broker
+from broker import Broker, wait_until
 from confluent import consumer, producer, read_all, send
+from raw import Closed, RawConnection
 from samples import COMPRESSIONS, many
 from topics import admin, create, delete, names
 
@@ -53,6 +57,30 @@ def test_what_was_written_is_still_there(ending):
         sent = send(producer(broker.bootstrap), "none", [b"after"], partition=1)
         assert sent[0].offset() == 1000
         assert broker.stop() == 0
+
+
+def test_an_answer_without_brokers_is_never_given():
+    """librdkafka would forget all that it knows, and find no way back: also a broker that leaves, as the last one, names itself."""
+    with Broker() as broker:
+        counts = []
+
+        def ask_on():
+            with RawConnection(broker.port) as connection:
+                try:
+                    while True:
+                        counts.append(len(connection.ask(MetadataRequest(version=9, topics=[]), MetadataResponse).brokers))
+                except (Closed, OSError):
+                    pass
+
+        askers = [threading.Thread(target=ask_on) for _ in range(3)]
+        for asker in askers:
+            asker.start()
+        wait_until(lambda: len(counts) > 100, "answers come")
+        assert broker.stop() == 0
+        for asker in askers:
+            asker.join(30)
+            assert not asker.is_alive()
+        assert set(counts) == {1}
 
 
 def test_clients_live_through_a_restart():

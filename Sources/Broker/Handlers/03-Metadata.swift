@@ -39,7 +39,9 @@ extension BrokerServices {
         let answeredAt = state.metadataAnsweredAt
         state.metadataAnsweredAt = now
         let view = ClusterView(image: image, listenerName: context.listenerName)
-        let nodes = view.allNodes.filter { !$0.isFenced || departedBrokers.isNamed($0.id, answeredAt: answeredAt, now: now) }
+        var nodes = view.allNodes.filter { !$0.isFenced || departedBrokers.isNamed($0.id, answeredAt: answeredAt, now: now) }
+        // The last one is leaving. An answer without any broker makes librdkafka forget all that it knew, for good.
+        if nodes.isEmpty { nodes = view.allNodes }
         let access = access(context)
         // Version 0 asks for all topics with an empty list, later versions with null.
         guard let asked = request.topics, !(context.version == 0 && asked.isEmpty) else {

@@ -59,11 +59,12 @@ def end(destination, topic: str) -> int:
 
 def producer_away_from(source, number: int) -> Confluent:
     """Whose coordinator is another broker than this one."""
-    for attempt in itertools.count():
+    for attempt in range(100):
         transactional_id = f"away-{next(_numbers)}-{attempt}"
         producer = Confluent(source.bootstrap, transactional_id)
         if martlet_json(source, "transaction", "describe", transactional_id)[0]["coordinator"] != number:
             return producer
+    raise AssertionError(f"broker {number} coordinates all transactions")
 
 
 def take_over(destination, name: str, topics, verb: str = "failover") -> None:

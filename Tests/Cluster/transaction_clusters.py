@@ -2,6 +2,7 @@
 
 import pytest
 
+from commands import martlet
 from links import destination_cluster, source_cluster
 
 
@@ -18,10 +19,11 @@ def destination(source):
 
 
 def start_again(cluster) -> None:
-    """Nodes that were killed run again, and all replicas are in sync."""
+    """Nodes that were killed run again, all replicas are in sync, and not everything is led by the node that was there first."""
     for node in cluster.nodes:
         if not node.is_running:
             node.start()
     for node in cluster.nodes:
         node.wait_ready(60)
     cluster.wait_whole()
+    martlet(cluster, "partition", "elect", "--all", "--yes")

@@ -29,8 +29,8 @@ struct CopiedPartition: Sendable {
     var needsScan = false
     /// Where that begins; nil when it is not known.
     var scanFrom: ScanStart?
-    /// The end of what is written down of the target's origins, beside the stored position.
-    var storedOrigins: Int64?
+    /// What is written down of the target's origins beside the stored position: up to where, and after how many losses.
+    var storedOrigins: (end: Int64, losses: Int)?
     var figures = CopyFigures()
 
     init(source: TopicPartition, target: TopicPartition, maximumOffsetLag: Int64) {

@@ -67,7 +67,9 @@ final class CopyWorker: Sendable {
         } catch {
             state.report("ending a transaction on \(state.flow.target)", error)
         }
-        await state.scanOrigins(worker: index, source.view) { partitions throws(KafkaError) in try await storePositions(of: partitions) }
+        await state.scanOrigins(worker: index, source.view, target.view) { partitions throws(KafkaError) in
+            try await storePositions(of: partitions)
+        }
         let now = SystemClock.monotonicMilliseconds()
         guard now >= originsAreDue.withLock({ $0 }) else { return }
         originsAreDue.withLock { $0 = now + state.flow.positionsInterval }
@@ -297,6 +299,8 @@ final class CopyWorker: Sendable {
                 if next > at { copied.translation.passed(upstream: next) }
                 state.partitions[partition] = copied
             }
+            // What was forgotten must not be read again at the next start.
+            if at > end, state.flow.addsProvenance { try await storePositions(of: [partition]) }
         } catch {
             state.failed(partition, "\(error)", pauseMilliseconds: 1000)
         }

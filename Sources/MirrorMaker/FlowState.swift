@@ -212,8 +212,11 @@ final class FlowState: Sendable {
     /// Positions with what is known of their targets.
     func stored(_ positions: [(partition: TopicPartition, next: Int64)]) -> [StoredPosition] {
         positions.map { partition, next in
-            let target = contents.withLock { $0.partitions[partition]?.target }
-            return StoredPosition(partition: partition, next: next, origins: target.flatMap { origins.snapshot($0) })
+            guard let target = contents.withLock({ $0.partitions[partition]?.target }) else {
+                return StoredPosition(partition: partition, next: next)
+            }
+            let losses = origins.losses(of: target)
+            return StoredPosition(partition: partition, next: next, origins: origins.snapshot(target), losses: losses)
         }
     }
 
@@ -222,7 +225,7 @@ final class FlowState: Sendable {
         contents.withLock { state in
             for position in positions {
                 state.partitions[position.partition]?.stored = position.next
-                state.partitions[position.partition]?.storedOrigins = position.origins?.end
+                state.partitions[position.partition]?.storedOrigins = position.origins.map { ($0.end, position.losses) }
             }
         }
     }

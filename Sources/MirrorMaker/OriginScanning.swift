@@ -7,8 +7,10 @@ import RecordBatches
 
 /// Where on the target records begin of which it is not known whether they are there.
 enum ScanStart: Hashable, Sendable {
-    /// What is before it was written down.
-    case exactly(Int64)
+    /// All of them are known, some of them for being written down beside the position.
+    case written(OriginSnapshot)
+    /// What is before it is known here.
+    case known(Int64)
     /// This flow's own records behind its stored position begin there; those of others may be before it.
     case behindPosition(Int64)
 }
@@ -16,9 +18,12 @@ enum ScanStart: Hashable, Sendable {
 extension FlowState {
     /// Looks at the ends of partitions on the target, for those that a worker is about to copy.
     ///
-    /// - Parameter storing: writes down what is known of partitions that have no positions yet, before anything is written to them.
+    /// - Parameters:
+    ///   - source: the source's topics.
+    ///   - target: the target's.
+    ///   - storing: writes down what is known of partitions that have no positions yet, before anything is written to them.
     func scanOrigins(
-        worker: Int, _ view: ClusterView, storing: (Set<TopicPartition>) async throws(KafkaError) -> Void
+        worker: Int, _ source: ClusterView, _ target: ClusterView, storing: (Set<TopicPartition>) async throws(KafkaError) -> Void
     ) async {
         let now = SystemClock.monotonicMilliseconds()
         let waiting = contents.withLock { state in
@@ -34,14 +39,17 @@ extension FlowState {
             let ends = try await targetAdmin.ends(waiting.map(\.target))
             for item in waiting {
                 guard let end = ends[item.target] else { continue }
-                rules[item.target] = records.rule(item.source, view.topics[item.source.topic]?.topicID ?? .zero)
+                rules[item.target] = records.rule(item.source, source.topics[item.source.topic]?.topicID ?? .zero)
                 doubts[item.target] = origins.doubt(about: item.target)
-                begins[item.target] = min(begin(of: item, end: end), doubts[item.target]?.from ?? end)
+                let begin = begin(of: item, target.topics[item.target.topic]?.topicID ?? .zero, end: end)
+                begins[item.target] = min(begin, doubts[item.target]?.from ?? end)
             }
             try await TopicReading.readTails(begins, clients.targetConsumer) { partition, headers in
                 if let (path, offset) = rules[partition]?.path(onTarget: headers) { origins.found(partition, path, offset) }
             }
-            for (partition, end) in ends where begins[partition] != nil { origins.scanned(partition, end: end, doubts[partition]) }
+            for (partition, end) in ends where begins[partition] != nil {
+                origins.scanned(partition, target.topics[partition.topic]?.topicID ?? .zero, end: end, doubts[partition])
+            }
             let scanned = waiting.filter { begins[$0.target] != nil }
             let new = Set(scanned.filter { $0.stored == nil }.map(\.source))
             if !new.isEmpty { try await storing(new) }
@@ -57,13 +65,18 @@ extension FlowState {
         }
     }
 
-    private func begin(of item: CopiedPartition, end: Int64) -> Int64 {
+    /// Where to begin, after what is written down was taken over.
+    private func begin(of item: CopiedPartition, _ topicID: TopicID, end: Int64) -> Int64 {
         let lookback = max(0, end - flow.provenanceLookback)
-        return switch item.scanFrom {
-        // The topic may have been made again since.
-        case .exactly(let offset): offset <= end ? offset : lookback
-        case .behindPosition(let offset): min(offset, lookback)
-        case nil: lookback
+        switch item.scanFrom {
+        case .written(let snapshot):
+            // The topic may have been made again since.
+            guard snapshot.topicID == topicID, snapshot.end <= end else { return lookback }
+            origins.load(item.target, snapshot)
+            return snapshot.end
+        case .known(let offset): return offset <= end ? offset : lookback
+        case .behindPosition(let offset): return min(offset, lookback)
+        case nil: return lookback
         }
     }
 
@@ -72,7 +85,7 @@ extension FlowState {
         contents.withLock { state in
             for part in parts {
                 state.partitions[part.source]?.needsScan = true
-                state.partitions[part.source]?.scanFrom = origins.snapshot(part.target).map { .exactly($0.end) }
+                state.partitions[part.source]?.scanFrom = origins.snapshot(part.target).map { .known($0.end) }
             }
         }
     }
@@ -134,7 +147,8 @@ extension FlowState {
 
     // MARK: Where nothing comes
 
-    /// Partitions of a worker of which too much would have to be read at the next start: others wrote to them since their positions were stored.
+    /// Partitions of a worker of which too much would have to be read at the next start, for others wrote to them since their positions were
+    /// stored, or of which something is written down that does not hold any more.
     func outdatedOrigins(worker: Int) async throws(KafkaError) -> Set<TopicPartition> {
         guard flow.addsProvenance else { return [] }
         let items = contents.withLock { state in
@@ -152,7 +166,8 @@ extension FlowState {
         return Set(
             items.filter { item in
                 guard let end = origins.snapshot(item.target)?.end else { return false }
-                return end - (item.storedOrigins ?? 0) > flow.provenanceLookback
+                return end - (item.storedOrigins?.end ?? 0) > flow.provenanceLookback
+                    || item.storedOrigins?.losses != origins.losses(of: item.target)
             }.map(\.source))
     }
 }

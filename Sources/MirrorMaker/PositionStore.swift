@@ -13,6 +13,8 @@ struct StoredPosition: Sendable {
     var next: Int64
     /// What its target's partition has of each origin; nil where origins do not matter.
     var origins: OriginSnapshot?
+    /// What had been forgotten of that before, by its count.
+    var losses = 0
 
     fileprivate func record(_ sourceAlias: String) -> (position: SourcePosition, headers: RecordHeaders) {
         // -1 for a partition of which nothing was copied yet; Kafka's own workers take that so, too.

@@ -8,6 +8,7 @@ import Synchronization
 final class TargetOrigins: Sendable {
     private struct Partition {
         var known = KnownOrigins()
+        var topicID = TopicID.zero
         /// The offset on the target from which records may be there that are not in `known`; nil before it was looked at.
         var end: Int64?
         /// Counts what failed so that nobody knows whether it was written; nil when the last such was looked up.
@@ -15,6 +16,8 @@ final class TargetOrigins: Sendable {
         var doubts = 0
         /// How often somebody wrote.
         var writes = 0
+        /// How often something was forgotten that may be written down.
+        var losses = 0
     }
 
     private struct State {
@@ -49,7 +52,7 @@ final class TargetOrigins: Sendable {
 
     /// What is to be written down of a partition; nil before it was looked at.
     func snapshot(_ partition: TopicPartition) -> OriginSnapshot? {
-        with(partition) { partition in partition.end.map { OriginSnapshot(partition.known, end: $0) } }
+        with(partition) { partition in partition.end.map { OriginSnapshot(partition.known, topicID: partition.topicID, end: $0) } }
     }
 
     /// A record was found on the target.
@@ -70,8 +73,14 @@ final class TargetOrigins: Sendable {
     }
 
     func forget(_ partition: TopicPartition, _ origin: RecordOrigin) {
-        with(partition) { $0.known.forget(origin) }
+        with(partition) {
+            $0.known.forget(origin)
+            $0.losses += 1
+        }
     }
+
+    /// Counts what was forgotten of a partition: what was written down before holds too much.
+    func losses(of partition: TopicPartition) -> Int { with(partition) { $0.losses } }
 
     // MARK: Doubts
 
@@ -90,9 +99,12 @@ final class TargetOrigins: Sendable {
 
     /// The log was read up to an offset.
     ///
-    /// - Parameter doubt: what was in doubt before.
-    func scanned(_ partition: TopicPartition, end: Int64, _ doubt: Doubt?) {
+    /// - Parameters:
+    ///   - topicID: that of the topic on the target.
+    ///   - doubt: what was in doubt before.
+    func scanned(_ partition: TopicPartition, _ topicID: TopicID, end: Int64, _ doubt: Doubt?) {
         with(partition) { partition in
+            partition.topicID = topicID
             partition.end = max(partition.end ?? 0, end)
             if let doubt, partition.doubt == doubt.number { partition.doubt = nil }
         }

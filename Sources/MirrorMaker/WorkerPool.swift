@@ -107,17 +107,12 @@ final class WorkerPool: Sendable {
     private func load(_ isWanted: (TopicPartition) -> Bool) async throws(KafkaError) {
         let positions = try await state.positions.load().filter { isWanted($0.key) }
         let (translations, ends) = try await loadTranslations(positions.mapValues(\.next))
-        for position in positions.values {
-            guard let snapshot = position.origins else { continue }
-            let target = TopicPartition(flow.policy.remoteTopic(position.partition.topic), position.partition.partition)
-            state.origins.load(target, snapshot)
-        }
         state.contents.withLock { state in
             for (partition, position) in positions { state.storedPositions[partition] = position.next }
             for (partition, translation) in translations where isWanted(partition) { state.storedTranslations[partition] = translation }
             for (partition, end) in ends { state.scanStarts[partition] = .behindPosition(end) }
             for (partition, position) in positions {
-                if let snapshot = position.origins { state.scanStarts[partition] = .exactly(snapshot.end) }
+                if let snapshot = position.origins { state.scanStarts[partition] = .written(snapshot) }
             }
             for index in state.partitions.values.indices {
                 let partition = state.partitions.values[index].source

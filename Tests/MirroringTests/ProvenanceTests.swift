@@ -69,11 +69,12 @@ struct ProvenanceTests {
         known.wrote(RecordPath(origins[0]), 0...99)
         known.wrote(RecordPath(origins[1], clusters: ["id-A", "id-C"]), 7...7)
         known.wrote(RecordPath(origins[1]), 9...12)
-        let snapshot = OriginSnapshot(known, end: 1234)
+        let snapshot = OriginSnapshot(known, topicID: Self.topicID, end: 1234)
         #expect(OriginSnapshot(snapshot.value) == snapshot)
-        #expect(OriginSnapshot(OriginSnapshot(KnownOrigins(), end: 0).value) == OriginSnapshot(KnownOrigins(), end: 0))
+        let empty = OriginSnapshot(KnownOrigins(), topicID: .zero, end: 0)
+        #expect(OriginSnapshot(empty.value) == empty)
         for number in Int64(0)..<500 { known.wrote(RecordPath(origins[1]), number * 10...number * 10 + 1) }
-        let short = try #require(OriginSnapshot(OriginSnapshot(known, end: 1).value)).known
+        let short = try #require(OriginSnapshot(OriginSnapshot(known, topicID: .zero, end: 1).value)).known
         let path = RecordPath(origins[1], clusters: ["id-X"])
         #expect(short.has(path, 4990) && short.has(path, 3721) && !short.has(path, 3719) && !short.has(path, 3711))
         #expect(short.has(RecordPath(origins[1]), 3), "ways are kept whole")
@@ -93,7 +94,7 @@ struct ProvenanceTests {
         let (origins, partition) = (TargetOrigins(), TopicPartition("t", 0))
         let path = RecordPath(RecordOrigin(clusterID: "id-A", topicID: Self.topicID))
         #expect(origins.snapshot(partition) == nil, "nobody has looked yet")
-        origins.scanned(partition, end: 50, nil)
+        origins.scanned(partition, Self.topicID, end: 50, nil)
         await origins.alone(with: [partition]) {
             #expect(origins.rest(of: partition) == nil, "somebody writes")
             origins.wrote(partition, [path: Self.ranges(0...9)], end: 60)
@@ -110,10 +111,13 @@ struct ProvenanceTests {
         #expect(doubt?.from == 80)
         // Something else failed while that was looked up.
         origins.doubt(partition)
-        origins.scanned(partition, end: 90, doubt)
+        origins.scanned(partition, Self.topicID, end: 90, doubt)
         #expect(origins.doubt(about: partition) != nil)
-        origins.scanned(partition, end: 95, origins.doubt(about: partition))
+        origins.scanned(partition, Self.topicID, end: 95, origins.doubt(about: partition))
         #expect(origins.doubt(about: partition) == nil && origins.snapshot(partition)?.end == 95)
+        #expect(origins.snapshot(partition)?.topicID == Self.topicID && origins.losses(of: partition) == 0)
+        origins.forget(partition, path.origin)
+        #expect(origins.losses(of: partition) == 1 && origins.snapshot(partition)?.known.has(path, 9) == false)
     }
 
     private static func ranges(_ range: ClosedRange<Int64>) -> OffsetRanges {

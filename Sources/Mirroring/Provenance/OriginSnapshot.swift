@@ -13,14 +13,16 @@ public struct OriginSnapshot: Hashable, Sendable {
     private static let maximumBytes = 256 << 10
 
     public var known: KnownOrigins
+    /// Of the topic on the target; one that was made again has nothing of this.
+    public var topicID: KafkaUUID
     /// The offset on the target from which records may be there that are not in `known`.
     public var end: Int64
 
-    public init(_ known: KnownOrigins, end: Int64) {
-        (self.known, self.end) = (known, end)
+    public init(_ known: KnownOrigins, topicID: KafkaUUID, end: Int64) {
+        (self.known, self.topicID, self.end) = (known, topicID, end)
     }
 
-    /// `{"end":…,"paths":[[cluster, topic id, [clusters between], highest], …],"ranges":[[cluster, topic id, [[first, last], …]], …]}`.
+    /// `{"topic":…,"end":…,"paths":[[cluster, topic id, [clusters between], highest], …],"ranges":[[cluster, topic id, [[first, last], …]], …]}`.
     public var value: ByteBuffer {
         let paths = known.highest.prefix(Self.maximumPaths).map { path, highest in
             JSONValue.array(
@@ -31,14 +33,17 @@ public struct OriginSnapshot: Hashable, Sendable {
             return JSONValue.array(
                 origin.members + [.array(newest.map { .array([.integer($0.lowerBound), .integer($0.upperBound)]) })])
         }
-        let content = JSONValue.object([("end", .integer(end)), ("paths", .array(paths)), ("ranges", .array(ranges))])
+        let content = JSONValue.object([
+            ("topic", .string("\(topicID)")), ("end", .integer(end)), ("paths", .array(paths)), ("ranges", .array(ranges)),
+        ])
         return ByteBuffer(string: content.text())
     }
 
     /// Nil for anything else than a snapshot; then the target's log has to tell.
     public init?(_ value: ByteBuffer) {
         guard value.readableBytes <= Self.maximumBytes, let content = try? JSONValue(parsing: Array(value.readableBytesView)),
-            let end = content["end"]?.integerValue, end >= 0, let paths = content["paths"]?.arrayValue,
+            let topicID = content["topic"]?.stringValue.flatMap({ KafkaUUID($0) }), let end = content["end"]?.integerValue, end >= 0,
+            let paths = content["paths"]?.arrayValue,
             let ranges = content["ranges"]?.arrayValue
         else { return nil }
         var known = KnownOrigins()
@@ -59,7 +64,7 @@ public struct OriginSnapshot: Hashable, Sendable {
                 known.has(origin, bounds[0]...bounds[1])
             }
         }
-        self.init(known, end: end)
+        self.init(known, topicID: topicID, end: end)
     }
 }
 

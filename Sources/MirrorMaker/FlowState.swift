@@ -51,7 +51,7 @@ final class FlowState: Sendable {
     let reverse = Mutex(WeakFlow())
     let contents: Mutex<Contents>
     /// Positions are stored one time after the other.
-    private let storing = Mutex<Task<Result<Void, KafkaError>, Never>?>(nil)
+    private let storing = TurnQueue()
 
     init(_ flow: MirrorFlow, origins: TargetOrigins = TargetOrigins(), logger: Logger) throws(KafkaError) {
         self.flow = flow
@@ -106,7 +106,7 @@ final class FlowState: Sendable {
                 let target = TopicPartition(flow.policy.remoteTopic(partition.topic), partition.partition)
                 var copied = CopiedPartition(source: partition, target: target, maximumOffsetLag: flow.maximumOffsetLag)
                 copied.stored = state.storedPositions[partition]
-                copied.needsScan = flow.addsProvenance && !ReplicationPolicy.isHeartbeats(target.topic)
+                copied.needsScan = flow.addsProvenance(to: target.topic)
                 copied.scanFrom = state.scanStarts.removeValue(forKey: partition)
                 if let translation = state.storedTranslations.removeValue(forKey: partition) { copied.translation = translation }
                 state.partitions[partition] = copied
@@ -163,21 +163,7 @@ final class FlowState: Sendable {
     ///
     /// - Parameter wanted: partitions whose positions are stored also when nothing was copied.
     func storePositions(of wanted: Set<TopicPartition> = []) async throws(KafkaError) {
-        let task = storing.withLock { last in
-            let previous = last
-            let task = Task { () -> Result<Void, KafkaError> in
-                _ = await previous?.value
-                do throws(KafkaError) {
-                    try await self.storeNow(wanted)
-                    return .success(())
-                } catch {
-                    return .failure(error)
-                }
-            }
-            last = task
-            return task
-        }
-        try await task.value.get()
+        try await storing.run { () async throws(KafkaError) in try await self.storeNow(wanted) }
     }
 
     private func storeNow(_ wanted: Set<TopicPartition>) async throws(KafkaError) {

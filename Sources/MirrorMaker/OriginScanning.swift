@@ -150,10 +150,9 @@ extension FlowState {
     /// Partitions of a worker of which too much would have to be read at the next start, for others wrote to them since their positions were
     /// stored, or of which something is written down that does not hold any more.
     func outdatedOrigins(worker: Int) async throws(KafkaError) -> Set<TopicPartition> {
-        guard flow.addsProvenance else { return [] }
         let items = contents.withLock { state in
             state.partitions.values.filter {
-                $0.position != nil && !$0.needsScan && !ReplicationPolicy.isHeartbeats($0.target.topic)
+                $0.position != nil && !$0.needsScan && flow.addsProvenance(to: $0.target.topic)
                     && state.distribution.worker(of: $0.source) == worker
             }
         }

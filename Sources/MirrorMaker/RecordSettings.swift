@@ -66,7 +66,7 @@ final class RecordSettings: Sendable {
 
     /// Nil for a partition whose records are not stamped.
     func rule(_ partition: TopicPartition, _ topicID: TopicID) -> ProvenanceRule? {
-        guard flow.addsProvenance, !ReplicationPolicy.isHeartbeats(partition.topic), let clusters = clusters.withLock({ $0 }) else {
+        guard flow.addsProvenance(to: partition.topic), let clusters = clusters.withLock({ $0 }) else {
             return nil
         }
         return ProvenanceRule(

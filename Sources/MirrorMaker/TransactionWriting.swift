@@ -17,7 +17,7 @@ final class TransactionWriting: Sendable {
     private let cluster: ClusterClient
     private let sender: BatchSender
     private let identity = Mutex<ProducerIdentity?>(nil)
-    private let queue = Mutex<Task<Void, Never>?>(nil)
+    private let queue = TurnQueue()
 
     init(_ state: FlowState, worker: Int, _ cluster: ClusterClient) {
         self.state = state
@@ -61,47 +61,28 @@ final class TransactionWriting: Sendable {
     ///
     /// - Returns: whether it was committed.
     func write(_ round: FetchedRound) async -> Bool {
-        await inTurn { await $0.perform(round) }
+        await queue.run { await self.perform(round) }
     }
 
     /// Stores positions of partitions without records, with what is known of their targets.
     func storePositions(of partitions: Set<TopicPartition>) async throws(KafkaError) {
-        try await inTurn { writing -> Result<Void, KafkaError> in
+        try await queue.run { () async throws(KafkaError) in
             do throws(KafkaError) {
-                if writing.identity.withLock({ $0 == nil }) { try await writing.recover() }
-                try await writing.commit(writing.round(at: partitions), [])
-                return .success(())
+                if self.identity.withLock({ $0 == nil }) { try await self.recover() }
+                try await self.commit(self.round(at: partitions), [])
             } catch {
-                writing.identity.withLock { $0 = nil }
-                return .failure(error)
+                self.identity.withLock { $0 = nil }
+                throw error
             }
-        }.get()
+        }
     }
 
     /// Ends a transaction of which nobody knows how it ended: what it wrote can be read, or never will be.
     func settle() async throws(KafkaError) {
         guard identity.withLock({ $0 == nil }) else { return }
-        try await inTurn { writing -> Result<Void, KafkaError> in
-            do throws(KafkaError) {
-                if writing.identity.withLock({ $0 == nil }) { try await writing.recover() }
-                return .success(())
-            } catch {
-                return .failure(error)
-            }
-        }.get()
-    }
-
-    private func inTurn<Outcome: Sendable>(_ body: @escaping @Sendable (TransactionWriting) async -> Outcome) async -> Outcome {
-        let task = queue.withLock { last -> Task<Outcome, Never> in
-            let previous = last
-            let task = Task { [self] in
-                await previous?.value
-                return await body(self)
-            }
-            last = Task { _ = await task.value }
-            return task
+        try await queue.run { () async throws(KafkaError) in
+            if self.identity.withLock({ $0 == nil }) { try await self.recover() }
         }
-        return await task.value
     }
 
     private func round(at partitions: Set<TopicPartition>) -> FetchedRound {

@@ -70,7 +70,7 @@ final class WorkerPool: Sendable {
                 guard let share = state.distribution.worker(of: copied.source), shares.contains(share) else { continue }
                 state.partitions.values[index] = CopiedPartition(
                     source: copied.source, target: copied.target, maximumOffsetLag: flow.maximumOffsetLag)
-                state.partitions.values[index].needsScan = flow.addsProvenance && !ReplicationPolicy.isHeartbeats(copied.target.topic)
+                state.partitions.values[index].needsScan = flow.addsProvenance(to: copied.target.topic)
             }
             let old = state.storedPositions.keys.filter { shares.contains(state.distribution.namedWorker(of: $0)) }
             for partition in old {

@@ -129,3 +129,8 @@ public struct MirrorFlow: Sendable {
     /// The transactional id of a worker, as Connect names those of tasks.
     public func transactionalID(worker: Int) -> String { "\(workerGroup)-\(SourcePosition.connector)-\(worker)" }
 }
+
+extension MirrorFlow {
+    /// Whether records of a topic are told where they come from: heartbeats are each flow's own.
+    public func addsProvenance(to topic: String) -> Bool { addsProvenance && !ReplicationPolicy.isHeartbeats(topic) }
+}
